@@ -1,0 +1,1 @@
+"""CBPNet: class-incremental learning on a frozen vision transformer, in plain PyTorch."""

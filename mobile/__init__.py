@@ -1,0 +1,1 @@
+"""The mobile pipeline: programs, bundles, the runtime learner and the command line."""
