@@ -1,0 +1,42 @@
+# Each of demo, test and lint first installs what is missing into .venv.
+# Another interpreter: make PYTHON=/path/to/python3.11 test
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+TORCH = $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	.venv/bin/cbpnet-mobile demo --out demo_output
+
+test: .venv/installed
+	.venv/bin/pytest --cov
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+# The mark is written last, so an interrupted installation is taken up again.
+# torch goes first and alone: resolved together with the rest, another package's
+# open range for torch may draw a newer build.
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "error: Python 3.11 is needed and $(PYTHON) is not that; name one with make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "error: $(PYTHON) lacks the venv module; on Debian, apt install python3-venv" >&2; \
+		exit 1; }
+	@echo "Creating .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv
+	@echo "Installing $(TORCH) (the largest download; minutes on a slow line)"
+	@.venv/bin/pip install --quiet "$(TORCH)"
+	@echo "Installing cbpnet-mobile and its other dependencies (a minute or two)"
+	@.venv/bin/pip install --quiet --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .venv demo_output build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache
+	find cbpnet quantize mobile tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,45 @@
+"""What all tests share: the folder of real data beside the checkout, and a repeatable torch."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Compute with one thread: the tests' tensors are small, and sums are then repeatable."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded_torch() -> None:
+    """Seed torch anew for each test, so that no test depends on which ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real weights and data: CBPNET_SHARED, or `shared` beside the checkout."""
+    return _existing(Path(os.environ.get("CBPNET_SHARED", ROOT.parent / "shared")))
+
+
+@pytest.fixture(scope="session")
+def vit_tiny_weights(shared: Path) -> Path:
+    """Pretrained weights of timm's vit_tiny_patch16_224, as safetensors."""
+    return _existing(shared / "weights" / "vit_tiny_patch16_224.safetensors")
+
+
+@pytest.fixture(scope="session")
+def cifar100_archive(shared: Path) -> Path:
+    """The official CIFAR-100 python files, as one archive."""
+    return _existing(shared / "data" / "cifar-100-python.tar.xz")
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"needs real data: {path} does not exist (CBPNET_SHARED names its folder)")
+    return path
