@@ -1,0 +1,226 @@
+"""Data sets that are folders of class folders, ImageNet-R among them."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from cbpnet.data.dataset import Dataset
+from cbpnet.data.images import FileImages, decode_image
+from cbpnet.data.sampling import split_class
+from cbpnet.errors import InputError
+
+__all__ = ["Progress", "load_folder", "load_imagenet_r"]
+
+Progress = Callable[[Sequence[Path]], Iterable[Path]]
+
+_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+)
+_LAYOUTS = "right would be ROOT/CLASS/*.jpg, or ROOT/train/CLASS/*.jpg with ROOT/test/CLASS/*.jpg"
+_WORDNET_ID = re.compile(r"n\d{8}")
+
+_Classes = dict[str, list[Path]]
+
+
+def load_folder(
+    root: Path,
+    *,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    strict: bool = False,
+    progress: Progress = iter,
+) -> Dataset:
+    """Take each folder in `root` as a class, and the image files in it as its images.
+
+    Where `root` holds the folders train and test (or, without test, val), they are the split;
+    otherwise each class is split alone, by `seed` and its name, `test_fraction` of it for test.
+    Classes are in alphabetical order. Hidden files are ignored; folders within a class and files
+    without an image's suffix are counted in the notes.
+
+    Every image is decoded once here, so that none fails later; `progress` may wrap the list of
+    paths (tqdm does). Unreadable images, broken links and classes without a readable image are
+    named in the notes and skipped, or raise InputError if `strict`. A class of one image is
+    trained on and has no test image, which the notes say.
+
+    Raises InputError for a root without classes, for classes of the test folder that the training
+    folder lacks, and for two classes whose names differ in case or Unicode form only: a state
+    with both could not travel to a device that takes them for one folder.
+    """
+    findings = _Findings(strict)
+    folders = _class_folders(root, findings)
+    held_out = _held_out_folder(root, folders)
+    if held_out is None:
+        images = _read_classes(root, folders, findings, progress)
+        train, test = _split(images, test_fraction, seed)
+    else:
+        train, test = _read_both(root / "train", held_out, findings, progress)
+        unused = {folder.name for folder in folders} - {"train", held_out.name}
+        if unused:
+            findings.notes.append(
+                f"{root}: only train and {held_out.name} are used, not {_listing(unused)}"
+            )
+
+    empty = [name for name, paths in train.items() if not paths]
+    if empty:
+        findings.problem(
+            f"{root}: skipped {len(empty)} of {len(train)} classes, without a training image: "
+            f"{_listing(empty)}"
+        )
+    class_names = tuple(name for name, paths in train.items() if paths)
+    if not class_names:
+        raise InputError(f"{root}: holds no class folder with a readable image; {_LAYOUTS}")
+    untested = [name for name in class_names if not test.get(name)]
+    if untested:
+        findings.notes.append(
+            f"{root}: {len(untested)} of {len(class_names)} classes have no test image: "
+            f"{_listing(untested)}"
+        )
+    return Dataset(
+        name=root.resolve().name,
+        class_names=class_names,
+        train=_source(train, class_names),
+        test=_source(test, class_names),
+        classes_per_task=min(len(class_names), max(2, math.ceil(len(class_names) / 10))),
+        notes=tuple(findings.notes),
+    )
+
+
+def load_imagenet_r(root: Path, *, strict: bool = False, progress: Progress = iter) -> Dataset:
+    """Take ImageNet-R's folder of 200 WordNet classes, a fixed fifth of each class for test.
+
+    Source: Hendrycks et al., ICCV 2021, arXiv:2006.16241. The data set has no official split;
+    the 24,000 and 6,000 images that DualPrompt made of it are met up to rounding in each class.
+    Raises InputError for a folder with other classes, and what `load_folder` raises.
+    """
+    names = [folder.name for folder in _class_folders(root, _Findings(strict=False))]
+    foreign = [name for name in names if not _WORDNET_ID.fullmatch(name)]
+    if len(names) != 200 or foreign:
+        example = f", among them {foreign[0]!r}" if foreign else ""
+        raise InputError(
+            f"{root}: holds {len(names)} class folders{example}; right would be ImageNet-R's 200 "
+            "folders, n01443537 and so on"
+        )
+    dataset = load_folder(root, test_fraction=0.2, seed=0, strict=strict, progress=progress)
+    return replace(dataset, name="imagenet-r", classes_per_task=20)
+
+
+@dataclass
+class _Findings:
+    """What the user has to know of a folder; a problem is an error if `strict`."""
+
+    strict: bool
+    notes: list[str] = field(default_factory=list)
+
+    def problem(self, sentence: str) -> None:
+        if self.strict:
+            raise InputError(sentence)
+        self.notes.append(sentence)
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}); {_LAYOUTS}") from error
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _class_folders(root: Path, findings: _Findings) -> list[Path]:
+    folders = []
+    for entry in _visible(root):
+        if entry.is_dir():
+            folders.append(entry)
+        elif entry.is_symlink() and not entry.exists():
+            findings.problem(f"{entry}: a link that leads nowhere")
+    return folders
+
+
+def _held_out_folder(root: Path, folders: Sequence[Path]) -> Path | None:
+    """The folder of test images, where `root` comes already split."""
+    names = {folder.name for folder in folders}
+    if "train" not in names or not any(entry.is_dir() for entry in _visible(root / "train")):
+        return None
+    return next((root / name for name in ("test", "val") if name in names), None)
+
+
+def _read_both(
+    training: Path, held_out: Path, findings: _Findings, progress: Progress
+) -> tuple[_Classes, _Classes]:
+    training_folders, held_out_folders = (
+        _class_folders(part, findings) for part in (training, held_out)
+    )
+    unknown = {f.name for f in held_out_folders} - {f.name for f in training_folders}
+    if unknown:
+        raise InputError(
+            f"{held_out}: {_listing(unknown)} has no folder of the same name in {training}; "
+            "right would be the same classes in both"
+        )
+    return (
+        _read_classes(training, training_folders, findings, progress),
+        _read_classes(held_out, held_out_folders, findings, progress),
+    )
+
+
+def _read_classes(
+    root: Path, folders: Sequence[Path], findings: _Findings, progress: Progress
+) -> _Classes:
+    """The readable images of each class folder, an empty list for a class that has none."""
+    _check_names_differ(root, folders)
+    images: list[Path] = []
+    others: list[Path] = []
+    for entry in (entry for folder in folders for entry in _visible(folder)):
+        (images if entry.suffix.lower() in _SUFFIXES else others).append(entry)
+    if others:
+        suffixes = {entry.suffix.lower() or "without suffix" for entry in others}
+        findings.notes.append(
+            f"{root}: ignored {len(others)} files and folders within classes that have no image's "
+            f"suffix ({_listing(suffixes)})"
+        )
+    classes: _Classes = {folder.name: [] for folder in folders}
+    for path in progress(images):
+        try:
+            decode_image(path)
+        except InputError as error:
+            findings.problem(str(error))
+        else:
+            classes[path.parent.name].append(path)
+    skipped = len(images) - sum(len(paths) for paths in classes.values())
+    if skipped:
+        findings.notes.append(f"{root}: skipped {skipped} of {len(images)} images as unreadable")
+    return classes
+
+
+def _check_names_differ(root: Path, folders: Sequence[Path]) -> None:
+    seen: dict[str, str] = {}
+    for name in (folder.name for folder in folders):
+        other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            raise InputError(
+                f"{root}: classes {other!r} and {name!r} differ in case or Unicode form only; "
+                "right would be to merge them or to rename one"
+            )
+
+
+def _split(images: _Classes, test_fraction: float, seed: int) -> tuple[_Classes, _Classes]:
+    train: _Classes = {}
+    test: _Classes = {}
+    for name, paths in images.items():
+        kept, held_out = split_class(len(paths), test_fraction, seed, name)
+        train[name] = [paths[index] for index in kept]
+        test[name] = [paths[index] for index in held_out]
+    return train, test
+
+
+def _source(images: _Classes, class_names: Sequence[str]) -> FileImages:
+    parts = [images.get(name, []) for name in class_names]
+    labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return FileImages([path for part in parts for path in part], labels.astype(np.int64))
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
