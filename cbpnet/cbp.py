@@ -1,0 +1,99 @@
+"""Continual backpropagation: re-initialise a layer's least useful mature units.
+
+Dohare et al., "Loss of plasticity in deep continual learning", Nature 2024, algorithm 1, for any
+number of hidden layers side by side. It runs after the optimiser's step and clears the optimiser's
+moments of every weight that it touches; the published layer form resets before the step and leaves
+the moments stale.
+
+Everything is a masked tensor expression of fixed shape, so that it can be exported: the number of
+replacements in one step is bounded by ``max_replacements``, and the random numbers come from
+outside.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["CBPConfig", "UnitStatistics", "age_units", "corrected_utility", "select_units"]
+
+
+@dataclass(frozen=True)
+class CBPConfig:
+    """Settings of continual backpropagation.
+
+    ``replacement_rate`` is the share of mature units replaced a step, in [0, 1]; 0 is plain
+    backpropagation. ``maturity`` is the age in steps that a unit must exceed before it can be
+    replaced. ``decay`` is the utility's running-average factor, in [0, 1).
+    """
+
+    replacement_rate: float = 1e-3
+    maturity: int = 100
+    decay: float = 0.99
+
+    def max_replacements(self, units: int) -> int:
+        """Return the most units of one layer that one step can replace.
+
+        The accumulator enters a step below 1 and grows by at most ``replacement_rate * units``.
+        """
+        return math.ceil(self.replacement_rate * units)
+
+
+@dataclass(frozen=True)
+class UnitStatistics:
+    """What continual backpropagation remembers of L layers of H units.
+
+    ``utility`` [L, H] is the running average of the contribution utility, ``age`` [L, H] the steps
+    since (re-)initialisation, ``accumulator`` [L] the fraction of a replacement that is due.
+    """
+
+    utility: Tensor
+    age: Tensor
+    accumulator: Tensor
+
+
+def age_units(
+    statistics: UnitStatistics, activity: Tensor, outgoing: Tensor, config: CBPConfig
+) -> UnitStatistics:
+    """Return the statistics after one more step: ages, utilities and the accumulator.
+
+    ``activity`` [L, H] is the mean of |h| over the batch, ``outgoing`` [L, H, D] the units'
+    outgoing weights. ``u <- decay u + (1 - decay) |h| sum_k |w_out[k]|``.
+    """
+    age = statistics.age + 1
+    contribution = activity * outgoing.abs().sum(dim=-1)
+    utility = config.decay * statistics.utility + (1 - config.decay) * contribution
+    mature = (age > config.maturity).to(utility.dtype)
+    accumulator = statistics.accumulator + config.replacement_rate * mature.sum(dim=-1)
+    return UnitStatistics(utility, age, accumulator)
+
+
+def corrected_utility(statistics: UnitStatistics, config: CBPConfig) -> Tensor:
+    """Return the bias-corrected utility ``u / (1 - decay^age)`` [L, H]; 0 for a unit of age 0."""
+    weight = 1 - config.decay ** statistics.age
+    return statistics.utility / torch.where(statistics.age > 0, weight, torch.ones_like(weight))
+
+
+def select_units(
+    statistics: UnitStatistics, config: CBPConfig
+) -> tuple[list[Tensor], UnitStatistics]:
+    """Choose the units to replace now, the least useful mature ones first.
+
+    Returns one 0/1 mask [L, H] for each possible replacement, in order (at most one unit a layer,
+    none where nothing is due), and the statistics with the chosen units at utility and age 0.
+    """
+    utility, age, accumulator = statistics.utility, statistics.age, statistics.accumulator
+    corrected = corrected_utility(statistics, config)
+    units = age.shape[-1]
+    index = torch.arange(units, device=age.device)
+    chosen = []
+    for _ in range(config.max_replacements(units)):
+        mature = age > config.maturity
+        due = (accumulator >= 1) & mature.any(dim=-1)
+        least = corrected.masked_fill(~mature, torch.inf).argmin(dim=-1, keepdim=True)
+        mask = (index == least) & due.unsqueeze(-1)
+        utility, age = utility.masked_fill(mask, 0.0), age.masked_fill(mask, 0.0)
+        accumulator = accumulator - due.to(accumulator.dtype)
+        chosen.append(mask.to(age.dtype))
+    return chosen, UnitStatistics(utility, age, accumulator)
