@@ -68,7 +68,7 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """Adam's learning rates for prompts with keys, block and head, and the gradient norm's bound."""
+    """Adam's learning rates for prompts and keys, block and head, and the gradient norm's bound."""
 
     prompt_lr: float = 1e-3
     block_lr: float = 3e-3

@@ -1,0 +1,94 @@
+"""The presets: one row a backbone, and the budget that each keeps."""
+
+import math
+from dataclasses import dataclass
+
+from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig
+from cbpnet.errors import InputError
+from cbpnet.layout import trainable_layout
+
+__all__ = [
+    "BUDGET",
+    "PRESETS",
+    "Budget",
+    "Preset",
+    "check_budget",
+    "count_trainables",
+    "get_preset",
+]
+
+# The paper's "under 0.2 %" (arXiv:2509.15785), of the backbone's parameters without head.
+BUDGET = 0.002
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A backbone by its timm name, and the sizes of the prompts and the block on it.
+
+    ``budget`` is the largest share of the backbone that they may have together.
+    """
+
+    backbone: str
+    g_length: int
+    e_length: int
+    hidden: int
+    budget: float = BUDGET
+
+    @property
+    def config(self) -> LearnerConfig:
+        """CBPNet as tuned on validation images (docs/search.md)."""
+        prompts = PromptConfig(g_length=self.g_length, e_length=self.e_length)
+        return LearnerConfig(prompts=prompts, block=BlockConfig(self.hidden))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Trained parameters over the backbone's, the head in neither.
+
+    ``trainable`` counts the G-prompt, one task's E-prompt and key, and the block.
+    """
+
+    trainable: int
+    backbone: int
+
+    @property
+    def share(self) -> float:
+        """Return the fraction of the backbone's size, 0.002 being 0.2 %."""
+        return self.trainable / self.backbone
+
+
+PRESETS = {
+    #                        backbone                 G  E  hidden
+    "vit_base": Preset("vit_base_patch16_224", 5, 5, 80),
+    "vit_small": Preset("vit_small_patch16_224", 5, 4, 32),
+    "vit_tiny": Preset("vit_tiny_patch16_224", 3, 2, 16),
+    "deit_tiny": Preset("deit_tiny_patch16_224", 3, 2, 16),
+    # For tests and the demo: nothing useful fits into 0.2 % of a third of a million parameters.
+    "micro": Preset("vit_micro_patch8_32", 2, 2, 16, budget=0.02),
+}
+
+
+def get_preset(name: str) -> Preset:
+    """Return a preset by name. Raises `InputError`, naming all, for one that does not exist."""
+    if name not in PRESETS:
+        raise InputError(f"preset {name!r} does not exist; it must be one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def count_trainables(config: LearnerConfig, dim: int, backbone_parameters: int) -> Budget:
+    """Return the budget of a configuration on a backbone of width ``dim``."""
+    layout = trainable_layout(config, dim, classes=0)
+    trainable = sum(
+        math.prod(shape) for name, shape in layout.items() if not name.startswith("head.")
+    )
+    return Budget(trainable, backbone_parameters)
+
+
+def check_budget(budget: Budget, limit: float) -> None:
+    """Raise `InputError` where the trained share of the backbone exceeds ``limit``."""
+    if budget.share > limit:
+        raise InputError(
+            f"prompts and block have {budget.trainable:,} parameters, {100 * budget.share:.3f} % of"
+            f" the backbone's {budget.backbone:,}; shorten the prompts or the block to stay under "
+            f"{100 * limit:g} %, or raise the budget on purpose"
+        )
