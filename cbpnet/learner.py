@@ -53,7 +53,8 @@ class FeatureExtractor(Protocol):
 
 def normalise_feature(feature: Tensor) -> Tensor:
     """Return features [B, D] at a root mean square of 1, so that one rate fits any backbone."""
-    return F.normalize(feature, dim=1) * feature.shape[1] ** 0.5
+    normalised: Tensor = F.normalize(feature, dim=1) * feature.shape[1] ** 0.5
+    return normalised
 
 
 class Learner:

@@ -7,7 +7,7 @@
 | `prompts.keys` | T, D | one key a task |
 | `block.w_in`, `block.b_in`, `block.w_out` | L, D, H; L, H; L, H, D | the CBP block |
 | `head.weight`, `head.bias` | C, D; C | the classifier; a bias if it is linear |
-| `adam.m.*`, `adam.v.*` | as the trainable | Adam's moments; of the current task's E-prompt and key |
+| `adam.m.*`, `adam.v.*` | as trained | Adam's moments; of the current task's E-prompt and key |
 | `adam.step` | 1 | steps since the task began |
 | `cbp.utility`, `cbp.age`, `cbp.accumulator` | L, H; L, H; L | unit statistics |
 | `tasks.current` | 1 | the task that is being learnt, -1 before the first |
@@ -44,7 +44,7 @@ class LearnerState(Mapping[str, Tensor]):
         for name, shape in layout.items():
             if tuple(tensors[name].shape) != shape:
                 found = tuple(tensors[name].shape)
-                raise ValueError(f"state tensor {name!r} has shape {found}, the layout says {shape}")
+                raise ValueError(f"state tensor {name!r} is {found}, the layout says {shape}")
         self.layout = layout
         self._tensors = {name: tensors[name] for name in layout}
 
