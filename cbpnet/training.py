@@ -22,7 +22,7 @@ from cbpnet.state import LearnerState
 
 __all__ = ["TaskImages", "TrainingConfig", "compute_queries", "initial_state", "learn_task"]
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 
 INFERENCE_BATCH = 32
 
