@@ -140,6 +140,15 @@ def test_validation_takes_other_training_images(
         assert not set(training[name]) & set(validation[name])
 
 
+def test_validation_images_do_not_depend_on_how_many_are_trained_on() -> None:
+    few, many = (
+        _by_class(make_stream(LETTERS, 2, count, 7, holdout="validation"), "test")
+        for count in (5, 12)
+    )
+    assert few == many
+    assert {len(indices) for indices in few.values()} == {7}
+
+
 def test_validation_trains_on_the_same_images_as_the_test_stream() -> None:
     with_test = _by_class(make_stream(LETTERS, 2, 8, 5), "train")
     assert _by_class(make_stream(LETTERS, 2, 8, 5, holdout="validation"), "train") == with_test
