@@ -1,0 +1,431 @@
+"""The backbone against timm, and its prefix attention against loops over single numbers."""
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from cbpnet.backbone import Backbone, Preprocessing, load_backbone
+from cbpnet.errors import InputError
+from cbpnet.torchvision_compat import import_timm
+
+timm = import_timm()
+
+MICRO = "vit_micro_patch8_32"
+
+
+def _random_vit(name: str, **arguments: Any) -> Any:
+    """A timm model of which every parameter matters: layer scales are not near 0, tokens differ."""
+    vit = timm.create_model(name, **arguments).eval()
+    with torch.no_grad():
+        for parameter in vit.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return vit
+
+
+def _timm_features(vit: Any, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        features: Tensor = vit.forward_head(vit.forward_features(images), pre_logits=True)
+    return features
+
+
+def _micro(dtype: torch.dtype = torch.float32, **arguments: Any) -> Backbone:
+    return Backbone(MICRO, _random_vit(MICRO, **arguments), dtype)
+
+
+def _images(count: int, size: int = 32, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(count, 3, size, size, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        (MICRO, {}),
+        ("vit_tiny_patch16_224", {"img_size": 64}),
+        ("vit_small_patch32_224", {"img_size": 64}),
+        ("deit_tiny_patch16_224", {"img_size": 64}),
+        ("deit_tiny_distilled_patch16_224", {"img_size": 64}),
+        ("deit3_small_patch16_224", {"img_size": 64}),
+        ("vit_small_patch14_dinov2", {"img_size": 56}),
+        ("vit_small_patch14_reg4_dinov2", {"img_size": 56}),
+        ("vit_xsmall_patch16_clip_224", {"img_size": 64}),
+        ("vit_wee_patch16_reg1_gap_256", {"img_size": 64}),
+        ("vit_tiny_patch16_224", {"img_size": 64, "qk_norm": True, "scale_attn_norm": True}),
+        ("vit_tiny_patch16_224", {"img_size": 64, "mlp_layer": timm.layers.SwiGLUPacked}),
+    ],
+)
+def test_without_prefixes_features_are_timms(name: str, arguments: dict[str, Any]) -> None:
+    vit = _random_vit(name, depth=3, num_classes=5, **arguments)
+    images = _images(2, arguments.get("img_size", 32))
+    expected = _timm_features(vit, images)
+    backbone = Backbone(name, vit)
+    assert expected.shape == (2, backbone.dim)
+    torch.testing.assert_close(backbone(images), expected, atol=1e-5, rtol=0)
+
+
+def _loop_attention(
+    attention: Any, tokens: NDArray[np.float64], prefix: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Attention of one image, head by head and query by query: tokens [N, D], prefix [2, L, D]."""
+    weight, bias = attention.qkv.weight.numpy(), attention.qkv.bias.numpy()
+    dim = tokens.shape[1]
+    width = dim // attention.num_heads
+    result = np.zeros_like(tokens)
+    for head in range(attention.num_heads):
+        columns = slice(head * width, (head + 1) * width)
+        query, key, value = (
+            tokens @ weight[part * dim : (part + 1) * dim][columns].T
+            + bias[part * dim : (part + 1) * dim][columns]
+            for part in range(3)
+        )
+        query = attention.q_norm(torch.from_numpy(query)).numpy()
+        key = attention.k_norm(torch.from_numpy(key)).numpy()
+        keys = [*prefix[0, :, columns], *key]
+        values = [*prefix[1, :, columns], *value]
+        for position, q in enumerate(query):
+            scores = [math.exp(float(q @ k) / math.sqrt(width)) for k in keys]
+            for score, v in zip(scores, values, strict=True):
+                result[position, columns] += score / sum(scores) * v
+    projection: NDArray[np.float64] = attention.proj.weight.numpy()
+    return result @ projection.T + attention.proj.bias.numpy()
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_prefix_attention_equals_loops_over_single_numbers(qk_norm: bool) -> None:
+    backbone = _micro(torch.float64, depth=1, qk_norm=qk_norm, init_values=0.5)
+    images = _images(3, dtype=torch.float64)
+    prefix = torch.randn(3, 2, 5, backbone.dim, dtype=torch.float64)
+
+    vit = backbone.vit
+    block = vit.blocks[0]
+    tokens = vit._pos_embed(vit.patch_embed(images))
+    attended = [
+        torch.from_numpy(_loop_attention(block.attn, x.numpy(), p.numpy()))
+        for x, p in zip(block.norm1(tokens), prefix, strict=True)
+    ]
+    tokens = tokens + block.ls1(torch.stack(attended))
+    tokens = tokens + block.ls2(block.mlp(block.norm2(tokens)))
+    expected = vit.norm(tokens)[:, 0]
+
+    torch.testing.assert_close(backbone(images, {0: prefix}), expected, atol=1e-12, rtol=1e-12)
+
+
+def test_a_shared_prefix_acts_alike_on_every_image() -> None:
+    # The trap of DualPrompt's public code: a reshape in place of a permute gives one half of the
+    # batch the keys as keys and values, and the other half the values.
+    backbone = _micro(torch.float64)
+    image = _images(1, dtype=torch.float64)
+    shared = torch.randn(1, 2, 5, backbone.dim, dtype=torch.float64)
+    prefixes = {0: shared, 3: 2 * shared}
+    alone = backbone(image, prefixes)
+    four = backbone(image.expand(4, -1, -1, -1), prefixes)
+    torch.testing.assert_close(four, alone.expand(4, -1), atol=1e-12, rtol=1e-12)
+    repeated = {layer: prefix.repeat(4, 1, 1, 1) for layer, prefix in prefixes.items()}
+    four = backbone(image.expand(4, -1, -1, -1), repeated)
+    torch.testing.assert_close(four, alone.expand(4, -1), atol=1e-12, rtol=1e-12)
+
+
+def test_each_image_has_its_own_prefix() -> None:
+    backbone = _micro(torch.float64)
+    images = _images(3, dtype=torch.float64)
+    prefix = torch.randn(3, 2, 5, backbone.dim, dtype=torch.float64)
+    together = backbone(images, {2: prefix})
+    for row in range(3):
+        alone = backbone(images[row : row + 1], {2: prefix[row : row + 1]})
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-12, rtol=1e-12)
+
+
+def test_a_prefix_acts_at_its_own_layer() -> None:
+    backbone = _micro()
+    images = _images(2)
+    prefix = torch.randn(1, 2, 5, backbone.dim)
+    features = [backbone(images, {layer: prefix}) for layer in range(backbone.depth)]
+    features.append(backbone(images))
+    for first in range(len(features)):
+        for second in range(first):
+            assert not torch.allclose(features[first], features[second], atol=1e-3)
+
+
+@pytest.mark.parametrize("layer", [-1, 6])
+def test_a_prefix_for_no_layer_is_refused(layer: int) -> None:
+    backbone = _micro()
+    with pytest.raises(InputError, match=f"prefix layer {layer} of {MICRO} must lie in 0 to 5"):
+        backbone(_images(1), {layer: torch.zeros(1, 2, 5, backbone.dim)})
+
+
+def test_gradients_to_prefixes_are_the_numerical_ones() -> None:
+    backbone = _micro(torch.float64, depth=2)
+    images = _images(2, dtype=torch.float64)
+    shared = torch.randn(1, 2, 3, backbone.dim, dtype=torch.float64, requires_grad=True)
+    own = torch.randn(2, 2, 2, backbone.dim, dtype=torch.float64, requires_grad=True)
+
+    def features(first: Tensor, second: Tensor) -> Tensor:
+        return backbone(images, {0: first, 1: second})
+
+    assert torch.autograd.gradcheck(features, (shared, own), fast_mode=True)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "agreement"), [(torch.float32, 1 - 1e-6), (torch.bfloat16, 0.99)]
+)
+def test_gradients_agree_with_those_in_double(dtype: torch.dtype, agreement: float) -> None:
+    vit = _random_vit(MICRO)
+    images = _images(4)
+    prefix = torch.randn(4, 2, 5, 64, requires_grad=True)
+    target = torch.randn(4, 64)
+
+    def gradient(precision: torch.dtype) -> Tensor:
+        features = Backbone(MICRO, copy.deepcopy(vit), precision)(images, {1: prefix})
+        (result,) = torch.autograd.grad((features * target).sum(), prefix)
+        return result
+
+    computed = gradient(dtype)
+    assert computed.dtype == torch.float32
+    exact = gradient(torch.float64)
+    assert torch.cosine_similarity(computed.flatten(), exact.flatten(), dim=0) > agreement
+    assert computed.norm() == pytest.approx(exact.norm().item(), rel=1 - agreement)
+
+
+def test_bfloat16_features_are_close_and_single() -> None:
+    vit = _random_vit("vit_small_patch14_reg4_dinov2", img_size=56, depth=4)
+    images = _images(4, 56)
+    prefixes = {1: torch.randn(1, 2, 5, 384)}
+    exact = Backbone("dinov2", copy.deepcopy(vit))(images, prefixes)
+    low = Backbone("dinov2", vit, torch.bfloat16)
+    features = low(images, prefixes)
+    assert low.dtype == torch.bfloat16
+    assert features.dtype == torch.float32
+    assert torch.cosine_similarity(features, exact).min() > 0.999
+    assert not torch.equal(features, exact)
+
+
+def test_the_trunk_is_frozen_and_stays_in_evaluation() -> None:
+    vit = _random_vit(MICRO, drop_rate=0.5, proj_drop_rate=0.5, drop_path_rate=0.5)
+    images = _images(2)
+    expected = _timm_features(vit, images)
+    backbone = Backbone(MICRO, vit)
+    nn.Sequential(backbone).train()
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    torch.testing.assert_close(backbone(images), expected, atol=1e-5, rtol=0)
+
+
+def test_what_a_backbone_says_of_itself() -> None:
+    backbone = load_backbone("deit_tiny_distilled_patch16_224", image_size=96, pretrained=False)
+    assert backbone.name == "deit_tiny_distilled_patch16_224"
+    assert (backbone.dim, backbone.depth, backbone.heads, backbone.head_dim) == (192, 12, 3, 64)
+    assert backbone.image_size == 96
+    assert backbone.preprocessing == Preprocessing(
+        image_size=96,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        interpolation="bicubic",
+        crop_pct=0.9,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("vit_base_patch16_224", 85_798_656),
+        ("vit_small_patch16_224", 21_665_664),
+        ("vit_tiny_patch16_224", 5_524_416),
+        # DeiT-Ti distilled: ViT-Ti, one more token and one more row of position embedding.
+        ("deit_tiny_distilled_patch16_224", 5_524_416 + 2 * 192),
+    ],
+)
+def test_parameters_are_counted_without_the_heads(name: str, published: int) -> None:
+    with torch.device("meta"):
+        backbone = Backbone(name, timm.create_model(name))
+    assert backbone.parameters_without_head == published
+
+
+def test_the_program_can_be_exported_with_prefixes() -> None:
+    backbone = _micro()
+    arguments = (_images(2), {0: torch.randn(1, 2, 5, 64), 2: torch.randn(2, 2, 3, 64)})
+    program = torch.export.export(backbone, arguments, strict=False)
+    other = (_images(2), {layer: torch.randn_like(p) for layer, p in arguments[1].items()})
+    torch.testing.assert_close(program.module()(*other), backbone(*other))
+
+
+def test_the_gradient_can_be_traced() -> None:
+    backbone = _micro()
+
+    def gradient(images: Tensor, prefix: Tensor) -> Tensor:
+        prefix = prefix.detach().requires_grad_()
+        loss = backbone(images, {1: prefix}).square().sum()
+        return torch.autograd.grad(loss, prefix)[0]
+
+    traced = make_fx(gradient)(_images(2), torch.randn(1, 2, 5, 64))
+    images, prefix = _images(2), torch.randn(1, 2, 5, 64)
+    torch.testing.assert_close(traced(images, prefix), gradient(images, prefix))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        (MICRO, 32),  # its own size
+        (MICRO, 64),
+        ("deit_tiny_distilled_patch16_224", 96),  # two tokens besides the patches
+        ("flexivit_small", 96),  # timm resamples it bilinearly, others bicubically
+    ],
+)
+def test_position_embedding_is_resampled_as_timm_does(name: str, size: int, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(_random_vit(name).state_dict(), path)
+    reference = timm.create_model(
+        name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, img_size=size
+    ).eval()
+    backbone = load_backbone(name, path, image_size=size)
+    images = _images(1, size)
+    assert backbone.image_size == size
+    expected = _timm_features(reference, images)
+    torch.testing.assert_close(backbone(images), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [0, -8, 36, 4])
+def test_a_size_that_is_no_multiple_of_the_patch_is_refused(size: int) -> None:
+    with pytest.raises(InputError, match=f"image size {size} for {MICRO} must be .* patch, 8"):
+        load_backbone(MICRO, image_size=size, pretrained=False)
+
+
+def test_a_dtype_without_support_is_refused() -> None:
+    with pytest.raises(InputError, match=r"backbone dtype torch\.float16 must be one of"):
+        load_backbone(MICRO, dtype=torch.float16, pretrained=False)
+
+
+def test_random_weights_follow_the_callers_seed() -> None:
+    images = _images(1)
+    features = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        features.append(load_backbone(MICRO, pretrained=False)(images))
+    assert torch.equal(features[0], features[1])
+    assert not torch.allclose(features[0], features[2], atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("classes", [0, 5, 1000])
+def test_a_weights_file_may_have_any_head(suffix: str, classes: int, tmp_path: Path) -> None:
+    vit = _random_vit(MICRO, num_classes=classes)
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save({"model": vit.state_dict()}, path)
+    else:
+        save_file(vit.state_dict(), path)
+    backbone = load_backbone(MICRO, path)
+    images = _images(2)
+    torch.testing.assert_close(backbone(images), _timm_features(vit, images), atol=1e-5, rtol=0)
+    held = str(backbone.vit.pretrained_cfg)
+    assert "tensor" not in held, "the file's tensors are kept a second time"
+
+
+def _without(state: dict[str, Tensor]) -> None:
+    del state["blocks.3.mlp.fc1.bias"]
+
+
+def _with_more(state: dict[str, Tensor]) -> None:
+    state["blocks.6.norm1.weight"] = torch.ones(64)
+
+
+def _misshapen(state: dict[str, Tensor]) -> None:
+    state["norm.weight"] = torch.ones(65)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_without, r'Missing key\(s\) in state_dict: "blocks\.3\.mlp\.fc1\.bias"'),
+        (_with_more, r'Unexpected key\(s\) in state_dict: "blocks\.6\.norm1\.weight"'),
+        (_misshapen, r"size mismatch for norm\.weight"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(change: Any, reason: str, tmp_path: Path) -> None:
+    state = timm.create_model(MICRO).state_dict()
+    change(state)
+    path = tmp_path / "weights.safetensors"
+    save_file(state, path)
+    with pytest.raises(InputError, match=reason) as caught:
+        load_backbone(MICRO, path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_models_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("resnet18").state_dict(), path)
+    with pytest.raises(InputError, match=f"does not fit {MICRO}") as caught:
+        load_backbone(MICRO, path)
+    assert len(str(caught.value)) < 600
+
+
+def test_without_a_download_the_weights_file_is_named_as_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nonexistent")
+    with pytest.raises(InputError, match=r"of vit_tiny_patch16_224 cannot .* pass a weights file"):
+        load_backbone("vit_tiny_patch16_224")
+    with pytest.raises(InputError, match=f"of {MICRO} cannot .* pass a weights file"):
+        load_backbone(MICRO)  # for which nothing is published
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("vit_tiny_patch16_225", "close names are .*vit_tiny_patch16_224"),
+        ("xyzzy", "is not a model of timm [0-9.]+$"),
+        ("vit_tiny_patch16_224.xyzzy", "Invalid pretrained tag"),
+        ("resnet18", "it is a ResNet"),
+        ("swin_tiny_patch4_window7_224", "it is a SwinTransformer"),
+        ("eva02_tiny_patch14_224", "it is a Eva"),
+        ("beit_base_patch16_224", "it is a Beit"),
+        ("vit_relpos_small_patch16_224", "it is a VisionTransformerRelPos"),
+        ("vit_tiny_r_s16_p8_224", "embedded by HybridEmbed"),
+        ("vit_base_patch16_siglip_224", "its pooling 'map' is none of token"),
+        ("vit_small_patch16_18x2_224", "its layers are ParallelThingsBlock"),
+        ("vit_base_patch16_rpn_224", "its layers are ResPostBlock"),
+        ("vit_dlittle_patch16_reg1_gap_256", "its attention is DiffAttention"),
+    ],
+)
+def test_an_architecture_out_of_reach_is_refused_by_name(name: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason) as caught:
+        load_backbone(name, pretrained=False)
+    assert name in str(caught.value)
+
+
+def test_gated_attention_is_refused() -> None:
+    vit = timm.create_model(MICRO)
+    vit.blocks[4].attn.gate = nn.Linear(64, 64)
+    with pytest.raises(InputError, match="its attention is gated"):
+        Backbone(MICRO, vit)
+
+
+def test_images_that_are_not_square_are_refused() -> None:
+    with pytest.raises(InputError, match=r"its images \(32, 64\) or patches .* are not square"):
+        Backbone(MICRO, timm.create_model(MICRO, img_size=(32, 64)))
+
+
+def test_the_real_vit_tiny(vit_tiny_weights: Path) -> None:
+    backbone = load_backbone("vit_tiny_patch16_224", vit_tiny_weights)
+    vit = timm.create_model("vit_tiny_patch16_224").eval()
+    vit.load_state_dict(load_file(vit_tiny_weights), strict=True)
+    images = _images(2, 224)
+    # Its features reach 15, so that 1e-5 of the largest is about ten units in the last place. The
+    # fused kernel sums in another order; without it timm does just what the backbone does.
+    fused = _timm_features(vit, images)
+    torch.testing.assert_close(
+        backbone(images), fused, atol=1e-5 * fused.abs().max().item(), rtol=0
+    )
+    for block in vit.blocks:
+        block.attn.fused_attn = False
+    torch.testing.assert_close(backbone(images), _timm_features(vit, images), atol=1e-5, rtol=0)
+    assert backbone.parameters_without_head == 5_524_416
+    assert backbone.preprocessing.mean == backbone.preprocessing.std == (0.5, 0.5, 0.5)
