@@ -70,9 +70,9 @@ class HeadConfig:
 class OptimiserConfig:
     """Adam's learning rates for prompts and keys, block and head, and the gradient norm's bound."""
 
-    prompt_lr: float = 1e-3
+    prompt_lr: float = 1e-2
     block_lr: float = 3e-3
-    head_lr: float = 5e-4
+    head_lr: float = 2e-3
     max_norm: float = 1.0
 
 
@@ -106,38 +106,44 @@ class LearnerConfig:
 
     def __post_init__(self) -> None:
         prompts, optimiser, cbp, readout = self.prompts, self.optimiser, self.cbp, self.readout
-        if set(prompts.g_layers) & set(prompts.e_layers):
-            _refuse("prompts.g_layers", prompts.g_layers, f"disjoint from {prompts.e_layers}")
+        for name in ("g_layers", "e_layers"):
+            layers = getattr(prompts, name)
+            holds = len(set(layers)) == len(layers) and min(layers, default=0) >= 0
+            _require(f"prompts.{name}", layers, holds, "different layers, counted from 0")
+        apart = not set(prompts.g_layers) & set(prompts.e_layers)
+        _require("prompts.g_layers", prompts.g_layers, apart, f"disjoint from {prompts.e_layers}")
         for name, value in (("g_length", prompts.g_length), ("e_length", prompts.e_length)):
             _require(f"prompts.{name}", value, value >= 1, "at least 1")
+        for name in ("init_range", "key_weight"):
+            _require_finite(f"prompts.{name}", getattr(prompts, name))
         for name in ("prompt_lr", "block_lr", "head_lr"):
-            rate = getattr(optimiser, name)
-            _require(f"optimiser.{name}", rate, 0 <= rate < math.inf, "a number of 0 or more")
+            _require_finite(f"optimiser.{name}", getattr(optimiser, name))
         _require("optimiser.max_norm", optimiser.max_norm, optimiser.max_norm > 0, "above 0")
         rate = cbp.replacement_rate
         _require("cbp.replacement_rate", rate, 0 <= rate <= 1, "in [0, 1]")
         _require("cbp.maturity", cbp.maturity, cbp.maturity >= 0, "0 or more steps")
         _require("cbp.decay", cbp.decay, 0 <= cbp.decay < 1, "in [0, 1)")
-        _require("head.scale", self.head.scale, self.head.scale > 0, "above 0")
+        scale = self.head.scale
+        _require("head.scale", scale, 0 < scale < math.inf, "a number above 0")
         _require_choice("head.kind", self.head.kind, get_args(HeadKind))
         _require_choice("readout.kind", readout.kind, get_args(ReadoutKind))
-        _require("readout.weight", readout.weight, readout.weight >= 0, "0 or more")
-        regularisation = readout.regularisation
-        _require("readout.regularisation", regularisation, regularisation > 0, "above 0")
+        _require_finite("readout.weight", readout.weight)
+        ridge = readout.regularisation
+        _require("readout.regularisation", ridge, 0 < ridge < math.inf, "a number above 0")
         if self.block is not None:
             _require("block.hidden", self.block.hidden, self.block.hidden >= 1, "at least 1")
             _require("block.gate", self.block.gate, 0 < self.block.gate <= 1, "in (0, 1]")
             _require_choice("block.objective", self.block.objective, get_args(BlockObjective))
 
 
-def _require(name: str, value: object, holds: bool, right: str) -> None:
-    if not holds:
-        _refuse(name, value, right)
+def _require_finite(name: str, value: float) -> None:
+    _require(name, value, 0 <= value < math.inf, "a number of 0 or more")
 
 
 def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     _require(name, value, value in choices, f"one of {', '.join(choices)}")
 
 
-def _refuse(name: str, value: object, right: str) -> None:
-    raise InputError(f"{name} is {value!r}; it must be {right}")
+def _require(name: str, value: object, holds: bool, right: str) -> None:
+    if not holds:
+        raise InputError(f"{name} is {value!r}; it must be {right}")

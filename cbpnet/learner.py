@@ -124,8 +124,9 @@ class Learner:
         added = (members > 0) & (state["classes.task"] < 0)
         changed["classes.task"] = torch.where(added, task, state["classes.task"])
         if self.config.head.kind == "cosine":
-            rows = F.normalize(state["classes.mean"], dim=1)
-            changed["head.weight"] = torch.where(added.unsqueeze(1), rows, state["head.weight"])
+            changed["head.weight"] = torch.where(
+                added.unsqueeze(1), state["classes.mean"], state["head.weight"]
+            )
         if "prompts.e" in state:
             new = chosen * (1 - state["tasks.known"])
             before = one_hot((task - 1).clamp(min=0), self.tasks)
@@ -295,14 +296,21 @@ class Learner:
         return normalise_feature(self.backbone(images, prefix))
 
     def _logits(self, parameters: Mapping[str, Tensor], feature: Tensor) -> Tensor:
-        """Return the logits [B, C] of features [B, D]: the block, then the head."""
+        """Return the logits [B, C] of features [B, D]: the block, then the head.
+
+        A block with the residual objective is a map to a space in which images of one class lie
+        closer together: a cosine head's rows, which are points among the features, go through it
+        too, so that those of old classes keep up with it.
+        """
         config, head = self.config.block, self.config.head
-        if config is not None:
-            block = _block(parameters)
-            if config.objective == "residual":
-                block = block.detach()
-            feature = feature + config.gate * block_output(block, feature)[0]
         weight = parameters["head.weight"]
+        if config is not None and config.objective == "residual":
+            block = _block(parameters).detach()
+            feature = feature + config.gate * block_output(block, feature)[0]
+            if head.kind == "cosine":
+                weight = weight + config.gate * block_output(block, weight)[0]
+        elif config is not None:
+            feature = feature + config.gate * block_output(_block(parameters), feature)[0]
         if head.kind == "linear":
             return F.linear(feature, weight, parameters["head.bias"])
         return head.scale * F.normalize(feature, dim=1) @ F.normalize(weight, dim=1).T

@@ -31,7 +31,8 @@ class PeerMethod:
 
 
 def _dualprompt(config: LearnerConfig) -> LearnerConfig:
-    return replace(config, block=None)
+    """No block, and what it leaves of the budget spent on prompts of the released lengths."""
+    return replace(config, block=None, prompts=replace(config.prompts, g_length=5, e_length=5))
 
 
 def _without_cbp(config: LearnerConfig) -> LearnerConfig:
@@ -39,9 +40,14 @@ def _without_cbp(config: LearnerConfig) -> LearnerConfig:
 
 
 def _plain_block(config: LearnerConfig) -> LearnerConfig:
-    """The block as first drawn: trained by the cross-entropy and added whole."""
-    assert config.block is not None
-    return replace(config, block=replace(config.block, objective="classification", gate=1.0))
+    """The block as first drawn: trained by the cross-entropy, at a rate of its own, added whole."""
+    if config.block is None:
+        return config
+    return replace(
+        config,
+        block=replace(config.block, objective="classification", gate=1.0),
+        optimiser=replace(config.optimiser, block_lr=1e-4),
+    )
 
 
 VARIANTS: dict[str, Callable[[LearnerConfig], LearnerConfig]] = {
