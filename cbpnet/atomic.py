@@ -2,12 +2,31 @@
 
 import os
 import secrets
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from cbpnet.errors import InputError
 
-__all__ = ["write_atomically"]
+__all__ = ["make_folder", "write_atomically"]
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where it is missing, and check that files can be written to it.
+
+    To be called before the work whose results belong there.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(
+            f"cannot make the folder {folder} or write to it: {error.strerror}; "
+            "name one where that is possible"
+        ) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

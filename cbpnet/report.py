@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from cbpnet.atomic import write_atomically
+from cbpnet.atomic import make_folder, write_atomically
 from cbpnet.errors import InputError
 from cbpnet.metrics import (
     MethodSummary,
@@ -56,13 +56,7 @@ def write_report(
             tasks or two methods in nothing but punctuation, or the folder cannot be written.
     """
     _check(results)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make the folder {folder}: {error.strerror}; name one that can be made"
-        ) from error
-
+    make_folder(folder)
     summaries = summarise(results)
     texts = {
         "results.json": _as_json(results, summaries, conditions),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -53,7 +54,7 @@ class TaskStream:
 
 def make_stream(
     dataset: Dataset,
-    classes_per_task: int,
+    classes_per_task: int | Sequence[int],
     train_per_class: int | None = None,
     test_per_class: int | None = None,
     seed: int = 0,
@@ -61,6 +62,9 @@ def make_stream(
     holdout: Holdout = "test",
 ) -> TaskStream:
     """Divide a data set's classes into tasks, with some images of each class.
+
+    `classes_per_task` is one number for all tasks, of which the last may have fewer, or a number
+    for each task, which together are all classes of the stream.
 
     `class_order` is the data set's own order, a random one drawn from `seed`, or the data set's
     labels in the wanted order; classes left out are not in the stream.
@@ -78,11 +82,7 @@ def make_stream(
     validation stream whose evaluation images would overlap the training images.
     """
     order = _class_labels(class_order, len(dataset.class_names), seed)
-    if not 1 <= classes_per_task <= len(order):
-        raise InputError(
-            f"classes per task is {classes_per_task}; "
-            f"right would be from 1 to the stream's {len(order)} classes"
-        )
+    sizes = _task_sizes(classes_per_task, len(order))
     for name, value in (("training", train_per_class), ("test", test_per_class)):
         if value is not None and value < 1:
             raise InputError(f"{name} images per class is {value}; right would be 1 or more")
@@ -96,13 +96,13 @@ def make_stream(
         class_names=names,
         class_order=order,
         tasks=tuple(
-            _task(index, range(first, min(first + classes_per_task, len(order))), train, test)
-            for index, first in enumerate(range(0, len(order), classes_per_task))
+            _task(index, range(first, end), train, test)
+            for index, (first, end) in enumerate(pairwise(accumulate(sizes, initial=0)))
         ),
         train_source=dataset.train,
         test_source=dataset.train if holdout == "validation" else dataset.test,
         notes=(
-            *_last_task_note(len(order), classes_per_task),
+            *_last_task_note(classes_per_task, sizes[-1]),
             *_shortage_note("training", names, train, train_per_class),
             *_shortage_note("test", names, test, test_per_class),
         ),
@@ -125,6 +125,24 @@ def _class_labels(class_order: ClassOrder, classes: int, seed: int) -> tuple[int
             f"right would be different labels, each from 0 to {classes - 1}"
         )
     return order
+
+
+def _task_sizes(classes_per_task: int | Sequence[int], classes: int) -> tuple[int, ...]:
+    if isinstance(classes_per_task, int):
+        if not 1 <= classes_per_task <= classes:
+            raise InputError(
+                f"classes per task is {classes_per_task}; "
+                f"right would be from 1 to the stream's {classes} classes"
+            )
+        full, rest = divmod(classes, classes_per_task)
+        return (classes_per_task,) * full + (rest,) * (rest > 0)
+    sizes = tuple(classes_per_task)
+    if min(sizes, default=0) < 1 or sum(sizes) != classes:
+        raise InputError(
+            f"classes per task are {list(sizes)}; "
+            f"right would be numbers of at least 1 with the sum {classes}"
+        )
+    return sizes
 
 
 def _shuffled(source: ImageSource, label: int, seed: int, *purpose: str) -> Indices:
@@ -177,9 +195,9 @@ def _task(index: int, classes: range, train: list[Indices], test: list[Indices])
     )
 
 
-def _last_task_note(classes: int, classes_per_task: int) -> list[str]:
-    rest = classes % classes_per_task
-    return [f"the last task has {rest} of {classes_per_task} classes"] if rest else []
+def _last_task_note(classes_per_task: int | Sequence[int], last: int) -> list[str]:
+    smaller = isinstance(classes_per_task, int) and last < classes_per_task
+    return [f"the last task has {last} of {classes_per_task} classes"] if smaller else []
 
 
 def _shortage_note(

@@ -1,11 +1,12 @@
 import errno
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from cbpnet.atomic import write_atomically
+from cbpnet.atomic import make_folder, write_atomically
 from cbpnet.errors import InputError
 
 
@@ -92,3 +93,24 @@ def test_file_in_place_of_the_folder_is_named(tmp_path):
     with pytest.raises(InputError, match=r"file/state: Not a directory"):
         write_atomically(tmp_path / "file" / "state", b"")
     assert (tmp_path / "file").read_bytes() == b"kept"
+
+
+def test_a_folder_is_made_with_those_above_it_and_left_empty(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"kept")
+    with pytest.raises(InputError, match=r"make the folder .*file/new or write.*Not a directory"):
+        make_folder(tmp_path / "file" / "new")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    def refuse(dir):  # noqa: A002
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match=r"write to it: Permission denied; name one where"):
+        make_folder(tmp_path)

@@ -44,6 +44,14 @@ def test_tasks_divide_the_classes_and_the_last_may_be_smaller() -> None:
     assert make_stream(LETTERS, 5).notes == ()
 
 
+def test_tasks_of_explicit_sizes() -> None:
+    stream = make_stream(LETTERS, [3, 1, 1], class_order=[4, 2, 0, 1, 3])
+    assert [list(task.classes) for task in stream.tasks] == [[0, 1, 2], [3], [4]]
+    assert stream.notes == ()
+    even = make_stream(LETTERS, (2, 2, 1), 7, seed=3)
+    assert _by_class(even, "train") == _by_class(make_stream(LETTERS, 2, 7, seed=3), "train")
+
+
 def test_every_image_is_met_once_with_its_own_label() -> None:
     stream = make_stream(LETTERS, 2)
     assert stream.train_source is LETTERS.train
@@ -173,6 +181,9 @@ def test_a_validation_stream_needs_a_number() -> None:
         ({"classes_per_task": 0}, "classes per task is 0; right would be from 1 to .* 5 classes"),
         ({"classes_per_task": 6}, "classes per task is 6"),
         ({"class_order": [1, 2], "classes_per_task": 3}, "stream's 2 classes"),
+        ({"classes_per_task": [2, 2]}, r"classes per task are \[2, 2\]; right would be .* sum 5"),
+        ({"classes_per_task": [5, 0]}, r"are \[5, 0\]; right would be numbers of at least 1"),
+        ({"classes_per_task": []}, r"are \[\]"),
         ({"train_per_class": 0}, "training images per class is 0"),
         ({"test_per_class": -1}, "test images per class is -1"),
         ({"seed": -3}, "seed is -3"),
