@@ -108,7 +108,9 @@ class _SeedBenchmark:
         """Run the methods; those of one variant share its training."""
         learner = self._learner(self.config)
         with self._bar("query features", self.train_images + sum(self.test_images)) as bar:
-            self.queries = query_stream(learner, self.stream, self.backbone.preprocessing, bar.update)
+            self.queries = query_stream(
+                learner, self.stream, self.backbone.preprocessing, bar.update
+            )
         results = [self._run_peer(method) for method in methods if method in PEERS]
         for variant in VARIANTS:
             names = [m for m in methods if m in LEARNERS and LEARNERS[m].variant == variant]

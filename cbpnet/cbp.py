@@ -71,7 +71,7 @@ def age_units(
 
 def corrected_utility(statistics: UnitStatistics, config: CBPConfig) -> Tensor:
     """Return the bias-corrected utility ``u / (1 - decay^age)`` [L, H]; 0 for a unit of age 0."""
-    weight = 1 - config.decay ** statistics.age
+    weight = 1 - config.decay**statistics.age
     return statistics.utility / torch.where(statistics.age > 0, weight, torch.ones_like(weight))
 
 

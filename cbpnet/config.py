@@ -52,7 +52,7 @@ class BlockConfig:
 
     hidden: int
     objective: BlockObjective = "residual"
-    gate: float = 0.5
+    gate: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,15 @@ class ReadoutConfig:
     """The closed-form readout of the query features, fused with the prompted network's scores.
 
     "means" scores by the cosine to the class means, "rls" by ridge regression solved by recursive
-    least squares with ``regularisation``. ``weight`` multiplies its scores before they are added to
-    the log-softmax of the prompted network.
+    least squares with ``regularisation``, on the query and ``features`` random features of it.
+    ``weight`` multiplies its scores before they are added to the log-softmax of the prompted
+    network.
     """
 
     kind: ReadoutKind = "rls"
-    weight: float = 20.0
+    weight: float = 3.0
     regularisation: float = 100.0
+    features: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ class LearnerConfig:
         _require_choice("head.kind", self.head.kind, get_args(HeadKind))
         _require_choice("readout.kind", readout.kind, get_args(ReadoutKind))
         _require_finite("readout.weight", readout.weight)
+        _require("readout.features", readout.features, readout.features >= 0, "0 or more")
         ridge = readout.regularisation
         _require("readout.regularisation", ridge, 0 < ridge < math.inf, "a number above 0")
         if self.block is not None:

@@ -94,7 +94,7 @@ class Learner:
             state["block.w_in"] = initial_incoming(noise).mT.contiguous()
         state["tasks.current"] -= 1
         state["classes.task"] -= 1
-        state |= initial_readout(self.config.readout, self.backbone.dim, self.classes)
+        state |= initial_readout(self.config.readout, self.backbone.dim, self.classes, generator)
         return LearnerState(self.layout, state)
 
     def query(self, images: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig
+from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.errors import InputError
 from cbpnet.layout import trainable_layout
 
@@ -23,22 +23,25 @@ BUDGET = 0.002
 
 @dataclass(frozen=True)
 class Preset:
-    """A backbone by its timm name, and the sizes of the prompts and the block on it.
+    """A backbone by its timm name, and the sizes of prompts, block and readout on it.
 
-    ``budget`` is the largest share of the backbone that they may have together.
+    ``features`` is the number of the readout's random features. ``budget`` is the largest share of
+    the backbone that prompts and block may have together.
     """
 
     backbone: str
     g_length: int
     e_length: int
     hidden: int
+    features: int
     budget: float = BUDGET
 
     @property
     def config(self) -> LearnerConfig:
         """CBPNet as tuned on validation images (docs/search.md)."""
         prompts = PromptConfig(g_length=self.g_length, e_length=self.e_length)
-        return LearnerConfig(prompts=prompts, block=BlockConfig(self.hidden))
+        readout = ReadoutConfig(features=self.features)
+        return LearnerConfig(prompts=prompts, block=BlockConfig(self.hidden), readout=readout)
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,13 @@ class Budget:
 
 
 PRESETS = {
-    #                        backbone                 G  E  hidden
-    "vit_base": Preset("vit_base_patch16_224", 5, 5, 80),
-    "vit_small": Preset("vit_small_patch16_224", 5, 4, 32),
-    "vit_tiny": Preset("vit_tiny_patch16_224", 3, 2, 16),
-    "deit_tiny": Preset("deit_tiny_patch16_224", 3, 2, 16),
+    #                  backbone                G  E  hidden  features
+    "vit_base": Preset("vit_base_patch16_224", 5, 5, 80, 1000),
+    "vit_small": Preset("vit_small_patch16_224", 5, 4, 32, 1000),
+    "vit_tiny": Preset("vit_tiny_patch16_224", 3, 2, 16, 1000),
+    "deit_tiny": Preset("deit_tiny_patch16_224", 3, 2, 16, 1000),
     # For tests and the demo: nothing useful fits into 0.2 % of a third of a million parameters.
-    "micro": Preset("vit_micro_patch8_32", 2, 2, 16, budget=0.02),
+    "micro": Preset("vit_micro_patch8_32", 2, 2, 16, 200, budget=0.02),
 }
 
 

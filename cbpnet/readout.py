@@ -6,8 +6,10 @@ matrix products only:
 
     g = P x / (1 + x' P x),   W <- W + (y - W x) g',   P <- P - (P x) g'
 
-with P = I / regularisation and W = 0 at the start and x = [query, 1]. A class not yet seen has
-target 0 for every image so far, and so a row of zeros: adding a class changes nothing before it.
+with P = I / regularisation and W = 0 at the start. A class not yet seen has target 0 for every
+image so far, and so a row of zeros: adding a class changes nothing before it. The inputs are
+x = [query, relu(query R), 1] with a random projection R that never changes, as in RanPAC (McDonnell
+et al., NeurIPS 2023, arXiv:2307.02251); without random features x = [query, 1].
 """
 
 from collections.abc import Mapping
@@ -30,20 +32,27 @@ def readout_layout(config: ReadoutConfig, dim: int, classes: int) -> Layout:
     """
     layout: Layout = {"classes.count": (classes,), "classes.mean": (classes, dim)}
     if config.kind == "rls":
+        inputs = dim + config.features + 1
         layout |= {
-            "readout.inverse": (dim + 1, dim + 1),
-            "readout.weight": (classes, dim + 1),
+            "readout.projection": (dim, config.features),
+            "readout.inverse": (inputs, inputs),
+            "readout.weight": (classes, inputs),
         }
     return layout
 
 
-def initial_readout(config: ReadoutConfig, dim: int, classes: int) -> dict[str, Tensor]:
-    """Return the statistics before any image."""
+def initial_readout(
+    config: ReadoutConfig, dim: int, classes: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return the statistics before any image; the projection is standard normal over sqrt(D)."""
     state = {
         name: torch.zeros(shape) for name, shape in readout_layout(config, dim, classes).items()
     }
     if config.kind == "rls":
-        state["readout.inverse"] = torch.eye(dim + 1) / config.regularisation
+        shape = state["readout.projection"].shape
+        state["readout.projection"] = torch.randn(shape, generator=generator) / dim**0.5
+        inputs = len(state["readout.inverse"])
+        state["readout.inverse"] = torch.eye(inputs) / config.regularisation
     return state
 
 
@@ -60,7 +69,7 @@ def observe_images(
     changed = {"classes.count": count, "classes.mean": mean}
     if config.kind == "rls":
         inverse, weight = state["readout.inverse"], state["readout.weight"]
-        inputs = _with_bias(query) * targets.sum(dim=1, keepdim=True)
+        inputs = _inputs(state, query) * targets.sum(dim=1, keepdim=True)
         for row, target in zip(inputs.split(1), targets.split(1), strict=True):
             projected = row @ inverse
             gain = projected / (1 + projected @ row.T)
@@ -74,8 +83,10 @@ def readout_scores(kind: ReadoutKind, state: Mapping[str, Tensor], query: Tensor
     """Return the scores [B, C] of "means" (cosine, in [-1, 1]) or "rls" (about 0 to 1)."""
     if kind == "means":
         return F.normalize(query, dim=1) @ F.normalize(state["classes.mean"], dim=1).T
-    return _with_bias(query) @ state["readout.weight"].T
+    return _inputs(state, query) @ state["readout.weight"].T
 
 
-def _with_bias(query: Tensor) -> Tensor:
-    return torch.cat([query, torch.ones_like(query[:, :1])], dim=1)
+def _inputs(state: Mapping[str, Tensor], query: Tensor) -> Tensor:
+    """Return the regression's inputs [B, D + features + 1]."""
+    random = torch.relu(query @ state["readout.projection"])
+    return torch.cat([query, random, torch.ones_like(query[:, :1])], dim=1)

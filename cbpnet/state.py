@@ -14,7 +14,8 @@
 | `tasks.known` | T | 1 for tasks that exist |
 | `classes.task` | C | the task that each class belongs to, -1 for one not yet known |
 | `classes.count`, `classes.mean` | C; C, D | images seen of each class, and their mean query |
-| `readout.inverse`, `readout.weight` | D+1, D+1; C, D+1 | recursive least squares, where used |
+| `readout.projection` | D, M | M random features of the query, where used |
+| `readout.inverse`, `readout.weight` | N, N; C, N | recursive least squares, N = D + M + 1 |
 
 D is the backbone's width, T and C the capacity in tasks and classes, L and H the block's layers
 and hidden units.
