@@ -6,10 +6,10 @@ goes on where it stopped; a run kept under other settings is refused and not mix
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 import torch
@@ -104,24 +104,23 @@ class _SeedBenchmark:
         self.train_images = sum(len(task.train) for task in self.stream.tasks)
         self.test_images = tuple(len(task.test) for task in self.stream.tasks)
 
-    def run(self, methods: Sequence[str]) -> list[RunResult]:
-        """Run the methods; those of one variant share its training."""
+    def run(self, methods: Sequence[str]) -> Iterator[RunResult]:
+        """Run the methods, each result as it is there; those of one variant share its training."""
         learner = self._learner(self.config)
         with self._bar("query features", self.train_images + sum(self.test_images)) as bar:
             self.queries = query_stream(
                 learner, self.stream, self.backbone.preprocessing, bar.update
             )
-        results = [self._run_peer(method) for method in methods if method in PEERS]
+        yield from (self._run_peer(method) for method in methods if method in PEERS)
         for variant in VARIANTS:
             names = [m for m in methods if m in LEARNERS and LEARNERS[m].variant == variant]
             if names:
-                results += self._run_variant(variant, names)
-        return results
+                yield from self._run_variant(variant, names)
 
     def _learner(self, config: LearnerConfig) -> Learner:
         return Learner(self.backbone, config, len(self.stream.class_names), len(self.stream.tasks))
 
-    def _bar(self, title: str, images: int) -> "tqdm[None]":
+    def _bar(self, title: str, images: int) -> "tqdm[Never]":
         return tqdm(total=images, desc=f"seed {self.seed}: {title}", unit="img", mininterval=1.0)
 
     def _run_variant(self, variant: str, names: Sequence[str]) -> list[RunResult]:
