@@ -8,7 +8,6 @@ from cbpnet.errors import InputError
 from mobile.cli.benchmark import benchmark
 from mobile.cli.plasticity import plasticity
 from mobile.cli.presets import presets
-from mobile.cli.train import train
 
 __all__ = ["main"]
 
@@ -23,9 +22,7 @@ class _Group(click.Group):
             click.echo(f"error: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo(
-                "stopped; benchmark and train, run again, go on from what was finished", err=True
-            )
+            click.echo("stopped; the same command goes on from what was finished", err=True)
             sys.exit(130)
 
 
@@ -35,5 +32,5 @@ def main() -> None:
     """Learn new classes on a frozen vision transformer, task after task, without forgetting."""
 
 
-for command in (benchmark, plasticity, presets, train):
+for command in (benchmark, plasticity, presets):
     main.add_command(command)
