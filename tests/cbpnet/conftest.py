@@ -92,28 +92,59 @@ def plain_feature(backbone: Backbone | ToyExtractor, image: Tensor, prefix: dict
 
 def plain_logits(
     backbone: Backbone | ToyExtractor, config, parameters: Mapping[str, Tensor], image: Tensor
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return one image's logits [C], its feature [D] and the block's activations [H].
+) -> tuple[Tensor, Tensor | None]:
+    """Return one image's logits [C] and the block's activations [H].
 
     ``parameters`` has the trainables' names and shapes, the pools' entry being the image's own.
     """
-    prompts = config.prompts
-    prefix = {}
-    for i, layer in enumerate(prompts.g_layers):
-        prefix[layer] = parameters["prompts.g"][i]
-    for i, layer in enumerate(prompts.e_layers):
-        prefix[layer] = parameters["prompts.e"][0, i]
-    feature = plain_feature(backbone, image, prefix)
-    final, hidden = feature, None
-    if config.block is not None:
+
+    def through_block(feature: Tensor) -> tuple[Tensor, Tensor]:
         w_in, b_in, w_out = (parameters[f"block.{n}"][0] for n in ("w_in", "b_in", "w_out"))
         hidden = (w_in.T @ feature + b_in).clamp(min=0)
-        final = feature + config.block.gate * (w_out.T @ hidden)
-    weight = parameters["head.weight"]
+        return feature + config.block.gate * (w_out.T @ hidden), hidden
+
+    prefix = {layer: parameters["prompts.g"][i] for i, layer in enumerate(config.prompts.g_layers)}
+    for i, layer in enumerate(config.prompts.e_layers):
+        prefix[layer] = parameters["prompts.e"][0, i]
+    feature, hidden = plain_feature(backbone, image, prefix), None
+    rows = list(parameters["head.weight"])
+    if config.block is not None:
+        feature, hidden = through_block(feature)
+        if config.block.objective == "residual" and config.head.kind == "cosine":
+            rows = [through_block(row)[0] for row in rows]
     if config.head.kind == "linear":
-        return weight @ final + parameters["head.bias"], feature, hidden
-    cosines = [F.cosine_similarity(final, row, dim=0) for row in weight]
-    return config.head.scale * torch.stack(cosines), feature, hidden
+        return torch.stack([row @ feature for row in rows]) + parameters["head.bias"], hidden
+    cosines = [F.cosine_similarity(feature, row, dim=0) for row in rows]
+    return config.head.scale * torch.stack(cosines), hidden
+
+
+def plain_loss(
+    backbone: Backbone | ToyExtractor,
+    config,
+    parameters: Mapping[str, Tensor],
+    centres: Tensor,
+    members: Sequence[int],
+    image: Tensor,
+    query: Tensor,
+    label: int,
+) -> tuple[Tensor, bool, Tensor | None]:
+    """Return one image's loss, whether its class came first, and the block's activations [H].
+
+    ``members`` are the current task's classes, ``centres`` [C, D] the class means.
+    """
+    residual = config.block is not None and config.block.objective == "residual"
+    constant = {n: p.detach() if residual and "block" in n else p for n, p in parameters.items()}
+    logits, hidden = plain_logits(backbone, config, constant, image)
+    among = torch.stack([logits[member] for member in members])
+    loss = F.cross_entropy(among[None], torch.tensor([members.index(label)]))
+    if "prompts.key" in parameters:
+        cosine = F.cosine_similarity(query, parameters["prompts.key"][0], dim=0)
+        loss = loss - config.prompts.key_weight * cosine
+    if residual:
+        apart = query - centres[label]
+        hidden = (parameters["block.w_in"][0].T @ apart + parameters["block.b_in"][0]).clamp(min=0)
+        loss = loss + F.mse_loss(-(parameters["block.w_out"][0].T @ hidden), apart)
+    return loss, members[int(among.argmax())] == label, hidden
 
 
 @pytest.fixture(scope="session")
@@ -129,9 +160,15 @@ def toy_extractor() -> type[ToyExtractor]:
 
 
 @pytest.fixture(scope="session")
-def network() -> Callable[..., tuple[Tensor, Tensor, Tensor | None]]:
+def network() -> Callable[..., tuple[Tensor, Tensor | None]]:
     """The prompted network of one image, written independently."""
     return plain_logits
+
+
+@pytest.fixture(scope="session")
+def image_loss() -> Callable[..., tuple[Tensor, bool, Tensor | None]]:
+    """The loss of one image, written independently."""
+    return plain_loss
 
 
 @pytest.fixture(scope="session")
