@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cbpnet.atomic import write_atomically
+from cbpnet.atomic import make_folder, write_atomically
 from cbpnet.backbone import Backbone
 from cbpnet.config import LearnerConfig
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.stream import Holdout, TaskStream, make_stream
 from cbpnet.errors import InputError
 from cbpnet.evaluation import Queries, query_stream, run_stream
+from cbpnet.fingerprint import fingerprint_stream, fingerprint_weights
 from cbpnet.learner import Learner
 from cbpnet.methods import LEARNERS, PEERS, VARIANTS, check_methods
 from cbpnet.metrics import MethodKind, RunResult, peak_rss_mb
@@ -35,7 +36,7 @@ __all__ = ["Protocol", "run_benchmark"]
 class Protocol:
     """What all methods of a benchmark share, beside backbone and data set."""
 
-    classes_per_task: int
+    classes_per_task: int | tuple[int, ...]
     train_per_class: int | None
     test_per_class: int | None
     class_order: str
@@ -69,21 +70,33 @@ def run_benchmark(
 ) -> list[RunResult]:
     """Run each method on each seed and return the results, method after method.
 
-    ``settings`` identify the benchmark: a run in ``folder`` that was kept under others is refused
-    with `InputError`. Progress bars go to standard error.
+    ``settings`` identify the benchmark, with weights and images: before anything runs, a run in
+    ``folder`` that was kept under others is refused with `InputError`, and so are an unknown
+    method, a stream that cannot be drawn, a task without test images, and a folder that cannot be
+    written to. Progress bars go to standard error.
     """
-    check_methods(tuple(methods))
-    kept = _KeptRuns(folder / "runs", {**settings, "protocol": asdict(protocol)})
+    methods, seeds = list(dict.fromkeys(methods)), list(dict.fromkeys(seeds))
+    check_methods(methods)
+    make_folder(folder / "runs")
+    settings = {
+        **settings,
+        "protocol": asdict(protocol),
+        "weights": fingerprint_weights(backbone),
+    }
     results: dict[tuple[str, int], RunResult] = {}
+    to_run = []
     for seed in seeds:
+        bench = _SeedBenchmark(backbone, dataset, protocol, config, seed)
+        images = fingerprint_stream(bench.stream)
+        kept = _KeptRuns(folder / "runs", {**settings, "images": images})
         found = {method: kept.find(method, seed) for method in methods}
+        results |= {(method, seed): run for method, run in found.items() if run is not None}
         missing = [method for method in methods if found[method] is None]
-        if missing:
-            bench = _SeedBenchmark(backbone, dataset, protocol, config, seed)
-            for result in bench.run(missing):
-                kept.keep(result)
-                found[result.method] = result
-        results |= {(m, seed): run for m, run in found.items() if run is not None}
+        to_run += [(bench, kept, missing)] if missing else []
+    for bench, kept, missing in to_run:
+        for result in bench.run(missing):
+            kept.keep(result)
+            results[result.method, result.seed] = result
     return [results[method, seed] for method in methods for seed in seeds]
 
 
@@ -103,6 +116,12 @@ class _SeedBenchmark:
         self.queries: Queries
         self.train_images = sum(len(task.train) for task in self.stream.tasks)
         self.test_images = tuple(len(task.test) for task in self.stream.tasks)
+        if 0 in self.test_images:
+            task = self.test_images.index(0) + 1
+            raise InputError(
+                f"task {task} of {len(self.test_images)} has no test image; a benchmark needs one "
+                "in each task"
+            )
 
     def run(self, methods: Sequence[str]) -> Iterator[RunResult]:
         """Run the methods, each result as it is there; those of one variant share its training."""
@@ -238,7 +257,6 @@ class _KeptRuns:
         """Write a run that has ended."""
         run = {field.name: getattr(result, field.name) for field in fields(result)}
         run["matrix"] = [[None if np.isnan(x) else x for x in row] for row in result.matrix]
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = json.dumps({"settings": self.settings, "run": run}, indent=1, sort_keys=True)
         write_atomically(self._path(result.method, result.seed), content.encode())
 

@@ -1,6 +1,6 @@
 """The methods that the benchmark compares, by name: ours, its ablations, and the peers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from cbpnet.closed_form import LinearProbe, NearestClassMean, Peer, RanPAC, Ridge
@@ -80,7 +80,7 @@ PEERS = {
 METHODS = (*PEERS, *LEARNERS)
 
 
-def check_methods(names: tuple[str, ...]) -> None:
+def check_methods(names: Iterable[str]) -> None:
     """Raise `InputError` for a name that is not a method, naming those that are."""
     for name in names:
         if name not in METHODS:

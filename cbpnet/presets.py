@@ -66,7 +66,7 @@ PRESETS = {
     "vit_small": Preset("vit_small_patch16_224", 5, 4, 32, 1000),
     "vit_tiny": Preset("vit_tiny_patch16_224", 3, 2, 16, 1000),
     "deit_tiny": Preset("deit_tiny_patch16_224", 3, 2, 16, 1000),
-    # For tests and the demo: nothing useful fits into 0.2 % of a third of a million parameters.
+    # For tests and the demo: nothing useful fits into 0.2 % of a fifth of a million parameters.
     "micro": Preset("vit_micro_patch8_32", 2, 2, 16, 200, budget=0.02),
 }
 

@@ -20,7 +20,14 @@ from cbpnet.errors import InputError
 from cbpnet.learner import Learner
 from cbpnet.state import LearnerState
 
-__all__ = ["TaskImages", "TrainingConfig", "compute_queries", "initial_state", "learn_task"]
+__all__ = [
+    "Progress",
+    "TaskImages",
+    "TrainingConfig",
+    "compute_queries",
+    "initial_state",
+    "learn_task",
+]
 
 Progress = Callable[[int], object]
 

@@ -6,8 +6,10 @@ import click
 
 from cbpnet.errors import InputError
 from mobile.cli.benchmark import benchmark
+from mobile.cli.demo import demo
 from mobile.cli.plasticity import plasticity
 from mobile.cli.presets import presets
+from mobile.cli.train import train
 
 __all__ = ["main"]
 
@@ -22,7 +24,9 @@ class _Group(click.Group):
             click.echo(f"error: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo("stopped; the same command goes on from what was finished", err=True)
+            click.echo(
+                "stopped; benchmark and train, run again, go on from what was finished", err=True
+            )
             sys.exit(130)
 
 
@@ -32,5 +36,5 @@ def main() -> None:
     """Learn new classes on a frozen vision transformer, task after task, without forgetting."""
 
 
-for command in (benchmark, plasticity, presets):
+for command in (benchmark, demo, plasticity, presets, train):
     main.add_command(command)

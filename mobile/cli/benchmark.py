@@ -31,7 +31,6 @@ Examples:
 """
 )
 @dataset_options
-@click.option("--test-per-class", type=click.IntRange(min=1), help="Test images; default: all.")
 @click.option(
     "--holdout",
     type=click.Choice(["test", "validation"]),
@@ -78,8 +77,8 @@ def benchmark(
     strict: bool,
     classes_per_task: int | None,
     train_per_class: int | None,
-    class_order: str,
     test_per_class: int | None,
+    class_order: str,
     holdout: Any,
     preset: str,
     weights: Path | None,
@@ -124,9 +123,10 @@ def benchmark(
         "batch": batch_size,
     }
     settings = {**conditions, "config": config}
-    results = run_benchmark(
-        backbone, loaded, protocol, config, methods, seeds, out, settings
-    )
+    notes = [note for seed in seeds for note in protocol.stream(loaded, seed).notes]
+    for note in dict.fromkeys(notes):
+        click.echo(f"note: {note}", err=True)
+    results = run_benchmark(backbone, loaded, protocol, config, methods, seeds, out, settings)
     written = write_report(results, {**conditions, "seeds": list(seeds)}, out)
     if as_json:
         click.echo(json.dumps(json.loads((out / "results.json").read_text())["summary"]))

@@ -55,6 +55,7 @@ dataset_options = _together(
     click.option(
         "--train-per-class", type=click.IntRange(min=1), help="Training images; default: all."
     ),
+    click.option("--test-per-class", type=click.IntRange(min=1), help="Test images; default: all."),
     click.option(
         "--class-order",
         type=click.Choice(["natural", "random"]),
