@@ -28,7 +28,7 @@ class CBPConfig:
     replaced. ``decay`` is the utility's running-average factor, in [0, 1).
     """
 
-    replacement_rate: float = 1e-3
+    replacement_rate: float = 1e-4
     maturity: int = 100
     decay: float = 0.99
 
