@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cbpnet.backbone import Backbone, load_backbone
+from cbpnet.data.dataset import Dataset
+from cbpnet.data.images import ArrayImages
 
 
 class PlainCBP:
@@ -183,5 +186,23 @@ def micro_backbone() -> Callable[[torch.dtype], Backbone]:
             if name.endswith(("qkv.weight", "proj.weight")):
                 value *= 4  # as initialised, attention is almost uniform whatever the prefix keys
         return backbone.to(dtype)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def picture_dataset() -> Callable[..., Dataset]:
+    """Five classes of noisy pictures, each class with a colour of its own; all pictures differ."""
+
+    def build(train: int = 7, test: int = 4, size: int = 32) -> Dataset:
+        random = np.random.default_rng(5)
+        colours = random.integers(60, 196, (5, 1, 1, 3))
+
+        def images(count: int) -> ArrayImages:
+            labels = np.arange(5).repeat(count)
+            noise = random.integers(-60, 60, (len(labels), size, size, 3))
+            return ArrayImages((colours[labels] + noise).astype(np.uint8), labels)
+
+        return Dataset("pictures", tuple("abcde"), images(train), images(test), 2)
 
     return build
