@@ -52,6 +52,7 @@ def demo(out: Path, seed: int) -> None:
     Compares CBPNet with the same run without continual backpropagation and with the nearest class
     mean on the same features. Nothing is downloaded.
     """
+    torch.set_num_threads(1)  # more only wait for one another on so small a network
     make_folder(out)
     digits, preset = load_digits(), get_preset("micro")
     weights = out / "micro_vit.safetensors"
