@@ -47,7 +47,8 @@ def test_gathering_is_indexing_bit_for_bit(dtype):
 @pytest.mark.parametrize("shape", [(7,), (3, 2, 5, 6)])
 def test_scattering_changes_one_entry_and_no_other_bit(shape):
     pool, entry = torch.randn(4, *shape), torch.randn(1, *shape)
-    pool[1].view(-1)[0] = float("nan")  # a product with 0 would spread it
+    for values in (*pool, entry):  # a product with 0 or a sum would change one of these
+        values.view(-1)[:3] = torch.tensor([float("nan"), float("inf"), -0.0])
     found = scatter_task(pool, one_hot(torch.tensor([2]), 4), entry)
     expected = pool.clone()
     expected[2] = entry[0]
