@@ -18,6 +18,7 @@ from cbpnet.data.preprocess import load_batch, normalise
 from cbpnet.data.sampling import Indices
 from cbpnet.errors import InputError
 from cbpnet.learner import Learner
+from cbpnet.random_streams import random_stream
 from cbpnet.state import LearnerState
 
 __all__ = [
@@ -70,7 +71,7 @@ class TaskImages:
 
 def initial_state(learner: Learner, seed: int) -> LearnerState:
     """Return the state in which a run with this seed starts."""
-    return learner.initial_state(_generator(seed, 0))
+    return learner.initial_state(random_stream(seed, 0))
 
 
 def compute_queries(
@@ -105,7 +106,7 @@ def learn_task(
     Raises `InputError` where the task or a label is outside the learner's capacity.
     """
     _check_capacity(learner, task, images.labels)
-    generator = _generator(seed, task + 1)
+    generator = random_stream(seed, task + 1)
     rate = torch.ones(1)
     with torch.no_grad():
         for query, labels in zip(
@@ -146,8 +147,3 @@ def _check_capacity(learner: Learner, task: int, labels: Tensor) -> None:
         raise InputError(
             f"class {highest} is outside the learner's capacity of {learner.classes} classes"
         )
-
-
-def _generator(seed: int, stream: int) -> torch.Generator:
-    """Return one of the independent random streams of a run; seeds below 2^32 never collide."""
-    return torch.Generator().manual_seed(seed + (stream << 32))
