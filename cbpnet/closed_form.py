@@ -200,12 +200,14 @@ class LinearProbe:
 
     def scores(self, features: Tensor) -> Tensor:
         seen = torch.unique(self._labels)
-        if len(seen) < 2:
-            raise InputError(f"the linear probe has learnt {len(seen)} classes; it needs two")
+        _check_learnt(torch.bincount(self._labels))
         features = _checked_features(features, self._features.shape[1])
+        scores = torch.full((len(features), self._num_classes), -torch.inf, dtype=torch.float64)
+        if len(seen) == 1:  # the only class is certain
+            scores[:, seen] = 0.0
+            return scores
         if self._model is None:
             self._model = _fit_probe(self._features.numpy(), self._labels.numpy())
-        scores = torch.full((len(features), self._num_classes), -torch.inf, dtype=torch.float64)
         scores[:, seen] = torch.from_numpy(self._model.predict_log_proba(features.numpy()))
         return scores
 

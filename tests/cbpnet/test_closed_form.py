@@ -215,10 +215,12 @@ def test_linear_probe_works_with_one_image_a_class():
     assert probe.scores(features).argmax(1).tolist() == [0, 1, 2]
 
 
-def test_linear_probe_needs_two_classes(blobs):
+def test_linear_probe_is_certain_of_an_only_class(blobs):
     probe = fitted(LinearProbe(12, 6), *blobs, [(2,)])
-    with pytest.raises(InputError, match="has learnt 1 classes; it needs two"):
-        probe.scores(blobs[0])
+    assert probe.scores(blobs[0][:1]).tolist() == [[-torch.inf, -torch.inf, 0.0] + [-torch.inf] * 3]
+    both = fitted(LinearProbe(12, 6), *blobs, [(2,), (4,)])
+    expected = fitted(LinearProbe(12, 6), *blobs, [(2, 4)]).scores(blobs[0])
+    torch.testing.assert_close(both.scores(blobs[0]), expected)
 
 
 @pytest.mark.parametrize("name", PEERS)

@@ -43,7 +43,10 @@ def test_a_peers_row_is_what_it_scores_on_the_query_features(
     digits: Command, micro_weights: Path, tmp_path: Path
 ) -> None:
     options = ["--seed", "3", "--method", "ncm", "--out", str(tmp_path), "--json"]
-    assert digits("benchmark", *options).exit_code == 0
+    result = digits("benchmark", *options)
+    assert result.exit_code == 0
+    (summary,) = json.loads(result.stdout)
+    assert (summary["method"], summary["seeds"]) == ("ncm", [3])
     run = json.loads((tmp_path / "runs" / "ncm-seed3.json").read_text())["run"]
 
     backbone = load_backbone("vit_micro_patch8_32", micro_weights)
