@@ -3,7 +3,6 @@
 import difflib
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,32 +11,18 @@ from torch import Tensor, nn
 
 import cbpnet.micro_vit  # noqa: F401  registers the micro ViT with timm
 from cbpnet.errors import InputError
+from cbpnet.fingerprint import fingerprint_weights
+from cbpnet.preprocessing import Preprocessing
 from cbpnet.torchvision_compat import import_timm
 from cbpnet.weights import read_weights
 
-__all__ = ["Backbone", "Preprocessing", "load_backbone"]
+__all__ = ["Backbone", "load_backbone"]
 
 timm = import_timm()
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 _POOLINGS = ("token", "avg", "avgmax", "max")
 _CLASSIFIERS = ("head.", "head_dist.")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a backbone expects of its images, from its own `pretrained_cfg`.
-
-    `mean` and `std` are per RGB channel, for pixels in [0, 1]; `interpolation` is a name as timm
-    writes it ("bicubic", "bilinear"); for testing the image's shorter side is resized to
-    `image_size / crop_pct` and its centre of `image_size` pixels kept.
-    """
-
-    image_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str
-    crop_pct: float
 
 
 class Backbone(nn.Module):
@@ -56,6 +41,8 @@ class Backbone(nn.Module):
         image_size: height and width of the images in pixels.
         parameters_without_head: number of parameters, any classifier excluded.
         preprocessing: how images are to be resized and normalised.
+        weights_fingerprint: `fingerprint_weights` before the conversion to `dtype`, so that the
+            same weights have one in every precision.
 
     Raises:
         InputError: the architecture or the dtype cannot be served; the message says why.
@@ -70,6 +57,7 @@ class Backbone(nn.Module):
             raise InputError(f"backbone dtype {dtype} must be one of {_DTYPES}")
         self.vit = vit
         self.vit.reset_classifier(0)
+        self.weights_fingerprint = fingerprint_weights(self)
         self.requires_grad_(False).to(dtype).eval()
 
         attention = self.vit.blocks[0].attn

@@ -22,7 +22,7 @@ from cbpnet.data.dataset import Dataset
 from cbpnet.data.stream import Holdout, TaskStream, make_stream
 from cbpnet.errors import InputError
 from cbpnet.evaluation import Queries, query_stream, run_stream
-from cbpnet.fingerprint import fingerprint_stream, fingerprint_weights
+from cbpnet.fingerprint import fingerprint_stream
 from cbpnet.learner import Learner
 from cbpnet.methods import LEARNERS, PEERS, VARIANTS, check_methods
 from cbpnet.metrics import MethodKind, RunResult, peak_rss_mb
@@ -81,7 +81,7 @@ def run_benchmark(
     settings = {
         **settings,
         "protocol": asdict(protocol),
-        "weights": fingerprint_weights(backbone),
+        "weights": backbone.weights_fingerprint,
     }
     results: dict[tuple[str, int], RunResult] = {}
     to_run = []

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cbpnet.backbone import Preprocessing
 from cbpnet.config import ReadoutKind
 from cbpnet.data.preprocess import load_batch, normalise
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.learner import Learner
 from cbpnet.metrics import Matrix
+from cbpnet.preprocessing import Preprocessing
 from cbpnet.state import LearnerState
 from cbpnet.training import (
     INFERENCE_BATCH,

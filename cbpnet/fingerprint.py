@@ -14,11 +14,15 @@ _DIGITS = 16
 
 
 def fingerprint_weights(module: nn.Module) -> str:
-    """Return 16 hexadecimal digits for a module's parameters and buffers, names and bytes."""
+    """Return 16 hexadecimal digits for a module's parameters and buffers, names and bytes.
+
+    Of a module without memory (on the meta device) there are only names and shapes to tell.
+    """
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
         digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
+        if not value.is_meta:
+            digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:_DIGITS]
 
 

@@ -14,7 +14,7 @@ from cbpnet.data.preprocess import load_batch
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.errors import InputError
 from cbpnet.evaluation import evaluate_task
-from cbpnet.fingerprint import fingerprint_stream, fingerprint_weights
+from cbpnet.fingerprint import fingerprint_stream
 from cbpnet.learner import Learner
 from cbpnet.state import LearnerState
 from cbpnet.state_file import StateInfo, check_fit, load_state, save_state
@@ -69,7 +69,6 @@ class TrainingSession:
             "seed": seed,
             **asdict(training),
             "dtype": str(backbone.dtype).removeprefix("torch."),
-            "weights": fingerprint_weights(backbone),
             "classes of each task": [len(task.classes) for task in stream.tasks],
             "training images of each task": [len(task.train) for task in stream.tasks],
             "images": fingerprint_stream(stream),
@@ -131,6 +130,7 @@ class TrainingSession:
         known = sum(len(task.classes) for task in self.stream.tasks[:finished])
         return StateInfo(
             backbone=self.backbone.name,
+            weights=self.backbone.weights_fingerprint,
             dim=self.backbone.dim,
             preprocessing=self.backbone.preprocessing,
             config=self.learner.config,

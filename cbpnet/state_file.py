@@ -19,10 +19,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cbpnet.atomic import write_atomically
-from cbpnet.backbone import Preprocessing
 from cbpnet.config import LearnerConfig
 from cbpnet.errors import InputError
 from cbpnet.layout import state_layout
+from cbpnet.preprocessing import Preprocessing
 from cbpnet.state import Layout, LearnerState
 
 __all__ = ["FORMAT", "VERSION", "StateInfo", "check_fit", "load_state", "save_state"]
@@ -35,12 +35,14 @@ VERSION = 1
 class StateInfo:
     """What a state belongs to and how far it has come.
 
-    ``backbone`` is its timm name, ``dim`` its width D; ``classes`` and ``tasks`` are the capacity.
+    ``backbone`` is its timm name, ``weights`` the `fingerprint_weights` of its fp32 weights and
+    ``dim`` its width D; ``classes`` and ``tasks`` are the capacity.
     ``class_names`` are the labels of the known classes, by class number. ``progress`` is for
     whoever resumes: any JSON object, for instance the seed and the finished tasks.
     """
 
     backbone: str
+    weights: str
     dim: int
     preprocessing: Preprocessing
     config: LearnerConfig
@@ -111,8 +113,8 @@ def load_state(path: Path) -> tuple[LearnerState, StateInfo]:
 def check_fit(found: StateInfo, expected: StateInfo) -> None:
     """Raise `InputError`, naming both sides, unless a state can go on as ``expected`` says.
 
-    Backbone, preprocessing, settings and capacity must be equal; class names and progress may
-    differ.
+    Backbone, weights, preprocessing, settings and capacity must be equal; class names and
+    progress may differ.
     """
     for name, theirs, ours in _differences(found, expected):
         if name not in ("class_names", "progress"):

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cbpnet.backbone import Preprocessing
 from cbpnet.data.images import ImageSource
 from cbpnet.data.preprocess import load_batch, normalise
 from cbpnet.data.sampling import Indices
 from cbpnet.errors import InputError
 from cbpnet.learner import Learner
+from cbpnet.preprocessing import Preprocessing
 from cbpnet.random_streams import random_stream
 from cbpnet.state import LearnerState
 

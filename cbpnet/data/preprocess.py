@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,9 +9,7 @@ from PIL import Image
 
 from cbpnet.data.images import ImageSource
 from cbpnet.errors import InputError
-
-if TYPE_CHECKING:
-    from cbpnet.backbone import Preprocessing
+from cbpnet.preprocessing import Preprocessing
 
 __all__ = ["load_batch", "normalise", "prepare"]
 
@@ -20,7 +17,7 @@ _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BI
 _LONGEST_RATIO = 8
 
 
-def prepare(image: Image.Image, preprocessing: "Preprocessing") -> torch.Tensor:
+def prepare(image: Image.Image, preprocessing: Preprocessing) -> torch.Tensor:
     """Resize the shorter side to floor(S / crop_pct), antialiased, and crop the centre S x S.
 
     Sizes and offsets are rounded as timm's evaluation transform rounds them, so that the pixels
@@ -59,7 +56,7 @@ def _trim_strip(image: Image.Image) -> Image.Image:
 
 
 def load_batch(
-    source: ImageSource, indices: Iterable[int], preprocessing: "Preprocessing"
+    source: ImageSource, indices: Iterable[int], preprocessing: Preprocessing
 ) -> torch.Tensor:
     """Decode and prepare the images `indices` of a source: uint8 [B, S, S, 3]."""
     return torch.stack([prepare(source.image(int(index)), preprocessing) for index in indices])

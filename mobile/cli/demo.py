@@ -9,13 +9,14 @@ import torch
 from safetensors.torch import save
 
 from cbpnet.atomic import make_folder, write_atomically
-from cbpnet.backbone import Preprocessing, load_backbone
+from cbpnet.backbone import load_backbone
 from cbpnet.benchmark import Protocol, run_benchmark
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.digits import load_digits
 from cbpnet.data.preprocess import load_batch, normalise
 from cbpnet.metrics import accuracy_over_tasks, summarise
 from cbpnet.micro_vit import pretrain_micro_vit
+from cbpnet.preprocessing import Preprocessing
 from cbpnet.presets import count_trainables, get_preset
 from cbpnet.report import format_table, write_report
 from cbpnet.training import TrainingConfig

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from cbpnet.backbone import Backbone, Preprocessing, load_backbone
+from cbpnet.backbone import Backbone, load_backbone
 from cbpnet.errors import InputError
+from cbpnet.preprocessing import Preprocessing
 from cbpnet.torchvision_compat import import_timm
 
 timm = import_timm()
@@ -229,6 +230,19 @@ def test_what_a_backbone_says_of_itself() -> None:
         interpolation="bicubic",
         crop_pct=0.9,
     )
+
+
+def test_the_weights_have_one_fingerprint_in_every_precision() -> None:
+    def weights(dtype: torch.dtype) -> str:
+        torch.manual_seed(4)
+        return _micro(dtype).weights_fingerprint
+
+    assert weights(torch.bfloat16) == weights(torch.float64) == weights(torch.float32)
+    torch.manual_seed(4)
+    vit = _random_vit(MICRO)
+    with torch.no_grad():
+        vit.cls_token[0, 0, 0] += 0.5
+    assert Backbone(MICRO, vit).weights_fingerprint != weights(torch.float32)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,13 @@ def test_the_order_in_memory_does_not_change_it():
     assert fingerprint_weights(turned) == fingerprint_weights(layer())
 
 
+def test_without_memory_names_and_shapes_tell():
+    with torch.device("meta"):
+        small, same, large = nn.Linear(3, 2), nn.Linear(3, 2), nn.Linear(3, 4)
+    assert fingerprint_weights(small) == fingerprint_weights(same)
+    assert fingerprint_weights(small) != fingerprint_weights(large)
+
+
 def stream_of(
     root="photos", train=("1.png", "2.png", "3.png", "4.png"), names=("cat", "dog"), **options
 ):

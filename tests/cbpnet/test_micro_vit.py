@@ -9,9 +9,10 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from cbpnet.backbone import Preprocessing, load_backbone
+from cbpnet.backbone import load_backbone
 from cbpnet.errors import InputError
 from cbpnet.micro_vit import pretrain_micro_vit
+from cbpnet.preprocessing import Preprocessing
 from cbpnet.torchvision_compat import import_timm
 
 timm = import_timm()

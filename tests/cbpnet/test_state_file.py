@@ -14,14 +14,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from cbpnet.backbone import Preprocessing
 from cbpnet.config import BlockConfig, HeadConfig, LearnerConfig, OptimiserConfig, PromptConfig
 from cbpnet.errors import InputError
+from cbpnet.preprocessing import Preprocessing
 from cbpnet.state import LearnerState
 from cbpnet.state_file import StateInfo, check_fit, load_state, save_state
 
 INFO = StateInfo(
     backbone="vit_micro_patch8_32",
+    weights="0123456789abcdef",
     dim=8,
     preprocessing=Preprocessing(32, (0.5, 0.25, 1 / 3), (0.5, 0.1, 0.7), "bilinear", 0.9),
     config=LearnerConfig(
@@ -254,6 +255,7 @@ def test_a_state_that_its_info_does_not_describe_is_not_written(path, state):
             {"backbone": "vit_tiny_patch16_224"},
             "backbone 'vit_micro_patch8_32', this learner has 'v",
         ),
+        ({"weights": "f" * 16}, "weights '0123456789abcdef', this learner has 'ffffffffffffffff'"),
         ({"dim": 192}, "dim 8, this learner has 192"),
         ({"classes": 100}, "classes 4, this learner has 100"),
         ({"tasks": 1}, "tasks 2, this learner has 1"),

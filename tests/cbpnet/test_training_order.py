@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from cbpnet.backbone import Preprocessing
 from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig
 from cbpnet.data.stream import make_stream
 from cbpnet.learner import Learner
+from cbpnet.preprocessing import Preprocessing
 from cbpnet.training import (
     TaskImages,
     TrainingConfig,
