@@ -1,21 +1,22 @@
 """The Efficient CBP Block: a residual bottleneck on the final feature.
 
-    h = relu(z W_in + b_in),    z' = z + gate * h W_out
+    h = f(z W_in + b_in),    z' = z + gate * h W_out
 
-``W_out`` starts at zero, so that learning starts as plain DualPrompt. There is no outgoing bias: a
-constant shift of the feature is what the head's bias is for. Continual backpropagation governs the
-H hidden units and nothing else; its functions take layers side by side, hence the first axis of 1
-in the parameters.
+f is ReLU or the identity. ``W_out`` starts at zero, so that learning starts as plain DualPrompt.
+There is no outgoing bias: a constant shift of the feature is what the head's bias is for. Continual
+backpropagation governs the H hidden units and nothing else; its functions take layers side by side,
+hence the first axis of 1 in the parameters.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cbpnet.cbp import CBPConfig, UnitStatistics, age_units, select_units
+from cbpnet.config import BlockActivation
 
 __all__ = [
     "BLOCK_PARAMETERS",
@@ -28,6 +29,11 @@ __all__ = [
 ]
 
 BLOCK_PARAMETERS = ("block.w_in", "block.b_in", "block.w_out")
+
+_ACTIVATIONS: dict[BlockActivation, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "identity": lambda hidden: hidden,
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class BlockParameters:
 
 
 def initial_bound(dim: int) -> float:
-    """Return the Kaiming-uniform bound ``sqrt(6 / fan_in)`` for ReLU."""
+    """Return the Kaiming-uniform bound ``sqrt(6 / fan_in)`` for ReLU, used for the identity too."""
     return math.sqrt(6 / dim)
 
 
@@ -53,14 +59,20 @@ def initial_incoming(noise: Tensor) -> Tensor:
     return (2 * noise - 1) * initial_bound(noise.shape[-1])
 
 
-def block_output(parameters: BlockParameters, feature: Tensor) -> tuple[Tensor, Tensor]:
+def block_output(
+    parameters: BlockParameters, feature: Tensor, activation: BlockActivation
+) -> tuple[Tensor, Tensor]:
     """Return the block's output [B, D], before the gate, and its hidden activations [B, H]."""
-    hidden = torch.relu(feature @ parameters.w_in[0] + parameters.b_in[0])
+    hidden = _ACTIVATIONS[activation](feature @ parameters.w_in[0] + parameters.b_in[0])
     return hidden @ parameters.w_out[0], hidden
 
 
 def residual_loss(
-    parameters: BlockParameters, query: Tensor, targets: Tensor, centres: Tensor
+    parameters: BlockParameters,
+    query: Tensor,
+    targets: Tensor,
+    centres: Tensor,
+    activation: BlockActivation,
 ) -> tuple[Tensor, Tensor]:
     """Return the residual objective summed over the batch, and the hidden activations [B, H].
 
@@ -71,7 +83,7 @@ def residual_loss(
     """
     real = targets.sum(dim=1)
     residual = query - targets @ centres
-    output, hidden = block_output(parameters, residual)
+    output, hidden = block_output(parameters, residual, activation)
     return ((residual + output).square().mean(dim=1) * real).sum(), hidden
 
 

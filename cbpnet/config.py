@@ -8,6 +8,7 @@ from cbpnet.cbp import CBPConfig
 from cbpnet.errors import InputError
 
 __all__ = [
+    "BlockActivation",
     "BlockConfig",
     "BlockObjective",
     "HeadConfig",
@@ -19,6 +20,7 @@ __all__ = [
     "ReadoutKind",
 ]
 
+BlockActivation = Literal["relu", "identity"]
 BlockObjective = Literal["residual", "classification"]
 HeadKind = Literal["linear", "cosine"]
 ReadoutKind = Literal["none", "means", "rls"]
@@ -43,16 +45,17 @@ class PromptConfig:
 
 @dataclass(frozen=True)
 class BlockConfig:
-    """The CBP block ``z' = z + gate * relu(z W_in + b_in) W_out`` of ``hidden`` units.
+    """The CBP block ``z' = z + gate * f(z W_in + b_in) W_out`` of ``hidden`` units.
 
     ``objective`` is what trains it. "classification" is the plain form, the cross-entropy.
     "residual" is ours: the block learns to cancel what images of one class differ in, on the query
-    features, and ``gate`` in (0, 1] is the share of it that is taken away.
+    features, and ``gate`` in (0, 1] is the share of it that is taken away. ``activation`` is f.
     """
 
     hidden: int
     objective: BlockObjective = "residual"
     gate: float = 0.4
+    activation: BlockActivation = "identity"
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class LearnerConfig:
             _require("block.hidden", self.block.hidden, self.block.hidden >= 1, "at least 1")
             _require("block.gate", self.block.gate, 0 < self.block.gate <= 1, "in (0, 1]")
             _require_choice("block.objective", self.block.objective, get_args(BlockObjective))
+            _require_choice("block.activation", self.block.activation, get_args(BlockActivation))
 
 
 def _require_finite(name: str, value: float) -> None:

@@ -64,7 +64,7 @@ def _block_output(
     w_in: Tensor, b_in: Tensor, w_out: Tensor, features: Tensor
 ) -> tuple[Tensor, Tensor]:
     block = BlockParameters(w_in.unsqueeze(0), b_in.unsqueeze(0), w_out.unsqueeze(0))
-    return block_output(block, features)
+    return block_output(block, features, "relu")
 
 
 # `cbpnet.block.block_output` of R blocks, a feature matrix [N, D] for each.

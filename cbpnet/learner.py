@@ -268,7 +268,7 @@ class Learner:
         query: Tensor,
         targets: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the summed loss, the task's logits [B, C] and the hidden activations [B, H]."""
+        """Return the summed loss, the task's logits [B, C] and the units' activity [B, H]."""
         feature = self._prompted_feature(images, leaves.get("prompts.g"), leaves.get("prompts.e"))
         others = state["classes.task"] != state["tasks.current"]
         logits = self._logits(leaves, feature).masked_fill(others, MASKED)
@@ -279,12 +279,15 @@ class Learner:
             loss = loss - weight * (match * targets.sum(dim=1, keepdim=True)).sum()
         activity = None
         if self.config.block is not None:
-            block = _block(leaves)
-            if self.config.block.objective == "residual":
-                extra, activity = residual_loss(block, query, targets, state["classes.mean"])
+            block, form = _block(leaves), self.config.block
+            if form.objective == "residual":
+                extra, hidden = residual_loss(
+                    block, query, targets, state["classes.mean"], form.activation
+                )
                 loss = loss + extra
             else:
-                activity = block_output(block, feature)[1]
+                hidden = block_output(block, feature, form.activation)[1]
+            activity = hidden.abs()
         return loss, logits, activity
 
     def _prompted_feature(
@@ -306,11 +309,12 @@ class Learner:
         weight = parameters["head.weight"]
         if config is not None and config.objective == "residual":
             block = _block(parameters).detach()
-            feature = feature + config.gate * block_output(block, feature)[0]
+            feature = feature + config.gate * block_output(block, feature, config.activation)[0]
             if head.kind == "cosine":
-                weight = weight + config.gate * block_output(block, weight)[0]
+                weight = weight + config.gate * block_output(block, weight, config.activation)[0]
         elif config is not None:
-            feature = feature + config.gate * block_output(_block(parameters), feature)[0]
+            block = _block(parameters)
+            feature = feature + config.gate * block_output(block, feature, config.activation)[0]
         if head.kind == "linear":
             return F.linear(feature, weight, parameters["head.bias"])
         return head.scale * F.normalize(feature, dim=1) @ F.normalize(weight, dim=1).T

@@ -40,12 +40,12 @@ def _without_cbp(config: LearnerConfig) -> LearnerConfig:
 
 
 def _plain_block(config: LearnerConfig) -> LearnerConfig:
-    """The block as first drawn: trained by the cross-entropy, at a rate of its own, added whole."""
+    """The block as first drawn: ReLU, trained by the cross-entropy at its own rate, added whole."""
     if config.block is None:
         return config
     return replace(
         config,
-        block=replace(config.block, objective="classification", gate=1.0),
+        block=replace(config.block, objective="classification", gate=1.0, activation="relu"),
         optimiser=replace(config.optimiser, block_lr=1e-4),
     )
 

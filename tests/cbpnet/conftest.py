@@ -93,6 +93,10 @@ def plain_feature(backbone: Backbone | ToyExtractor, image: Tensor, prefix: dict
     return feature / torch.linalg.norm(feature) * math.sqrt(backbone.dim)
 
 
+def plain_activation(config, hidden: Tensor) -> Tensor:
+    return hidden.clamp(min=0) if config.block.activation == "relu" else hidden
+
+
 def plain_logits(
     backbone: Backbone | ToyExtractor, config, parameters: Mapping[str, Tensor], image: Tensor
 ) -> tuple[Tensor, Tensor | None]:
@@ -103,7 +107,7 @@ def plain_logits(
 
     def through_block(feature: Tensor) -> tuple[Tensor, Tensor]:
         w_in, b_in, w_out = (parameters[f"block.{n}"][0] for n in ("w_in", "b_in", "w_out"))
-        hidden = (w_in.T @ feature + b_in).clamp(min=0)
+        hidden = plain_activation(config, w_in.T @ feature + b_in)
         return feature + config.block.gate * (w_out.T @ hidden), hidden
 
     prefix = {layer: parameters["prompts.g"][i] for i, layer in enumerate(config.prompts.g_layers)}
@@ -145,7 +149,8 @@ def plain_loss(
         loss = loss - config.prompts.key_weight * cosine
     if residual:
         apart = query - centres[label]
-        hidden = (parameters["block.w_in"][0].T @ apart + parameters["block.b_in"][0]).clamp(min=0)
+        incoming = parameters["block.w_in"][0].T @ apart + parameters["block.b_in"][0]
+        hidden = plain_activation(config, incoming)
         loss = loss + F.mse_loss(-(parameters["block.w_out"][0].T @ hidden), apart)
     return loss, members[int(among.argmax())] == label, hidden
 

@@ -40,24 +40,25 @@ def statistics_of(layers=1, age=0.0, dtype=torch.float64):
     )
 
 
-def plain_block(parameters, feature):
+def plain_block(parameters, feature, activation):
     """The block on one feature in plain loops: its output and its hidden activations."""
     w_in, b_in, w_out = (
         value[0].tolist() for value in (parameters.w_in, parameters.b_in, parameters.w_out)
     )
-    hidden = [
-        max(0.0, b_in[i] + sum(feature[d] * w_in[d][i] for d in range(DIM))) for i in range(HIDDEN)
-    ]
+    hidden = [b_in[i] + sum(feature[d] * w_in[d][i] for d in range(DIM)) for i in range(HIDDEN)]
+    if activation == "relu":
+        hidden = [max(0.0, value) for value in hidden]
     output = [sum(hidden[i] * w_out[i][d] for i in range(HIDDEN)) for d in range(DIM)]
     return output, hidden
 
 
-def test_output_is_that_of_the_plain_loops():
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+def test_output_is_that_of_the_plain_loops(activation):
     parameters = parameters_of(random_tensors())
     features = torch.randn(4, DIM, dtype=torch.float64)
-    output, hidden = block_output(parameters, features)
+    output, hidden = block_output(parameters, features, activation)
     for row, feature in enumerate(features.tolist()):
-        expected = plain_block(parameters, feature)
+        expected = plain_block(parameters, feature, activation)
         assert output[row].tolist() == pytest.approx(expected[0])
         assert hidden[row].tolist() == pytest.approx(expected[1])
 
@@ -76,7 +77,8 @@ def test_incoming_weights_start_kaiming_uniform():
     assert edges.tolist() == pytest.approx([-math.sqrt(3), 0.0])
 
 
-def test_residual_loss_is_that_of_the_plain_loops():
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+def test_residual_loss_is_that_of_the_plain_loops(activation):
     parameters = parameters_of(random_tensors())
     query = torch.randn(4, DIM, dtype=torch.float64)
     centres = torch.randn(3, DIM, dtype=torch.float64)
@@ -87,11 +89,11 @@ def test_residual_loss_is_that_of_the_plain_loops():
         if label >= 0:
             centre = centres[label].tolist()
             residual = [q - c for q, c in zip(image, centre, strict=True)]
-            output, hidden = plain_block(parameters, residual)
+            output, hidden = plain_block(parameters, residual, activation)
             squares = [(r + o) ** 2 for r, o in zip(residual, output, strict=True)]
             expected += sum(squares) / DIM
             activations.append(hidden)
-    loss, hidden = residual_loss(parameters, query, targets, centres)
+    loss, hidden = residual_loss(parameters, query, targets, centres, activation)
     assert loss.item() == pytest.approx(expected)
     np.testing.assert_allclose(hidden[[0, 1, 3]], activations, atol=1e-12)
 
@@ -136,14 +138,14 @@ def test_a_replacement_takes_away_exactly_the_units_contribution():
     tensors = random_tensors()
     config = CBPConfig(replacement_rate=1 / HIDDEN, maturity=3)
     features = torch.randn(7, DIM, dtype=torch.float64)
-    before, hidden = block_output(parameters_of(tensors), features)
+    before, hidden = block_output(parameters_of(tensors), features, "relu")
     activity = hidden.mean(dim=0, keepdim=True)
     contribution = (activity * tensors["block.w_out"].abs().sum(dim=2))[0]
     unit = contribution.argmin()
     noise = torch.rand(1, 1, DIM, dtype=torch.float64)
     changed, after = replace_units(tensors, statistics_of(age=9), activity, noise, config)
     assert after.age[0].tolist() == [0 if i == unit else 10 for i in range(HIDDEN)]
-    output, fresh = block_output(parameters_of(changed), features)
+    output, fresh = block_output(parameters_of(changed), features, "relu")
     lost = hidden[:, unit, None] * tensors["block.w_out"][0, unit]
     assert lost.abs().max() > 0.01
     torch.testing.assert_close(output, before - lost, rtol=0, atol=1e-12)

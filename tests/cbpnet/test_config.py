@@ -32,6 +32,7 @@ OUT_OF_RANGE = {
     "prompts.key_weight": [-1.0, math.nan, math.inf],
     "block.hidden": [0, -1],
     "block.objective": ["ridge", ""],
+    "block.activation": ["gelu", "ReLU"],
     "block.gate": [0.0, -0.5, 1.01, math.nan],
     "cbp.replacement_rate": [-1e-9, 1.001, math.nan],
     "cbp.maturity": [-1],

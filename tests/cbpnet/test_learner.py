@@ -15,7 +15,13 @@ PROMPTS = PromptConfig((0, 1), 3, (4, 2), 2, key_weight=0.7)
 NO_PROMPTS = PromptConfig((), 1, (), 1)
 TASK_OF_CLASS = [0.0, 1, 1, 2, 1, 0, -1]
 HEADS = [HeadConfig("linear"), HeadConfig("cosine", scale=6.0)]
-BLOCKS = [None, BlockConfig(5, "residual", 0.5), BlockConfig(5, "classification", 0.8)]
+BLOCKS = [
+    None,
+    BlockConfig(5, "residual", 0.5, "identity"),
+    BlockConfig(5, "residual", 0.5, "relu"),
+    BlockConfig(5, "classification", 0.8, "relu"),
+    BlockConfig(5, "classification", 0.8, "identity"),
+]
 FULL = LearnerConfig(PROMPTS, BLOCKS[1], head=HEADS[1])
 
 
@@ -97,7 +103,7 @@ def test_gradients_are_those_of_the_plain_loss(backbone, image_loss, head, block
             backbone, config, leaves, state["classes.mean"], [1, 2, 4], image, features, label
         )
         loss, right = loss + each, right + first
-        activity = activity + (0.0 if hidden is None else hidden.detach())
+        activity = activity + (0.0 if hidden is None else hidden.detach().abs())
     found = torch.autograd.grad(loss, list(leaves.values()))
     expected = dict(zip(leaves, found, strict=True))
     expected |= {

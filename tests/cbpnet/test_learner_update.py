@@ -1,6 +1,7 @@
 """Whole learning, step by step, beside a plain version of it; and what a step must not touch."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,7 +132,9 @@ class PlainLearner:
                 label,
             )
             losses.append(loss)
-            activity = activity if hidden is None else activity + hidden.detach() / len(labels)
+            activity = (
+                activity if hidden is None else activity + hidden.detach().abs() / len(labels)
+            )
         self.optimiser.zero_grad()
         torch.stack(losses).mean().backward()
         torch.nn.utils.clip_grad_norm_(self.leaves.values(), self.config.optimiser.max_norm)
@@ -182,7 +185,9 @@ class PlainLearner:
 
 
 @pytest.mark.parametrize("head", ["linear", "cosine"])
-@pytest.mark.parametrize("block", [None, BLOCK, BlockConfig(6, "classification", 1.0)])
+@pytest.mark.parametrize(
+    "block", [None, BLOCK, replace(BLOCK, activation="relu"), BlockConfig(6, "classification", 1.0)]
+)
 def test_learning_is_that_of_the_plain_learner(toy_extractor, image_loss, plain_cbp, head, block):
     config = config_of(block, head)
     learner = learner_of(toy_extractor, config)

@@ -117,7 +117,7 @@ def test_the_step_is_the_learners(features):
         Identity(),
         LearnerConfig(
             prompts=PromptConfig(g_layers=(), e_layers=()),
-            block=BlockConfig(HIDDEN, objective="classification", gate=1.0),
+            block=BlockConfig(HIDDEN, objective="classification", gate=1.0, activation="relu"),
             cbp=cbp,
             head=HeadConfig("linear"),
             optimiser=OptimiserConfig(block_lr=config.lr, head_lr=config.lr),

@@ -27,7 +27,7 @@ INFO = StateInfo(
     preprocessing=Preprocessing(32, (0.5, 0.25, 1 / 3), (0.5, 0.1, 0.7), "bilinear", 0.9),
     config=LearnerConfig(
         PromptConfig(g_layers=(0,), g_length=2, e_layers=(1, 3), e_length=1),
-        BlockConfig(hidden=3, objective="classification", gate=0.1),
+        BlockConfig(3, "classification", 0.1, "relu"),
         head=HeadConfig("linear", scale=1 / 7),
         optimiser=OptimiserConfig(max_norm=float("inf")),
     ),
@@ -107,7 +107,7 @@ def test_the_file_is_what_its_documentation_says(path):
     assert metadata["format_version"] == "1"
     assert metadata["sha256"] == checksum(metadata["info"], tensors)
     info = json.loads(metadata["info"])
-    assert info["config"]["block"] == {"hidden": 3, "objective": "classification", "gate": 0.1}
+    assert info["config"]["block"] == dataclasses.asdict(INFO.config.block)
     assert info["class_names"] == list(INFO.class_names)
 
 
@@ -265,12 +265,12 @@ def test_a_state_that_its_info_does_not_describe_is_not_written(path, state):
         ),
         (
             {"config": dataclasses.replace(INFO.config, block=None)},
-            "config.block BlockConfig(hidden=3, objective='classification', gate=0.1), this lea",
+            "config.block BlockConfig(hidden=3, objective='classification', gate=0.1, activati",
         ),
         (
             {
                 "config": dataclasses.replace(
-                    INFO.config, block=BlockConfig(3, "classification", 1.0)
+                    INFO.config, block=BlockConfig(3, "classification", 1.0, "relu")
                 )
             },
             "config.block.gate 0.1, this learner has 1.0; they must be equal",
