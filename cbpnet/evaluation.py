@@ -11,7 +11,7 @@ from torch import Tensor
 from cbpnet.config import ReadoutKind
 from cbpnet.data.preprocess import load_batch, normalise
 from cbpnet.data.stream import Task, TaskStream
-from cbpnet.learner import Learner
+from cbpnet.learner_interface import LearnerInterface
 from cbpnet.metrics import Matrix
 from cbpnet.preprocessing import Preprocessing
 from cbpnet.state import LearnerState
@@ -56,7 +56,7 @@ class StreamRun:
 
 
 def query_stream(
-    learner: Learner, stream: TaskStream, preprocessing: Preprocessing, progress: Progress
+    learner: LearnerInterface, stream: TaskStream, preprocessing: Preprocessing, progress: Progress
 ) -> Queries:
     """Compute the query features of all images of a stream."""
     start = time.perf_counter()
@@ -73,7 +73,7 @@ def query_stream(
 
 
 def run_stream(
-    learner: Learner,
+    learner: LearnerInterface,
     stream: TaskStream,
     queries: Queries,
     preprocessing: Preprocessing,
@@ -120,7 +120,7 @@ def run_stream(
 
 
 def evaluate_task(
-    learner: Learner,
+    learner: LearnerInterface,
     state: LearnerState,
     stream: TaskStream,
     task: Task,
@@ -141,10 +141,9 @@ def evaluate_task(
         for batch, features, wanted in batches:
             pixels = load_batch(stream.test_source, batch.tolist(), preprocessing)
             images = normalise(pixels, preprocessing.mean, preprocessing.std)
-            scores, chosen = learner.network_scores(state, images, features)
+            scores, chosen = learner.scores(state, images, features, readouts)
             for kind in readouts:
-                fused = learner.fuse(state, scores, features, kind)
-                right[kind] += int((fused.argmax(dim=1) == wanted).sum())
+                right[kind] += int((scores[kind].argmax(dim=1) == wanted).sum())
             selected += int(chosen[:, task.index].sum())
     images_tested = len(task.test)
     return {kind: count / images_tested for kind, count in right.items()}, selected / images_tested

@@ -7,7 +7,7 @@ from cbpnet.config import LearnerConfig
 from cbpnet.readout import readout_layout
 from cbpnet.state import Layout
 
-__all__ = ["POOL_OF", "state_layout", "trainable_layout"]
+__all__ = ["POOL_OF", "noise_shape", "state_layout", "trainable_layout"]
 
 # The trainables that are the current task's entry of a pool, and the pool.
 POOL_OF = {"prompts.e": "prompts.e", "prompts.key": "prompts.keys"}
@@ -30,6 +30,12 @@ def trainable_layout(config: LearnerConfig, dim: int, classes: int) -> Layout:
     if config.head.kind == "linear":
         layout["head.bias"] = (classes,)
     return layout
+
+
+def noise_shape(config: LearnerConfig, dim: int) -> tuple[int, ...]:
+    """Return the shape of the random numbers of a step: [replacements at most, 1, D]."""
+    rows = config.cbp.max_replacements(config.block.hidden) if config.block else 0
+    return rows, 1, dim
 
 
 def state_layout(config: LearnerConfig, dim: int, classes: int, tasks: int) -> Layout:

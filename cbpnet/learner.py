@@ -4,7 +4,7 @@ Every method takes a state and returns new tensors; nothing is kept between call
 branches on data. What a device runs is these functions, traced.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -16,13 +16,14 @@ from cbpnet.block import (
     BLOCK_PARAMETERS,
     BlockParameters,
     block_output,
-    initial_incoming,
     replace_units,
     residual_loss,
 )
 from cbpnet.cbp import UnitStatistics
 from cbpnet.config import LearnerConfig, ReadoutKind
-from cbpnet.layout import POOL_OF, state_layout, trainable_layout
+from cbpnet.initial import draw_state
+from cbpnet.layout import POOL_OF, noise_shape, state_layout, trainable_layout
+from cbpnet.learner_interface import GradientSums
 from cbpnet.prompts import (
     gather_task,
     key_similarity,
@@ -31,15 +32,13 @@ from cbpnet.prompts import (
     scatter_task,
     select_task,
 )
-from cbpnet.readout import initial_readout, observe_images, readout_scores
+from cbpnet.readout import observe_images, readout_scores
 from cbpnet.state import LearnerState
 
-__all__ = ["FeatureExtractor", "GradientSums", "Learner", "normalise_feature"]
+__all__ = ["FeatureExtractor", "Learner", "normalise_feature"]
 
 # Finite, so that a one-hot product with a masked log-probability is 0 and not NaN.
 MASKED = -1e9
-
-GradientSums = dict[str, Tensor]
 
 
 class FeatureExtractor(Protocol):
@@ -77,25 +76,11 @@ class Learner:
     @property
     def noise_shape(self) -> tuple[int, ...]:
         """The shape of the uniform random numbers in [0, 1) that `update` takes."""
-        block = self.config.block
-        rows = self.config.cbp.max_replacements(block.hidden) if block else 0
-        return rows, 1, self.backbone.dim
+        return noise_shape(self.config, self.backbone.dim)
 
     def initial_state(self, generator: torch.Generator) -> LearnerState:
         """Return the state before any class is known; prompts and block draw from the generator."""
-        state = {name: torch.zeros(shape) for name, shape in self.layout.items()}
-        reach = self.config.prompts.init_range
-        for name in ("prompts.g", "prompts.e"):
-            if name in state:
-                noise = torch.rand(self.layout[name], generator=generator)
-                state[name] = reach * (2 * noise - 1)
-        if self.config.block is not None:
-            noise = torch.rand(1, self.config.block.hidden, self.backbone.dim, generator=generator)
-            state["block.w_in"] = initial_incoming(noise).mT.contiguous()
-        state["tasks.current"] -= 1
-        state["classes.task"] -= 1
-        state |= initial_readout(self.config.readout, self.backbone.dim, self.classes, generator)
-        return LearnerState(self.layout, state)
+        return draw_state(self.config, self.backbone.dim, self.classes, self.tasks, generator)
 
     def query(self, images: Tensor) -> Tensor:
         """Return the query features [B, D]: the un-prompted backbone's, normalised."""
@@ -152,6 +137,13 @@ class Learner:
         """
         scores, chosen = self.network_scores(state, images, query)
         return self.fuse(state, scores, query, readout or self.config.readout.kind), chosen
+
+    def scores(
+        self, state: LearnerState, images: Tensor, query: Tensor, readouts: Sequence[ReadoutKind]
+    ) -> tuple[dict[ReadoutKind, Tensor], Tensor]:
+        """Return `predict`'s answer with each of several readouts, from one pass of the network."""
+        scores, chosen = self.network_scores(state, images, query)
+        return {kind: self.fuse(state, scores, query, kind) for kind in readouts}, chosen
 
     def network_scores(
         self, state: LearnerState, images: Tensor, query: Tensor

@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from cbpnet.atomic import write_atomically
 from cbpnet.config import LearnerConfig
+from cbpnet.dataclass_json import from_json
 from cbpnet.errors import InputError
 from cbpnet.layout import state_layout
 from cbpnet.preprocessing import Preprocessing
@@ -103,7 +103,7 @@ def load_state(path: Path) -> tuple[LearnerState, StateInfo]:
             f"state file {path} is damaged: its checksum does not match; use an intact copy"
         )
     try:
-        info = _rebuild(StateInfo, json.loads(text))
+        info = from_json(StateInfo, json.loads(text))
         _check_tensors(info, tensors)
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"state file {path} contradicts itself: {error}") from error
@@ -152,18 +152,6 @@ def _check_tensors(info: StateInfo, tensors: Mapping[str, Tensor]) -> None:
     for name, value in tensors.items():
         if value.dtype != torch.float32:
             raise ValueError(f"state tensor {name!r} is {value.dtype}; it must be torch.float32")
-
-
-def _rebuild(hint: Any, value: Any) -> Any:
-    """Return a JSON value as the dataclass, tuple or plain value that a type hint asks for."""
-    if isinstance(hint, UnionType):
-        return None if value is None else _rebuild(get_args(hint)[0], value)
-    if isinstance(hint, type) and is_dataclass(hint):
-        hints = get_type_hints(hint)
-        for name in hints.keys() ^ value.keys():
-            raise ValueError(f"setting {name!r} is {'missing' if name in hints else 'unknown'}")
-        return hint(**{name: _rebuild(hints[name], value[name]) for name in hints})
-    return tuple(value) if get_origin(hint) is tuple else value
 
 
 def _differences(found: Any, expected: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -16,7 +16,7 @@ from cbpnet.data.images import ImageSource
 from cbpnet.data.preprocess import load_batch, normalise
 from cbpnet.data.sampling import Indices
 from cbpnet.errors import InputError
-from cbpnet.learner import Learner
+from cbpnet.learner_interface import LearnerInterface
 from cbpnet.preprocessing import Preprocessing
 from cbpnet.random_streams import random_stream
 from cbpnet.state import LearnerState
@@ -69,13 +69,13 @@ class TaskImages:
     labels: Tensor
 
 
-def initial_state(learner: Learner, seed: int) -> LearnerState:
+def initial_state(learner: LearnerInterface, seed: int) -> LearnerState:
     """Return the state in which a run with this seed starts."""
     return learner.initial_state(random_stream(seed, 0))
 
 
 def compute_queries(
-    learner: Learner,
+    learner: LearnerInterface,
     source: ImageSource,
     indices: Indices,
     preprocessing: Preprocessing,
@@ -92,7 +92,7 @@ def compute_queries(
 
 
 def learn_task(
-    learner: Learner,
+    learner: LearnerInterface,
     state: LearnerState,
     task: int,
     images: TaskImages,
@@ -139,7 +139,7 @@ def _shuffled_batches(
         yield from torch.randperm(images, generator=generator).split(config.batch_size)
 
 
-def _check_capacity(learner: Learner, task: int, labels: Tensor) -> None:
+def _check_capacity(learner: LearnerInterface, task: int, labels: Tensor) -> None:
     if not 0 <= task < learner.tasks:
         raise InputError(f"task {task} is outside the learner's capacity of {learner.tasks} tasks")
     highest = int(labels.max())

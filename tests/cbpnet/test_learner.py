@@ -245,3 +245,15 @@ def test_the_first_state(toy_extractor):
 def test_noise_has_a_row_for_each_replacement(toy_extractor, block, rate, rows):
     config = LearnerConfig(PROMPTS, block, CBPConfig(rate))
     assert learner_of(toy_extractor(DIM), config).noise_shape == (rows, 1, DIM)
+
+
+def test_scores_with_several_readouts_are_those_of_each(toy_extractor):
+    learner = learner_of(toy_extractor(DIM))
+    state = random_state(learner)
+    images, query = batch_of(learner, 3)
+    found, chosen = learner.scores(state, images, query, ["means", "none", "rls"])
+    assert list(found) == ["means", "none", "rls"]
+    for kind, scores in found.items():
+        expected, task = learner.predict(state, images, query, kind)
+        assert torch.equal(scores, expected)
+        assert torch.equal(chosen, task)
