@@ -1,0 +1,174 @@
+"""A bundle's methods, run by ExecuTorch on named tensors.
+
+ExecuTorch pairs tensors by position; here they are paired by the names in the manifest, and names,
+shapes and dtypes are checked on both sides before the runtime sees them.
+"""
+
+import importlib
+import importlib.metadata
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cbpnet.errors import InputError
+from mobile.bundle import Manifest, TensorInfo, manifest_from_json, open_bundle
+
+__all__ = ["METHODS", "Program", "get_threads", "set_threads"]
+
+# Every method of a bundle beside `manifest`.
+METHODS = (
+    "initial_state",
+    "query",
+    "observe",
+    "begin_task",
+    "predict",
+    "gradients",
+    "update",
+)
+
+# Released as a pair: another torch breaks the runtime with an undefined symbol.
+_PAIR = {"executorch": "1.4", "torch": "2.13"}
+_DTYPES = {"float32": torch.float32, "int64": torch.int64}
+_SCALAR_TYPES = {6: "float32", 4: "int64"}  # as ExecuTorch's metadata number them
+
+
+def get_threads() -> int:
+    """Return the number of threads of ExecuTorch's pool, which all programs of a process share."""
+    count: int = _runtime()._threadpool_get_thread_count()
+    return count
+
+
+def set_threads(count: int) -> None:
+    """Set the number of threads of ExecuTorch's pool; no program may be running meanwhile.
+
+    Raises:
+        InputError: ``count`` is below 1.
+    """
+    if count < 1:
+        raise InputError(f"threads is {count}; it must be at least 1")
+    _runtime()._unsafe_reset_threadpool(count)
+
+
+class Program:
+    """A verified bundle, loaded; a method is loaded when it is first called.
+
+    One call runs at a time. A call allocates and copies what it returns, so that nothing that was
+    returned changes later.
+
+    Attributes:
+        path: the bundle's file, which is not read again.
+        manifest: what the bundle says of itself.
+
+    Raises:
+        InputError: the file is no intact bundle, its manifest does not describe it, or the
+            installed executorch and torch do not go together.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # The runtime keeps pointers into the bytes, and methods into the program, without owning
+        # either: without these two attributes the process would end at the first call.
+        self._bytes = open_bundle(path)
+        try:
+            self._program = _runtime()._load_program_from_buffer(self._bytes)
+            found = {
+                self._program.get_method_name(index) for index in range(self._program.num_methods())
+            }
+            if "manifest" not in found:
+                raise InputError(f"{path} has no method 'manifest'; export the bundle again")
+            self._methods: dict[str, Any] = {}
+            self._lock = threading.Lock()
+            (text,) = self._method("manifest").call([])
+        except RuntimeError as error:
+            raise InputError(
+                f"bundle {path} cannot be loaded by the installed executorch: {error}"
+            ) from error
+        self.path = path
+        self.manifest: Manifest = manifest_from_json(text)
+        for name in METHODS:
+            if name not in found or name not in self.manifest.methods:
+                raise InputError(f"bundle {path} lacks the method {name!r}; export it again")
+            self._check_signature(name)
+
+    def call(self, method: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run a method on the tensors that it takes, by name, and return what it gives, by name.
+
+        Tensors that the method does not take are ignored.
+
+        Raises:
+            ValueError: a tensor is missing, or its shape or dtype is not the one in the manifest.
+            InputError: the runtime refuses the method, for instance for lack of a backend.
+        """
+        info = self.manifest.methods[method]
+        inputs = [_checked(method, wanted, tensors) for wanted in info.inputs]
+        try:
+            with self._lock:
+                outputs = self._method(method).call(inputs)
+        except RuntimeError as error:
+            raise InputError(
+                f"the method {method!r} of bundle {self.path} cannot be run here: {error}"
+            ) from error
+        names = [output.name for output in info.outputs]
+        return dict(zip(names, outputs, strict=True))
+
+    def _method(self, name: str) -> Any:
+        if name not in self._methods:
+            self._methods[name] = self._program.load_method(name)
+        return self._methods[name]
+
+    def _check_signature(self, name: str) -> None:
+        """Raise `InputError` unless the program's own metadata agree with the manifest."""
+        meta = self._program.method_meta(name)
+        info = self.manifest.methods[name]
+        for kind, described, count, tensor_meta in (
+            ("takes", info.inputs, meta.num_inputs(), meta.input_tensor_meta),
+            ("gives", info.outputs, meta.num_outputs(), meta.output_tensor_meta),
+        ):
+            compiled = [tensor_meta(index) for index in range(count)]
+            found = [(_SCALAR_TYPES.get(t.dtype()), tuple(t.sizes())) for t in compiled]
+            if found != [(tensor.dtype, tensor.shape) for tensor in described]:
+                raise InputError(
+                    f"bundle {self.path} contradicts itself: its method {name!r} {kind} other "
+                    f"tensors than its manifest says; export it again"
+                )
+
+
+def _checked(method: str, wanted: TensorInfo, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return a method's input, contiguous: a delegate may read another order as garbage."""
+    if wanted.name not in tensors:
+        raise ValueError(f"method {method!r} takes the tensor {wanted.name!r}, which is missing")
+    tensor = tensors[wanted.name]
+    if tensor.dtype != _DTYPES[wanted.dtype] or tuple(tensor.shape) != wanted.shape:
+        raise ValueError(
+            f"method {method!r} takes {wanted.name!r} as {wanted.dtype} {list(wanted.shape)}, "
+            f"not {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+        )
+    return tensor.detach().contiguous()
+
+
+def _runtime() -> Any:
+    """Return ExecuTorch's Python runtime.
+
+    The compiled module itself: the public `portable_lib` around it imports `executorch.exir`,
+    which takes seconds and brings the exporter and torchao to a device that exports nothing.
+    """
+    _check_pair()
+    return importlib.import_module("executorch.extension.pybindings._portable_lib")
+
+
+def _check_pair() -> None:
+    """Raise `InputError` unless the installed executorch and torch go together."""
+    for package, series in _PAIR.items():
+        try:
+            found = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found = "none"
+        if not found.startswith(f"{series}."):
+            wanted = " and ".join(f"{name} {number}" for name, number in _PAIR.items())
+            raise InputError(
+                f"cbpnet-mobile runs bundles with {wanted} together, and the installed {package} "
+                f"is {found}; install that pair"
+            )
