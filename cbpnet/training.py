@@ -62,11 +62,22 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class TaskImages:
-    """A task's images: ``pixels`` uint8 [N, S, S, 3], ``query`` [N, D] and ``labels`` [N]."""
+    """A task's images, their ``query`` [N, D] and ``labels`` [N].
+
+    ``pixels`` are uint8 [N, S, S, 3], or fp32 [N, 3, S, S] and normalised already.
+    """
 
     pixels: Tensor
     query: Tensor
     labels: Tensor
+
+    def batch(self, rows: Tensor, mirrored: Tensor, preprocessing: Preprocessing) -> Tensor:
+        """Return some images normalised, fp32 [B, 3, S, S], those that ``mirrored`` marks turned."""
+        pixels, choice = self.pixels[rows], mirrored.view(-1, 1, 1, 1)
+        if pixels.dtype != torch.uint8:
+            return torch.where(choice, pixels.flip(3), pixels)
+        pixels = torch.where(choice, pixels.flip(2), pixels)
+        return normalise(pixels, preprocessing.mean, preprocessing.std)
 
 
 def initial_state(learner: LearnerInterface, seed: int) -> LearnerState:
@@ -121,9 +132,7 @@ def learn_task(
         for part, flipped in zip(
             chosen.split(config.micro_batch), mirrored.split(config.micro_batch), strict=True
         ):
-            pixels = images.pixels[part]
-            pixels = torch.where(flipped.view(-1, 1, 1, 1), pixels.flip(2), pixels)
-            batch = normalise(pixels, preprocessing.mean, preprocessing.std)
+            batch = images.batch(part, flipped, preprocessing)
             sums = learner.gradients(state, batch, images.query[part], images.labels[part], sums)
         noise = torch.rand(learner.noise_shape, generator=generator)
         with torch.no_grad():

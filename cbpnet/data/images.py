@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cbpnet.errors import InputError
 
-__all__ = ["ArrayImages", "FileImages", "ImageSource", "Labels", "decode_image"]
+__all__ = ["ArrayImages", "FileImages", "ImageSource", "Labels", "decode_image", "upright_rgb"]
 
 Labels = npt.NDArray[np.int64]
 
@@ -113,12 +113,21 @@ def decode_image(path: Path) -> Image.Image:
             # Pillow warns of corrupt EXIF and odd metadata, which do not hurt the pixels.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                return _to_rgb(_upright(image))
+                return upright_rgb(image)
     except Exception as error:  # a decoder fed with garbage raises nearly anything
         raise InputError(
             f"{path}: cannot be read as an image ({_reason(error)}); "
             "right would be a complete JPEG, PNG, WebP, GIF, BMP or TIFF file"
         ) from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an image as upright 8-bit RGB, as `decode_image` describes it.
+
+    Raises ValueError for pixels without a fixed white, and whatever a decoder raises where the
+    pixels are read only now.
+    """
+    return _to_rgb(_upright(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:

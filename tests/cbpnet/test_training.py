@@ -1,11 +1,13 @@
 """The training loop: queries once an image, micro-batches, and what it refuses."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from cbpnet.backbone import load_backbone
 from cbpnet.data.digits import load_digits
-from cbpnet.data.preprocess import load_batch
+from cbpnet.data.preprocess import load_batch, normalise
 from cbpnet.data.stream import make_stream
 from cbpnet.errors import InputError
 from cbpnet.evaluation import query_stream, run_stream
@@ -94,6 +96,18 @@ def test_micro_batches_bound_memory_and_change_nothing_else(stream, flip: bool) 
     for name, value in ends[0].items():
         # Adam divides by the gradient's own size: where that is rounding alone, the step is not.
         assert torch.allclose(value, ends[1][name], rtol=1e-3, atol=2e-3), name
+
+
+def test_images_that_are_normalised_already_teach_the_same(stream) -> None:
+    backbone = CountingBackbone()
+    prep = backbone.inner.preprocessing
+    learner = Learner(backbone, get_preset("micro").config, 10, 2)
+    images = _images(stream, learner, prep)
+    given = dataclasses.replace(images, pixels=normalise(images.pixels, prep.mean, prep.std))
+    training = TrainingConfig(epochs=2, batch_size=8, flip=True)
+    start = initial_state(learner, 5)
+    one, other = (learn_task(learner, start, 0, i, prep, training, 5) for i in (images, given))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_what_does_not_fit_is_refused(stream) -> None:
