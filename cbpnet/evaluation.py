@@ -25,7 +25,7 @@ from cbpnet.training import (
     learn_task,
 )
 
-__all__ = ["Queries", "StreamRun", "evaluate_task", "query_stream", "run_stream"]
+__all__ = ["Queries", "StreamRun", "TaskAccuracy", "evaluate_task", "query_stream", "run_stream"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,17 @@ class Queries:
     train: tuple[Tensor, ...]
     test: tuple[Tensor, ...]
     train_seconds: float
+
+
+@dataclass(frozen=True)
+class TaskAccuracy:
+    """How one task's test images were classified, with each readout.
+
+    ``selection`` is the share of them whose own task's prompt was selected.
+    """
+
+    accuracy: dict[ReadoutKind, float]
+    selection: float
 
 
 @dataclass(frozen=True)
@@ -105,12 +116,12 @@ def run_stream(
         middle = time.perf_counter()
         selected = []
         for known in stream.tasks[: task.index + 1]:
-            right, share = evaluate_task(
+            found = evaluate_task(
                 learner, state, stream, known, queries.test[known.index], preprocessing, readouts
             )
             for kind in readouts:
-                matrices[kind][task.index, known.index] = right[kind]
-            selected.append(share * len(known.test))
+                matrices[kind][task.index, known.index] = found.accuracy[kind]
+            selected.append(found.selection * len(known.test))
             progress(len(known.test))
         train_seconds += middle - start
         eval_seconds += time.perf_counter() - middle
@@ -127,8 +138,8 @@ def evaluate_task(
     query: Tensor,
     preprocessing: Preprocessing,
     readouts: Sequence[ReadoutKind],
-) -> tuple[dict[ReadoutKind, float], float]:
-    """Return a task's accuracy with each readout, and the share of rightly selected prompts.
+) -> TaskAccuracy:
+    """Return how a task's test images are classified with each readout.
 
     Every image is classified among all known classes and selects its prompt on its own.
     """
@@ -146,4 +157,6 @@ def evaluate_task(
                 right[kind] += int((scores[kind].argmax(dim=1) == wanted).sum())
             selected += int(chosen[:, task.index].sum())
     images_tested = len(task.test)
-    return {kind: count / images_tested for kind, count in right.items()}, selected / images_tested
+    return TaskAccuracy(
+        {kind: count / images_tested for kind, count in right.items()}, selected / images_tested
+    )

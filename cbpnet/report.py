@@ -203,9 +203,16 @@ def _environment() -> dict[str, object]:
         "cpu": _cpu_model(),
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        "timm": importlib.metadata.version("timm"),
+        "timm": _installed("timm"),
         "torch": torch.__version__,
     }
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None  # a device runs bundles without it
 
 
 def _cpu_model() -> str:

@@ -1,21 +1,20 @@
 """A run of training that lives in its state file, so that it can be interrupted and resumed."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cbpnet.backbone import Backbone
-from cbpnet.config import LearnerConfig
+from cbpnet.config import ReadoutKind
 from cbpnet.data.preprocess import load_batch
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.errors import InputError
-from cbpnet.evaluation import evaluate_task
+from cbpnet.evaluation import TaskAccuracy, evaluate_task
 from cbpnet.fingerprint import fingerprint_stream
-from cbpnet.learner import Learner
+from cbpnet.learner_interface import LearnerInterface
 from cbpnet.state import LearnerState
 from cbpnet.state_file import StateInfo, check_fit, load_state, save_state
 from cbpnet.training import (
@@ -37,38 +36,37 @@ class TrainingSession:
     same state, bit for bit, as one that was never interrupted (with the same number of threads on
     the same machine).
 
+    ``identity`` says what states of this learner belong to; its class names and progress are
+    replaced. ``arithmetic`` is what the backbone computes in, for instance "float32": a run is not
+    resumed in another.
+
     Attributes:
         state: what has been learnt so far.
         finished: the number of finished tasks.
 
     Raises:
-        InputError: the capacity of ``classes`` and ``tasks`` (by default the stream's own numbers)
-            is too small, or the file is no state or that of another run, which is named.
+        InputError: the learner's capacity is too small for the stream, or the file is no state or
+            that of another run, which is named.
     """
 
     def __init__(
         self,
         path: Path,
-        backbone: Backbone,
-        config: LearnerConfig,
+        learner: LearnerInterface,
+        identity: StateInfo,
+        arithmetic: str,
         stream: TaskStream,
         training: TrainingConfig,
         seed: int,
-        classes: int | None = None,
-        tasks: int | None = None,
     ) -> None:
         self.path, self.stream, self.training, self.seed = path, stream, training, seed
-        self.backbone = backbone
-        self.learner = Learner(
-            backbone,
-            config,
-            _capacity("classes", classes, len(stream.class_names)),
-            _capacity("tasks", tasks, len(stream.tasks)),
-        )
+        self.learner, self.identity = learner, identity
+        _check_capacity("classes", learner.classes, len(stream.class_names))
+        _check_capacity("tasks", learner.tasks, len(stream.tasks))
         self.run: dict[str, Any] = {
             "seed": seed,
             **asdict(training),
-            "dtype": str(backbone.dtype).removeprefix("torch."),
+            "dtype": arithmetic,
             "classes of each task": [len(task.classes) for task in stream.tasks],
             "training images of each task": [len(task.train) for task in stream.tasks],
             "images": fingerprint_stream(stream),
@@ -76,13 +74,23 @@ class TrainingSession:
         self.state, self.finished = self._resume()
         self._test_queries: dict[int, Tensor] = {}
 
+    @property
+    def images_to_come(self) -> int:
+        """How many images `learn_next` and `evaluate`, after each task, will report as progress."""
+        tasks, first = self.stream.tasks, self.finished
+        if first == len(tasks):
+            return 0
+        trained = sum(len(task.train) for task in tasks[first:]) * (1 + self.training.epochs)
+        tested = sum(len(task.test) * (1 + len(tasks) - max(first, task.index)) for task in tasks)
+        return trained + tested
+
     def learn_next(self, progress: Progress = lambda images: None) -> Task:
         """Learn the next task, save the state and return the task.
 
         ``progress`` counts images: each once for its query and once in each epoch.
         """
         task = self.stream.tasks[self.finished]
-        preprocessing, source = self.backbone.preprocessing, self.stream.train_source
+        preprocessing, source = self.identity.preprocessing, self.stream.train_source
         images = TaskImages(
             load_batch(source, task.train.tolist(), preprocessing),
             compute_queries(self.learner, source, task.train, preprocessing, progress),
@@ -102,14 +110,15 @@ class TrainingSession:
         self.state, self.finished = state, task.index + 1
         return task
 
-    def evaluate(self, progress: Progress = lambda images: None) -> dict[int, float]:
-        """Return the accuracy on each finished task's test images, among all known classes.
+    def evaluate(
+        self, readouts: Sequence[ReadoutKind], progress: Progress = lambda images: None
+    ) -> dict[int, TaskAccuracy]:
+        """Return how each finished task's test images are classified among all known classes.
 
         A task without test images is left out. ``progress`` counts images: each once for its
         query, at its first evaluation, and once for its scores.
         """
-        readout = self.learner.config.readout.kind
-        preprocessing, source = self.backbone.preprocessing, self.stream.test_source
+        preprocessing, source = self.identity.preprocessing, self.stream.test_source
         accuracies = {}
         for task in self.stream.tasks[: self.finished]:
             if not len(task.test):
@@ -119,23 +128,16 @@ class TrainingSession:
                     self.learner, source, task.test, preprocessing, progress
                 )
             query = self._test_queries[task.index]
-            right, _ = evaluate_task(
-                self.learner, self.state, self.stream, task, query, preprocessing, [readout]
+            accuracies[task.index] = evaluate_task(
+                self.learner, self.state, self.stream, task, query, preprocessing, readouts
             )
-            accuracies[task.index] = right[readout]
             progress(len(task.test))
         return accuracies
 
     def _info(self, finished: int) -> StateInfo:
         known = sum(len(task.classes) for task in self.stream.tasks[:finished])
-        return StateInfo(
-            backbone=self.backbone.name,
-            weights=self.backbone.weights_fingerprint,
-            dim=self.backbone.dim,
-            preprocessing=self.backbone.preprocessing,
-            config=self.learner.config,
-            classes=self.learner.classes,
-            tasks=self.learner.tasks,
+        return replace(
+            self.identity,
             class_names=self.stream.class_names[:known],
             progress={"run": self.run, "finished": finished},
         )
@@ -156,11 +158,9 @@ class TrainingSession:
         return state, info.progress["finished"]
 
 
-def _capacity(name: str, asked: int | None, needed: int) -> int:
-    capacity = needed if asked is None else asked
+def _check_capacity(name: str, capacity: int, needed: int) -> None:
     if capacity < needed:
         raise InputError(f"the capacity is {capacity} {name}; the tasks to learn need {needed}")
-    return capacity
 
 
 def _check_run(found: object, expected: Mapping[str, object]) -> None:

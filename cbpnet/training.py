@@ -72,7 +72,7 @@ class TaskImages:
     labels: Tensor
 
     def batch(self, rows: Tensor, mirrored: Tensor, preprocessing: Preprocessing) -> Tensor:
-        """Return some images normalised, fp32 [B, 3, S, S], those that ``mirrored`` marks turned."""
+        """Return some images normalised, fp32 [B, 3, S, S], mirrored where that is marked."""
         pixels, choice = self.pixels[rows], mirrored.view(-1, 1, 1, 1)
         if pixels.dtype != torch.uint8:
             return torch.where(choice, pixels.flip(3), pixels)

@@ -14,7 +14,7 @@ from cbpnet.data.images import FileImages, decode_image
 from cbpnet.data.sampling import split_class
 from cbpnet.errors import InputError
 
-__all__ = ["Progress", "load_folder", "load_imagenet_r"]
+__all__ = ["Progress", "load_folder", "load_imagenet_r", "read_class_folders"]
 
 Progress = Callable[[Sequence[Path]], Iterable[Path]]
 
@@ -88,6 +88,31 @@ def load_folder(
         classes_per_task=min(len(class_names), max(2, math.ceil(len(class_names) / 10))),
         notes=tuple(findings.notes),
     )
+
+
+def read_class_folders(
+    root: Path, *, strict: bool = False, progress: Progress = iter
+) -> tuple[dict[str, list[Path]], tuple[str, ...]]:
+    """Return the image files of each class folder in `root`, and notes for the user.
+
+    As `load_folder`, without any split: all images are for the same purpose.
+    Raises InputError for a root without a class folder that holds a readable image, and what
+    `load_folder` raises.
+    """
+    findings = _Findings(strict)
+    images = _read_classes(root, _class_folders(root, findings), findings, progress)
+    empty = [name for name, paths in images.items() if not paths]
+    if empty:
+        findings.problem(
+            f"{root}: skipped {len(empty)} of {len(images)} classes, without a readable image: "
+            f"{_listing(empty)}"
+        )
+    found = {name: paths for name, paths in images.items() if paths}
+    if not found:
+        raise InputError(
+            f"{root}: holds no class folder with a readable image; right would be ROOT/CLASS/*.jpg"
+        )
+    return found, tuple(findings.notes)
 
 
 def load_imagenet_r(root: Path, *, strict: bool = False, progress: Progress = iter) -> Dataset:

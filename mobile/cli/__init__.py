@@ -1,21 +1,53 @@
 """The console command ``cbpnet-mobile``; each subcommand is a file of this folder."""
 
+import importlib
 import sys
 
 import click
 
 from cbpnet.errors import InputError
-from mobile.cli.benchmark import benchmark
-from mobile.cli.demo import demo
-from mobile.cli.plasticity import plasticity
-from mobile.cli.presets import presets
-from mobile.cli.train import train
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
+
+# Each command is the function of the same name in the file of the same name.
+COMMANDS = {
+    "benchmark": "Compare methods task after task on the same images, and write the report.",
+    "demo": "Train a micro ViT on digits 0 to 4, then learn 5 to 9 in later tasks; about a minute.",
+    "evaluate": "Learn a data set through a bundle, task after task, and write the report.",
+    "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
+    "learn": "Learn a folder of class folders on the device, and write the state.",
+    "plasticity": "Follow how well blocks with and without CBP still learn on a long stream.",
+    "predict": "Classify images with a bundle and what it has learnt.",
+    "presets": "List the presets: backbone, sizes, and the share of the backbone that is trained.",
+    "train": "Learn the classes of a data set, task after task, and write the learner's state.",
+}
 
 
 class _Group(click.Group):
-    """Turns bad input into one sentence and exit status 1; click itself exits 2 on wrong usage."""
+    """Loads a command when it is called, for a device has no timm and waits for no import.
+
+    Turns bad input into one sentence and exit status 1; click itself exits 2 on wrong usage.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            module = importlib.import_module(f"mobile.cli.{cmd_name}")
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"the command {cmd_name} needs the package {error.name}, which is not installed "
+                "here; learn, predict, evaluate and inspect work without timm"
+            ) from error
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -25,7 +57,8 @@ class _Group(click.Group):
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo(
-                "stopped; benchmark and train, run again, go on from what was finished", err=True
+                "stopped; benchmark, evaluate and train, run again, go on from what was finished",
+                err=True,
             )
             sys.exit(130)
 
@@ -34,7 +67,3 @@ class _Group(click.Group):
 @click.version_option(package_name="cbpnet-mobile")
 def main() -> None:
     """Learn new classes on a frozen vision transformer, task after task, without forgetting."""
-
-
-for command in (benchmark, demo, plasticity, presets, train):
-    main.add_command(command)

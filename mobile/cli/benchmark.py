@@ -15,6 +15,7 @@ from mobile.cli.options import (
     build_backbone,
     build_config,
     dataset_options,
+    holdout_option,
     learner_options,
     read_dataset,
 )
@@ -31,13 +32,7 @@ Examples:
 """
 )
 @dataset_options
-@click.option(
-    "--holdout",
-    type=click.Choice(["test", "validation"]),
-    default="test",
-    show_default=True,
-    help="Validation images are training images that no method trains on: tune on them.",
-)
+@holdout_option
 @learner_options
 @click.option(
     "--method",

@@ -3,21 +3,24 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import torch
 
-from cbpnet.backbone import Backbone, load_backbone
 from cbpnet.config import LearnerConfig
 from cbpnet.data.catalogue import DATASETS, load_dataset
 from cbpnet.data.dataset import Dataset
 from cbpnet.presets import PRESETS, check_budget, count_trainables, get_preset
 
+if TYPE_CHECKING:
+    from cbpnet.backbone import Backbone
+
 __all__ = [
     "build_backbone",
     "build_config",
     "dataset_options",
+    "holdout_option",
     "learner_options",
     "read_dataset",
 ]
@@ -63,6 +66,14 @@ dataset_options = _together(
         show_default=True,
         help="Random orders are drawn from the seed.",
     ),
+)
+
+holdout_option = click.option(
+    "--holdout",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="Validation images are training images that no method trains on: tune on them.",
 )
 
 learner_options = _together(
@@ -124,8 +135,10 @@ def build_backbone(
     crop_pct: float | None,
     dtype: str,
     threads: int | None,
-) -> Backbone:
+) -> "Backbone":
     """Load the preset's backbone as the options say."""
+    from cbpnet.backbone import load_backbone  # with timm, which a device does not have
+
     if threads is not None:
         torch.set_num_threads(threads)
     backbone = load_backbone(get_preset(preset).backbone, weights, image_size, DTYPES[dtype])
@@ -134,7 +147,7 @@ def build_backbone(
     return backbone
 
 
-def build_config(preset: str, backbone: Backbone, budget: float | None) -> LearnerConfig:
+def build_config(preset: str, backbone: "Backbone", budget: float | None) -> LearnerConfig:
     """Return the preset's configuration, within the budget on this backbone."""
     chosen = get_preset(preset)
     found = count_trainables(chosen.config, backbone.dim, backbone.parameters_without_head)

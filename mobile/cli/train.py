@@ -13,8 +13,10 @@ from tqdm import tqdm
 
 from cbpnet.atomic import make_folder
 from cbpnet.data.stream import make_stream
+from cbpnet.learner import Learner
 from cbpnet.presets import count_trainables
 from cbpnet.session import TrainingSession
+from cbpnet.state_file import StateInfo
 from cbpnet.training import Progress, TrainingConfig
 from mobile.cli.options import (
     build_backbone,
@@ -105,13 +107,27 @@ def train(
     for note in stream.notes:
         click.echo(f"note: {note}", err=True)
     training = TrainingConfig(epochs, batch_size, batch_size)
-    session = TrainingSession(out, backbone, config, stream, training, seed, classes, tasks)
+    learner = Learner(
+        backbone, config, classes or len(stream.class_names), tasks or len(stream.tasks)
+    )
+    identity = StateInfo(
+        backbone=backbone.name,
+        weights=backbone.weights_fingerprint,
+        dim=backbone.dim,
+        preprocessing=backbone.preprocessing,
+        config=config,
+        classes=learner.classes,
+        tasks=learner.tasks,
+        class_names=(),
+        progress={},
+    )
+    session = TrainingSession(out, learner, identity, dtype, stream, training, seed)
 
     total, resumed = len(stream.tasks), session.finished
     if resumed:
         click.echo(f"{out} holds {resumed} of {total} tasks already", err=True)
     rows = []
-    images = _images_to_come(session)
+    images = session.images_to_come
     with tqdm(total=images, unit="img", mininterval=1.0, disable=not images) as bar:
         while session.finished < total:
             bar.set_description(f"task {session.finished + 1} of {total}")
@@ -121,9 +137,7 @@ def train(
 
     found = count_trainables(config, backbone.dim, backbone.parameters_without_head)
     head = sum(
-        math.prod(shape)
-        for name, shape in session.learner.trainables.items()
-        if name.startswith("head.")
+        math.prod(shape) for name, shape in learner.trainables.items() if name.startswith("head.")
     )
     if as_json:
         outcome = {
@@ -155,20 +169,12 @@ def train(
     click.echo(f"compare with other methods: {shlex.join(['cbpnet-mobile', 'benchmark', *same])}")
 
 
-def _images_to_come(session: TrainingSession) -> int:
-    """Return how many images the rest of the session reports as its progress."""
-    tasks, first = session.stream.tasks, session.finished
-    if first == len(tasks):
-        return 0
-    trained = sum(len(task.train) for task in tasks[first:]) * (1 + session.training.epochs)
-    tested = sum(len(task.test) * (1 + len(tasks) - max(first, task.index)) for task in tasks)
-    return trained + tested
-
-
 def _learn(session: TrainingSession, progress: Progress) -> dict[str, Any]:
     """Learn the next task; return what it was, and the accuracies where there are test images."""
     task = session.learn_next(progress)
-    accuracies = session.evaluate(progress)
+    readout = session.learner.config.readout.kind
+    found = session.evaluate([readout], progress)
+    accuracies = {number: row.accuracy[readout] for number, row in found.items()}
     return {
         "task": task.index + 1,
         "classes": [session.stream.class_names[label] for label in task.classes],

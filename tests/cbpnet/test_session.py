@@ -11,9 +11,11 @@ from cbpnet.config import LearnerConfig
 from cbpnet.data.preprocess import load_batch, normalise
 from cbpnet.data.stream import make_stream
 from cbpnet.errors import InputError
+from cbpnet.evaluation import TaskAccuracy
+from cbpnet.learner import Learner
 from cbpnet.presets import get_preset
 from cbpnet.session import TrainingSession
-from cbpnet.state_file import load_state, save_state
+from cbpnet.state_file import StateInfo, load_state, save_state
 from cbpnet.training import TrainingConfig
 
 CONFIG = get_preset("micro").config
@@ -24,11 +26,24 @@ TRAINING = TrainingConfig(epochs=2, batch_size=4, micro_batch=3, flip=True)
 def session(micro_backbone, picture_dataset):
     """Open a session on three tasks of two, two and one classes."""
 
-    def build(path, dataset=None, backbone=None, training=TRAINING, seed=3, **options):
+    def build(path, dataset=None, backbone=None, config=CONFIG, **options):
         stream = make_stream(dataset or picture_dataset(), 2, seed=1)
-        config = options.pop("config", CONFIG)
         backbone = backbone or micro_backbone(torch.float32)
-        return TrainingSession(path, backbone, config, stream, training, seed, **options)
+        run = {"arithmetic": "float32", "training": TRAINING, "seed": 3}
+        run |= {name: options.pop(name) for name in run.keys() & options.keys()}
+        capacity = {"classes": len(stream.class_names), "tasks": len(stream.tasks)} | options
+        identity = StateInfo(
+            backbone=backbone.name,
+            weights=backbone.weights_fingerprint,
+            dim=backbone.dim,
+            preprocessing=backbone.preprocessing,
+            config=config,
+            class_names=(),
+            progress={},
+            **capacity,
+        )
+        learner = Learner(backbone, config, **capacity)
+        return TrainingSession(path, learner, identity, stream=stream, **run)
 
     return build
 
@@ -121,6 +136,7 @@ def other_weights():
     ("changes", "reason"),
     [
         ({"seed": 4}, "seed was 3 and is 4 now"),
+        ({"arithmetic": "int8"}, "dtype was 'float32' and is 'int8' now"),
         ({"training": dataclasses.replace(TRAINING, epochs=3)}, "epochs was 2 and is 3 now"),
         ({"training": dataclasses.replace(TRAINING, micro_batch=4)}, "micro_batch was 3"),
         ({"config": LearnerConfig()}, r"made with config\.\S+ .*, this learner has "),
@@ -182,19 +198,23 @@ def test_evaluation_is_that_of_one_image_at_a_time(session, tmp_path, kind):
     for finished in (1, 2):
         part.learn_next()
         counts = []
-        found = part.evaluate(counts.append)
+        found = part.evaluate([kind, "means"], counts.append)
         assert list(found) == list(range(finished))
         assert sum(counts) == 8 * (1 + finished)  # the new task's queries, and all scores
         for task in part.stream.tasks[:finished]:
-            right = []
+            right, similar, selected = [], [], []
             for index, label in zip(task.test, task.test_labels, strict=True):
-                prep = part.backbone.preprocessing
+                prep = part.identity.preprocessing
                 pixels = load_batch(part.stream.test_source, [index], prep)
                 image = normalise(pixels, prep.mean, prep.std)
                 query = part.learner.query(image)
-                scores, _ = part.learner.predict(part.state, image, query)
+                scores, chosen = part.learner.predict(part.state, image, query)
                 right.append(int(scores.argmax()) == label)
-            assert found[task.index] == np.mean(right)
+                scores, _ = part.learner.predict(part.state, image, query, "means")
+                similar.append(int(scores.argmax()) == label)
+                selected.append(bool(chosen[0, task.index]))
+            expected = {"means": np.mean(similar), kind: np.mean(right)}
+            assert found[task.index] == TaskAccuracy(expected, np.mean(selected))
 
 
 def test_tasks_without_test_images_are_left_out(session, tmp_path, picture_dataset):
@@ -205,4 +225,4 @@ def test_tasks_without_test_images_are_left_out(session, tmp_path, picture_datas
     )
     part = session(tmp_path / "state", dataset=dataclasses.replace(dataset, test=test))
     finish(part)
-    assert list(part.evaluate()) == [0]
+    assert list(part.evaluate(["none"])) == [0]

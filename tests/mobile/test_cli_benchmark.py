@@ -1,7 +1,6 @@
 """``cbpnet-mobile benchmark`` end to end on a few digits."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import mobile.cli.demo
 from cbpnet.backbone import load_backbone
 from cbpnet.closed_form import NearestClassMean
 from cbpnet.data.digits import load_digits
@@ -128,10 +128,8 @@ def test_presets_are_within_their_budget() -> None:
 
 
 def test_demo_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The package's attribute of this name is the command, not the module.
-    module = sys.modules["mobile.cli.demo"]
-    monkeypatch.setattr(module, "PRETRAINING_EPOCHS", 1)
-    monkeypatch.setattr(module, "METHODS", ("ncm", "cbpnet"))
+    monkeypatch.setattr(mobile.cli.demo, "PRETRAINING_EPOCHS", 1)
+    monkeypatch.setattr(mobile.cli.demo, "METHODS", ("ncm", "cbpnet"))
     result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     rows = [line.split() for line in result.stdout.splitlines()]

@@ -1,0 +1,33 @@
+"""What the commands on a bundle share."""
+
+from pathlib import Path
+
+import click
+
+from mobile.program import Program, get_threads, set_threads
+from mobile.runtime import OnDeviceLearner
+
+__all__ = ["bundle_argument", "open_learner", "open_program", "threads_option"]
+
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="ExecuTorch's threads; default: its own choice."
+)
+
+
+def open_program(bundle: Path, threads: int | None) -> Program:
+    """Open a bundle."""
+    _use_threads(threads)
+    return Program(bundle)
+
+
+def open_learner(bundle: Path, state: Path | None, threads: int | None) -> OnDeviceLearner:
+    """Open a bundle, and the state to go on from if there is one."""
+    _use_threads(threads)
+    return OnDeviceLearner(bundle, state)
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None and threads != get_threads():
+        set_threads(threads)

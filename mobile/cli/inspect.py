@@ -1,0 +1,77 @@
+"""``cbpnet-mobile inspect``: what a bundle says of itself."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mobile.bundle import Manifest
+from mobile.cli.bundle_options import bundle_argument
+from mobile.program import Program
+
+__all__ = ["inspect"]
+
+_ROW = "{:<14}{:>10}{:>12}{:>14}  {}"
+
+
+@click.command(
+    epilog="""\b
+Example:
+  cbpnet-mobile inspect pets.pte --json
+"""
+)
+@bundle_argument
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(bundle: Path, as_json: bool) -> None:
+    """Show what a bundle holds: capacity, budget, delegation and sizes.
+
+    The file is verified, and its methods are compared with what the manifest says of them.
+    """
+    manifest = Program(bundle).manifest
+    found = _describe(manifest, bundle.stat().st_size)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    backbone = manifest.backbone
+    click.echo(
+        f"{bundle}: {backbone.name} for {manifest.target}, {manifest.precision}, "
+        f"{found['file_bytes'] / 1e6:.2f} MB\n"
+        f"images of {manifest.image_size} pixels, {manifest.micro_batch} at a time\n"
+        f"room for {manifest.classes} classes in {manifest.tasks} tasks; "
+        f"{len(manifest.class_names)} classes are known\n"
+        f"trains {manifest.trainable_parameters:,} parameters, "
+        f"{100 * manifest.trainable_fraction:.3f} % of the backbone's {backbone.parameters:,}, and "
+        f"a head of {manifest.head_parameters:,}\n"
+        f"a state has {found['state_bytes'] / 1e6:.2f} MB\n"
+    )
+    click.echo(_ROW.format("method", "delegates", "Mmacs", "outside %", "operators outside"))
+    for name, method in manifest.methods.items():
+        outside = 100 * method.undelegated_macs / method.macs if method.macs else 0.0
+        counts = ", ".join(f"{count} {operator}" for operator, count in method.undelegated.items())
+        click.echo(
+            _ROW.format(
+                name,
+                method.delegate_calls,
+                f"{method.macs / 1e6:.1f}",
+                f"{outside:.2f}",
+                counts or "none",
+            )
+        )
+    versions = ", ".join(f"{name} {number}" for name, number in manifest.versions.items())
+    click.echo(f"\nmade with {versions}")
+
+
+def _describe(manifest: Manifest, file_bytes: int) -> dict[str, Any]:
+    """Return the manifest with the figures that a script looks for at its top level."""
+    content = asdict(manifest)
+    return content | {
+        "backbone": manifest.backbone.name,
+        "backbone_parameters": manifest.backbone.parameters,
+        "backbone_weights": manifest.backbone.weights,
+        "dim": manifest.backbone.dim,
+        "file_bytes": file_bytes,
+        "state_bytes": 4 * sum(math.prod(tensor.shape) for tensor in manifest.state),
+    }
