@@ -103,7 +103,7 @@ class Learner:
         join it. Adam starts afresh.
         """
         changed = {n: torch.zeros_like(v) for n, v in state.items() if n.startswith("adam.")}
-        changed["tasks.current"] = task
+        changed["tasks.current"] = task.clone()
         chosen = one_hot(task, self.tasks)
         changed["tasks.known"] = torch.maximum(state["tasks.known"], chosen[0])
         added = (members > 0) & (state["classes.task"] < 0)
