@@ -1,0 +1,141 @@
+"""Linear layers that never learn: fp32 or int8 weights, in the forward and the backward direction.
+
+A frozen layer passes gradients on to its input and has none of its own, so its backward pass is
+again a frozen layer, with the transposed weight. Both directions are operators of ours, opaque to
+a tracer; `quantize.rewrite` turns them into what a delegate recognises.
+
+int8: symmetric weights with a scale for each output channel, and activations quantised
+asymmetrically for each token (each vector of the last axis) at run time. Gradients are quantised
+like activations. For each token and not for each tensor: the gradient of a class token is larger
+than those of the patches by orders of magnitude, and one scale for all would round them to zero.
+"""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchao.quantization.quant_primitives import (
+    MappingType,
+    choose_qparams_affine,
+    dequantize_affine,
+    quantize_affine,
+)
+
+__all__ = [
+    "FrozenLinear",
+    "Precision",
+    "dequantise_tokens",
+    "frozen_linear",
+    "frozen_linear_int8",
+    "quantise_tokens",
+    "quantise_weight",
+]
+
+Precision = Literal["int8", "fp32"]
+
+INT8_MIN, INT8_MAX = -128, 127
+# The least scale. Gradients are small numbers: torchao's own bound would round them to zero.
+LEAST_SCALE = torch.finfo(torch.float32).tiny
+
+
+def quantise_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a weight [out, in] as int8 in [-127, 127] and the scales [out] of its channels.
+
+    A channel of zeros gets the smallest normal scale, which a delegate accepts.
+    """
+    scale = (weight.abs().amax(dim=1) / INT8_MAX).clamp(min=LEAST_SCALE)
+    return (weight / scale.unsqueeze(1)).round().to(torch.int8), scale
+
+
+def quantise_tokens(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return [..., D] as int8, and the scale and zero point [..., 1] of each vector."""
+    block = [1] * (x.dim() - 1) + [x.shape[-1]]
+    scale, zero = choose_qparams_affine(
+        x,
+        MappingType.ASYMMETRIC,
+        block,
+        torch.int8,
+        INT8_MIN,
+        INT8_MAX,
+        LEAST_SCALE,
+        scale_dtype=torch.float32,
+        zero_point_dtype=torch.int32,
+    )
+    return quantize_affine(x, block, scale, zero, torch.int8, INT8_MIN, INT8_MAX), scale, zero
+
+
+def dequantise_tokens(rounded: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    """Return the fp32 values that `quantise_tokens` rounded to."""
+    block = [1] * (rounded.dim() - 1) + [rounded.shape[-1]]
+    return dequantize_affine(rounded, block, scale, zero, torch.int8, INT8_MIN, INT8_MAX)
+
+
+@torch.library.custom_op("cbpnet::frozen_linear", mutates_args=())
+def frozen_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return ``x W^T + b`` for x [..., in] and W [out, in]."""
+    return F.linear(x, weight, bias)
+
+
+@torch.library.custom_op("cbpnet::frozen_linear_int8", mutates_args=())
+def frozen_linear_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    """Return `frozen_linear` for an int8 weight with the scales [out], on x rounded to int8."""
+    rounded = dequantise_tokens(*quantise_tokens(x))
+    return F.linear(rounded, weight * scale.unsqueeze(1), bias)
+
+
+@frozen_linear.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+@frozen_linear_int8.register_fake
+def _(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+class FrozenLinear(nn.Module):
+    """A frozen layer ``x W^T + b`` on x [..., in], differentiable with respect to x.
+
+    ``weight`` is [out, in], ``bias`` [out]. In "int8" each direction has the fp32 weight rounded
+    anew, since its channels are the other axis.
+    """
+
+    weight: Tensor
+    transposed: Tensor
+    scale: Tensor | None
+    transposed_scale: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, precision: Precision) -> None:
+        super().__init__()
+        self.register_buffer("bias", bias)
+        for direction, value in (("", weight), ("transposed", weight.T)):
+            scale = None
+            if precision == "int8":
+                value, scale = quantise_weight(value)
+            self.register_buffer(direction or "weight", value.contiguous())
+            self.register_buffer(f"{direction}_scale".strip("_"), scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [..., out]."""
+        output: Tensor = _Differentiable.apply(x, self)
+        return output
+
+
+class _Differentiable(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: FrozenLinear) -> Tensor:
+        ctx.layer = layer
+        return _product(x, layer.weight, layer.scale, layer.bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        layer: FrozenLinear = ctx.layer
+        return _product(gradient, layer.transposed, layer.transposed_scale, None), None
+
+
+def _product(x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+    if scale is None:
+        return frozen_linear(x, weight, bias)
+    return frozen_linear_int8(x, weight, scale, bias)

@@ -1,0 +1,249 @@
+"""The frozen backbone in a form that lowers to a handful of delegate calls, forward and backward.
+
+It computes what `cbpnet.backbone.Backbone` computes. Every elementwise scale and shift that stands
+before or after a linear layer (layer norm's, LayerScale's, attention's 1/sqrt(d)) is folded into
+that layer's weights; patches are embedded by a linear layer on rearranged pixels; and tokens that
+the pooling does not read are dropped in the last layer once attention has read them.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cbpnet.backbone import Backbone
+from cbpnet.errors import InputError
+from quantize.frozen_linear import FrozenLinear, Precision
+from quantize.operators import attention, first_tokens, gelu, layer_norm, thirds
+
+__all__ = ["FrozenTrunk"]
+
+
+class FrozenTrunk(nn.Module):
+    """A backbone's trunk with frozen linear layers in ``precision``.
+
+    ``keep_fp32`` names layers that stay in fp32: "patch_embed", "blocks.0.qkv", "blocks.0.proj",
+    "blocks.0.fc1", "blocks.0.fc2" and so on.
+
+    Attributes:
+        dim: width D of tokens and features.
+        layers: the frozen linear layers by name.
+
+    Raises:
+        InputError: the backbone has a part that cannot be lowered, or a name in ``keep_fp32`` is
+            no layer.
+    """
+
+    position: Tensor
+
+    def __init__(
+        self, backbone: Backbone, precision: Precision, keep_fp32: Collection[str] = ()
+    ) -> None:
+        super().__init__()
+        self.dim = backbone.dim
+        vit = backbone.vit.float()
+        _check_lowerable(backbone.name, vit)
+        self.layers: dict[str, FrozenLinear] = {}
+
+        def frozen(name: str, weight: Tensor, bias: Tensor | None) -> FrozenLinear:
+            kept: Precision = "fp32" if name in keep_fp32 else precision
+            self.layers[name] = FrozenLinear(weight.detach(), _detached(bias), kept)
+            return self.layers[name]
+
+        self.patch = vit.patch_embed.patch_size[0]
+        patch_embedding = vit.patch_embed.proj
+        self.patch_embed = frozen(
+            "patch_embed", patch_embedding.weight.flatten(1), patch_embedding.bias
+        )
+        side = vit.patch_embed.grid_size[0]
+        with torch.no_grad():  # class and register tokens, and every token's position
+            position = vit._pos_embed(torch.zeros(1, side * side, self.dim))
+        self.register_buffer("position", position)
+        self.pre_norm = _Norm(vit.norm_pre)
+        self.blocks = nn.ModuleList(
+            _Block(block, f"blocks.{index}", frozen) for index, block in enumerate(vit.blocks)
+        )
+        self.norm = _Norm(vit.norm)
+        self.pool = _Pool(vit)
+        unknown = sorted(set(keep_fp32) - self.layers.keys())
+        if unknown:
+            raise InputError(
+                f"layer {unknown[0]!r} does not exist in {backbone.name}; it must be one of "
+                f"patch_embed, blocks.0.qkv to blocks.{backbone.depth - 1}.fc2"
+            )
+
+    def forward(self, images: Tensor, prefixes: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Return features [B, D]; see `Backbone.forward`."""
+        prefixes = prefixes or {}
+        tokens = self.patch_embed(_patches(images, self.patch))
+        extra = self.position.shape[1] - tokens.shape[1]
+        tokens = nn.functional.pad(tokens, (0, 0, extra, 0)) + self.position
+        tokens = self.pre_norm(tokens)
+        last = len(self.blocks) - 1
+        for index, block in enumerate(self.blocks):
+            rows = self.pool.rows if index == last else None
+            tokens = block(tokens, prefixes.get(index), rows)
+        features: Tensor = self.pool(self.norm(tokens))
+        return features
+
+
+class _Block(nn.Module):
+    """One layer: attention with a prefix, then the MLP."""
+
+    def __init__(self, block: Any, name: str, frozen: Any) -> None:
+        super().__init__()
+        source = block.attn
+        self.heads: int = source.num_heads
+        self.norm1, self.norm2 = _Norm(block.norm1, folded=True), _Norm(block.norm2, folded=True)
+        self.q_norm, self.k_norm = _Norm(source.q_norm), _Norm(source.k_norm)
+        self.inner_norm = _Norm(source.norm, folded=True)
+        weight, bias = _after_norm(block.norm1, source.qkv)
+        scale = torch.ones(len(weight))
+        if self.q_norm.eps is None:
+            scale[: len(weight) // 3] = source.scale
+            self.scale = 1.0
+        else:
+            self.scale = source.scale
+        self.qkv = frozen(f"{name}.qkv", *_scaled(scale, weight, bias))
+        self.proj = frozen(
+            f"{name}.proj", *_scaled(_gamma(block.ls1), *_after_norm(source.norm, source.proj))
+        )
+        self.fc1 = frozen(f"{name}.fc1", *_after_norm(block.norm2, block.mlp.fc1))
+        self.fc2 = frozen(
+            f"{name}.fc2",
+            *_scaled(_gamma(block.ls2), *_after_norm(block.mlp.norm, block.mlp.fc2)),
+        )
+        self.mlp_norm = _Norm(block.mlp.norm, folded=True)
+
+    def forward(self, tokens: Tensor, prefix: Tensor | None, rows: int | None) -> Tensor:
+        """Return the layer's tokens [B, N, D], or of only the first ``rows`` ones."""
+        batch, length, _ = tokens.shape
+        heads = self.qkv(self.norm1(tokens)).view(batch, length, 3 * self.heads, -1)
+        query, key, value = thirds(heads.permute(0, 2, 1, 3))  # each [B, heads, N, head_dim]
+        query, key = self.q_norm(query), self.k_norm(key)
+        if self.scale != 1.0:
+            query = query * self.scale
+        query, key, value = (part.reshape(-1, *part.shape[2:]) for part in (query, key, value))
+        if rows is not None:
+            query, tokens = first_tokens(query, rows), first_tokens(tokens, rows)
+        if prefix is not None:
+            before = _split_prefix(prefix, batch, self.heads)
+            key = torch.cat([before[0], key], dim=1)
+            value = torch.cat([before[1], value], dim=1)
+        mixed = attention(query, key, value)  # [B heads, N, head_dim]
+        mixed = mixed.view(batch, self.heads, *mixed.shape[1:]).permute(0, 2, 1, 3)
+        mixed = mixed.reshape(batch, mixed.shape[1], -1)
+        tokens = tokens + self.proj(self.inner_norm(mixed))
+        hidden = gelu(self.fc1(self.norm2(tokens)))
+        output: Tensor = tokens + self.fc2(self.mlp_norm(hidden))
+        return output
+
+
+class _Norm(nn.Module):
+    """A layer norm, or nothing; a ``folded`` one's scale and shift are in the layer after it."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, norm: nn.Module, folded: bool = False) -> None:
+        super().__init__()
+        self.eps: float | None = norm.eps if isinstance(norm, nn.LayerNorm) else None
+        for name in ("weight", "bias"):
+            self.register_buffer(name, None if folded else _detached(getattr(norm, name, None)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.eps is None:
+            return x
+        x = layer_norm(x, self.eps)
+        if self.weight is not None:
+            x = x * self.weight
+        return x if self.bias is None else x + self.bias
+
+
+class _Pool(nn.Module):
+    """timm's pooling of tokens [B, N, D] to features [B, D], and the norm after it.
+
+    ``rows`` is the number of leading tokens that it reads; None for all of them.
+    """
+
+    def __init__(self, vit: Any) -> None:
+        super().__init__()
+        distilled = hasattr(vit, "head_dist")
+        self.rows = 2 if distilled else 1 if vit.global_pool == "token" else None
+        self.skipped: int = 0 if vit.pool_include_prefix else vit.num_prefix_tokens
+        self.norm = _Norm(nn.Identity() if distilled else vit.fc_norm)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if self.rows is None:
+            tokens = tokens[:, self.skipped :]
+        count = tokens.shape[1]
+        pooled = tokens.reshape(len(tokens), -1) if count == 1 else tokens.mean(dim=1)
+        normed: Tensor = self.norm(pooled)
+        return normed
+
+
+def _patches(images: Tensor, patch: int) -> Tensor:
+    """Return the pixels [B, N, 3 patch^2] of each patch, in the order of a convolution's weight."""
+    batch, channels, height, width = images.shape
+    grid = images.view(batch, channels, height // patch, patch, width // patch, patch)
+    return grid.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * patch * patch)
+
+
+def _split_prefix(prefix: Tensor, batch: int, heads: int) -> tuple[Tensor, Tensor]:
+    """Return a prefix [B or 1, 2, L, D] as keys and values [B heads, L, head_dim]."""
+    length, dim = prefix.shape[2:]
+    split = prefix.view(-1, 2, length, heads, dim // heads).permute(1, 0, 3, 2, 4)
+    split = split.expand(2, batch, heads, length, dim // heads)
+    keys, values = split.reshape(2, batch * heads, length, dim // heads).unbind(0)
+    return keys, values
+
+
+def _after_norm(norm: nn.Module, linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
+    """Return the weight and bias of a layer that has the norm before it folded in."""
+    weight, bias = linear.weight.detach(), _detached(linear.bias)
+    if isinstance(norm, nn.LayerNorm) and norm.elementwise_affine:
+        if norm.bias is not None:
+            shift = weight @ norm.bias.detach()
+            bias = shift if bias is None else bias + shift
+        weight = weight * norm.weight.detach()
+    return weight, bias
+
+
+def _scaled(scale: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return the weight and bias of a layer whose outputs are multiplied by ``scale`` [out]."""
+    return weight * scale.unsqueeze(1), None if bias is None else bias * scale
+
+
+def _gamma(layer_scale: Any) -> Tensor:
+    """Return LayerScale's factors [D], or [1] ones where there is none."""
+    gamma = getattr(layer_scale, "gamma", None)
+    return torch.ones(1) if gamma is None else gamma.detach()
+
+
+def _detached(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.detach()
+
+
+def _check_lowerable(name: str, vit: Any) -> None:
+    reason = _obstacle(vit)
+    if reason is not None:
+        raise InputError(f"backbone {name!r} cannot be lowered: {reason}")
+
+
+def _obstacle(vit: Any) -> str | None:
+    if vit.global_pool not in ("token", "avg"):
+        return f"its pooling {vit.global_pool!r} is neither token nor avg"
+    norms = [vit.norm_pre, vit.norm, getattr(vit, "fc_norm", None)]
+    for block in vit.blocks:
+        mlp = block.mlp
+        if not {"fc1", "act", "fc2"} <= dict(mlp.named_children()).keys():
+            return f"its MLP is a {type(mlp).__name__}, not two linear layers with a GELU"
+        if not isinstance(mlp.act, nn.GELU) or mlp.act.approximate != "none":
+            return f"its activation is {type(mlp.act).__name__}, not the exact GELU"
+        norms += [block.norm1, block.norm2, mlp.norm]
+        norms += [block.attn.norm, block.attn.q_norm, block.attn.k_norm]
+    for norm in norms:
+        if norm is not None and not isinstance(norm, nn.LayerNorm | nn.Identity):
+            return f"its norms are {type(norm).__name__}, not LayerNorm"
+    return None
