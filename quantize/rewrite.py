@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+import quantize.operators  # noqa: F401  registers row_sum
 from quantize.frozen_linear import INT8_MAX, INT8_MIN, LEAST_SCALE
 
 __all__ = ["rewrite_frozen_operators"]

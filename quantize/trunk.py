@@ -14,10 +14,15 @@ from torch import Tensor, nn
 
 from cbpnet.backbone import Backbone
 from cbpnet.errors import InputError
+from cbpnet.torchvision_compat import import_timm
 from quantize.frozen_linear import FrozenLinear, Precision
 from quantize.operators import attention, first_tokens, gelu, layer_norm, thirds
 
 __all__ = ["FrozenTrunk"]
+
+timm = import_timm()
+
+_EXACT_GELU = (nn.GELU, timm.layers.GELU)
 
 
 class FrozenTrunk(nn.Module):
@@ -28,11 +33,12 @@ class FrozenTrunk(nn.Module):
 
     Attributes:
         dim: width D of tokens and features.
+        image_size: height and width of the images in pixels.
         layers: the frozen linear layers by name.
 
     Raises:
-        InputError: the backbone has a part that cannot be lowered, or a name in ``keep_fp32`` is
-            no layer.
+        InputError: the backbone has a part that cannot be lowered or is not in fp32, or a name in
+            ``keep_fp32`` is no layer.
     """
 
     position: Tensor
@@ -41,9 +47,9 @@ class FrozenTrunk(nn.Module):
         self, backbone: Backbone, precision: Precision, keep_fp32: Collection[str] = ()
     ) -> None:
         super().__init__()
-        self.dim = backbone.dim
-        vit = backbone.vit.float()
-        _check_lowerable(backbone.name, vit)
+        self.name, self.dim, self.image_size = backbone.name, backbone.dim, backbone.image_size
+        vit = backbone.vit
+        _check_lowerable(backbone)
         self.layers: dict[str, FrozenLinear] = {}
 
         def frozen(name: str, weight: Tensor, bias: Tensor | None) -> FrozenLinear:
@@ -56,10 +62,10 @@ class FrozenTrunk(nn.Module):
         self.patch_embed = frozen(
             "patch_embed", patch_embedding.weight.flatten(1), patch_embedding.bias
         )
-        side = vit.patch_embed.grid_size[0]
+        self.patch_norm = _Norm(vit.patch_embed.norm)
         with torch.no_grad():  # class and register tokens, and every token's position
-            position = vit._pos_embed(torch.zeros(1, side * side, self.dim))
-        self.register_buffer("position", position)
+            patches = vit.patch_embed(torch.zeros(1, 3, self.image_size, self.image_size))
+            self.register_buffer("position", vit._pos_embed(torch.zeros_like(patches)))
         self.pre_norm = _Norm(vit.norm_pre)
         self.blocks = nn.ModuleList(
             _Block(block, f"blocks.{index}", frozen) for index, block in enumerate(vit.blocks)
@@ -74,9 +80,13 @@ class FrozenTrunk(nn.Module):
             )
 
     def forward(self, images: Tensor, prefixes: Mapping[int, Tensor] | None = None) -> Tensor:
-        """Return features [B, D]; see `Backbone.forward`."""
+        """Return features [B, D]; see `Backbone.forward`.
+
+        Raises InputError for images of another size and a prefix for a layer that does not exist.
+        """
         prefixes = prefixes or {}
-        tokens = self.patch_embed(_patches(images, self.patch))
+        self._check_input(images, prefixes)
+        tokens = self.patch_norm(self.patch_embed(_patches(images, self.patch)))
         extra = self.position.shape[1] - tokens.shape[1]
         tokens = nn.functional.pad(tokens, (0, 0, extra, 0)) + self.position
         tokens = self.pre_norm(tokens)
@@ -86,6 +96,19 @@ class FrozenTrunk(nn.Module):
             tokens = block(tokens, prefixes.get(index), rows)
         features: Tensor = self.pool(self.norm(tokens))
         return features
+
+    def _check_input(self, images: Tensor, prefixes: Mapping[int, Tensor]) -> None:
+        expected = (3, self.image_size, self.image_size)
+        if tuple(images.shape[1:]) != expected:
+            raise InputError(
+                f"images of {self.name} are {list(images.shape)}; right would be {['B', *expected]}"
+            )
+        unknown = prefixes.keys() - range(len(self.blocks))
+        if unknown:
+            raise InputError(
+                f"prefix layer {min(unknown)} of {self.name} must lie in 0 to "
+                f"{len(self.blocks) - 1}"
+            )
 
 
 class _Block(nn.Module):
@@ -115,6 +138,8 @@ class _Block(nn.Module):
             *_scaled(_gamma(block.ls2), *_after_norm(block.mlp.norm, block.mlp.fc2)),
         )
         self.mlp_norm = _Norm(block.mlp.norm, folded=True)
+        # They compute nothing: the residual stream's places, for observers.
+        self.attention_sum, self.mlp_sum = nn.Identity(), nn.Identity()
 
     def forward(self, tokens: Tensor, prefix: Tensor | None, rows: int | None) -> Tensor:
         """Return the layer's tokens [B, N, D], or of only the first ``rows`` ones."""
@@ -134,9 +159,9 @@ class _Block(nn.Module):
         mixed = attention(query, key, value)  # [B heads, N, head_dim]
         mixed = mixed.view(batch, self.heads, *mixed.shape[1:]).permute(0, 2, 1, 3)
         mixed = mixed.reshape(batch, mixed.shape[1], -1)
-        tokens = tokens + self.proj(self.inner_norm(mixed))
+        tokens = self.attention_sum(tokens + self.proj(self.inner_norm(mixed)))
         hidden = gelu(self.fc1(self.norm2(tokens)))
-        output: Tensor = tokens + self.fc2(self.mlp_norm(hidden))
+        output: Tensor = self.mlp_sum(tokens + self.fc2(self.mlp_norm(hidden)))
         return output
 
 
@@ -186,14 +211,14 @@ class _Pool(nn.Module):
 def _patches(images: Tensor, patch: int) -> Tensor:
     """Return the pixels [B, N, 3 patch^2] of each patch, in the order of a convolution's weight."""
     batch, channels, height, width = images.shape
-    grid = images.view(batch, channels, height // patch, patch, width // patch, patch)
+    grid = images.reshape(batch, channels, height // patch, patch, width // patch, patch)
     return grid.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * patch * patch)
 
 
 def _split_prefix(prefix: Tensor, batch: int, heads: int) -> tuple[Tensor, Tensor]:
     """Return a prefix [B or 1, 2, L, D] as keys and values [B heads, L, head_dim]."""
     length, dim = prefix.shape[2:]
-    split = prefix.view(-1, 2, length, heads, dim // heads).permute(1, 0, 3, 2, 4)
+    split = prefix.reshape(-1, 2, length, heads, dim // heads).permute(1, 0, 3, 2, 4)
     split = split.expand(2, batch, heads, length, dim // heads)
     keys, values = split.reshape(2, batch * heads, length, dim // heads).unbind(0)
     return keys, values
@@ -225,25 +250,30 @@ def _detached(value: Tensor | None) -> Tensor | None:
     return None if value is None else value.detach()
 
 
-def _check_lowerable(name: str, vit: Any) -> None:
-    reason = _obstacle(vit)
+def _check_lowerable(backbone: Backbone) -> None:
+    if backbone.dtype != torch.float32:
+        raise InputError(
+            f"backbone {backbone.name!r} is in {backbone.dtype}; its frozen layers are made from "
+            "fp32 weights: load it with torch.float32"
+        )
+    reason = _obstacle(backbone.vit)
     if reason is not None:
-        raise InputError(f"backbone {name!r} cannot be lowered: {reason}")
+        raise InputError(f"backbone {backbone.name!r} cannot be lowered: {reason}")
 
 
 def _obstacle(vit: Any) -> str | None:
     if vit.global_pool not in ("token", "avg"):
         return f"its pooling {vit.global_pool!r} is neither token nor avg"
-    norms = [vit.norm_pre, vit.norm, getattr(vit, "fc_norm", None)]
+    norms = [vit.patch_embed.norm, vit.norm_pre, vit.norm, vit.fc_norm]
     for block in vit.blocks:
         mlp = block.mlp
-        if not {"fc1", "act", "fc2"} <= dict(mlp.named_children()).keys():
+        if type(mlp) is not timm.layers.Mlp:
             return f"its MLP is a {type(mlp).__name__}, not two linear layers with a GELU"
-        if not isinstance(mlp.act, nn.GELU) or mlp.act.approximate != "none":
-            return f"its activation is {type(mlp.act).__name__}, not the exact GELU"
+        if type(mlp.act) not in _EXACT_GELU or getattr(mlp.act, "approximate", "none") != "none":
+            return f"its activation {mlp.act} is not the exact GELU"
         norms += [block.norm1, block.norm2, mlp.norm]
         norms += [block.attn.norm, block.attn.q_norm, block.attn.k_norm]
     for norm in norms:
-        if norm is not None and not isinstance(norm, nn.LayerNorm | nn.Identity):
+        if not isinstance(norm, nn.LayerNorm | nn.Identity):
             return f"its norms are {type(norm).__name__}, not LayerNorm"
     return None
