@@ -14,9 +14,11 @@ COMMANDS = {
     "benchmark": "Compare methods task after task on the same images, and write the report.",
     "demo": "Train a micro ViT on digits 0 to 4, then learn 5 to 9 in later tasks; about a minute.",
     "evaluate": "Learn a data set through a bundle, task after task, and write the report.",
+    "export": "Write a bundle: one .pte file that classifies and learns on a device.",
     "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
     "learn": "Learn a folder of class folders on the device, and write the state.",
-    "plasticity": "Follow how well blocks with and without CBP still learn on a long stream.",
+    "plasticity": "Learn a long stream of two-class tasks with block and head alone, on frozen "
+    "features.",
     "predict": "Classify images with a bundle and what it has learnt.",
     "presets": "List the presets: backbone, sizes, and the share of the backbone that is trained.",
     "train": "Learn the classes of a data set, task after task, and write the learner's state.",
@@ -35,13 +37,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        try:
-            module = importlib.import_module(f"mobile.cli.{cmd_name}")
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"the command {cmd_name} needs the package {error.name}, which is not installed "
-                "here; learn, predict, evaluate and inspect work without timm"
-            ) from error
+        module = importlib.import_module(f"mobile.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
 
@@ -54,6 +50,13 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+        except ModuleNotFoundError as error:
+            click.echo(
+                f"error: this command needs the package {error.name}, which is not installed here; "
+                "learn, predict, inspect and evaluate need no timm",
+                err=True,
+            )
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo(

@@ -1,16 +1,156 @@
-"""What the tests of the commands share."""
+"""What the tests of bundles and commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from executorch.exir import EdgeCompileConfig, to_edge
 from safetensors.torch import save_file
+from torch import Tensor
 
 import cbpnet.micro_vit  # noqa: F401  makes its name known to timm
+from cbpnet.cbp import CBPConfig
+from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.learner import Learner
+from cbpnet.preprocessing import Preprocessing
+from cbpnet.presets import count_trainables
+from cbpnet.state import LearnerState
 from cbpnet.torchvision_compat import import_timm
+from mobile.bundle import (
+    BackboneInfo,
+    Manifest,
+    MethodInfo,
+    StateTensor,
+    TensorInfo,
+    manifest_to_json,
+    seal,
+)
 from mobile.cli import main
+from mobile.programs import bundle_functions, trace
+
+TOY_CONFIG = LearnerConfig(
+    PromptConfig((0,), 2, (1, 3), 2),
+    BlockConfig(5),
+    CBPConfig(replacement_rate=0.1, maturity=3, decay=0.9),
+    readout=ReadoutConfig("rls", features=7),
+)
+TOY_SIZE = 8
+COLOURS = {
+    "red": (200, 50, 50),
+    "green": (50, 200, 50),
+    "blue": (50, 50, 200),
+    "grey": (128, 128, 128),
+    "white": (250, 250, 250),
+    "black": (5, 5, 5),
+    "pink": (250, 120, 180),
+}
+
+
+class ToyExtractor:
+    """Features without a transformer: some of the image's numbers, moved by every prefix entry."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def __call__(self, images: Tensor, prefixes: Mapping[int, Tensor] | None = None) -> Tensor:
+        feature = images.flatten(1)[:, ::7][:, : self.dim]
+        for layer, prefix in (prefixes or {}).items():
+            place = torch.arange(prefix[0].numel()).view(prefix.shape[1:]).to(prefix.dtype)
+            push = (prefix * torch.cos(place + layer)).sum(dim=(1, 2))
+            turned = torch.cat([feature[:, -layer - 1 :], feature[:, : -layer - 1]], dim=1)
+            feature = feature + torch.tanh(turned) * push
+        return feature
+
+
+def build_toy(
+    path: Path, learner: Learner, state: LearnerState, class_names: tuple[str, ...], weights: str
+) -> Path:
+    """Write a bundle of a learner on a toy extractor: two images at a time, no delegate."""
+    traced = [trace(function) for function in bundle_functions(learner, state, 2, TOY_SIZE)]
+
+    def described(tensors: Mapping[str, Tensor]) -> tuple[TensorInfo, ...]:
+        return tuple(
+            TensorInfo(name, str(value.dtype).removeprefix("torch."), tuple(value.shape))
+            for name, value in tensors.items()
+        )
+
+    dim = learner.backbone.dim
+    budget = count_trainables(learner.config, dim, 10**6)
+    manifest = Manifest(
+        target="portable",
+        precision="fp32",
+        backbone=BackboneInfo("toy", 10**6, dim, weights),
+        preprocessing=Preprocessing(TOY_SIZE, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0),
+        config=learner.config,
+        classes=learner.classes,
+        tasks=learner.tasks,
+        class_names=class_names,
+        micro_batch=2,
+        image_size=TOY_SIZE,
+        trainable_parameters=budget.trainable,
+        trainable_fraction=budget.share,
+        head_parameters=learner.classes * dim,
+        state=tuple(StateTensor(name, shape) for name, shape in learner.layout.items()),
+        methods={
+            part.name: MethodInfo(described(part.inputs), described(part.outputs), 0, {}, 0, 0)
+            for part in traced
+        },
+        quantisation=None,
+        versions={"torch": torch.__version__},
+    )
+    edge = to_edge(
+        {part.name: part.program for part in traced},
+        constant_methods={"manifest": manifest_to_json(manifest)},
+        compile_config=EdgeCompileConfig(_check_ir_validity=False),
+    )
+    path.write_bytes(seal(bytes(edge.to_executorch().buffer)))
+    return path
+
+
+def toy_learner(dim: int = 12, classes: int = 6, tasks: int = 3) -> Learner:
+    """The learner in PyTorch that the toy bundles were made of."""
+    return Learner(ToyExtractor(dim), TOY_CONFIG, classes, tasks)
+
+
+def toy_pictures(colour: str, count: int, seed: int = 0) -> list[npt.NDArray[np.uint8]]:
+    """Noisy pictures of one colour, uint8 [10, 12, 3]."""
+    random = np.random.default_rng([seed, *colour.encode()])
+    noise = random.integers(-30, 30, (count, 10, 12, 3))
+    return list(np.clip(noise + np.array(COLOURS[colour]), 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def eager() -> Learner:
+    """The learner in PyTorch that `bundle` was made of."""
+    return toy_learner()
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with room for six classes in three tasks, which knows none."""
+    learner = toy_learner()
+    state = learner.initial_state(torch.Generator().manual_seed(2))
+    path = tmp_path_factory.mktemp("bundle") / "toy.pte"
+    return build_toy(path, learner, state, (), "0123456789abcdef")
+
+
+@pytest.fixture(scope="session")
+def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of another backbone and capacity: four classes in two tasks."""
+    learner = toy_learner(dim=9, classes=4, tasks=2)
+    state = learner.initial_state(torch.Generator().manual_seed(3))
+    path = tmp_path_factory.mktemp("other") / "other.pte"
+    return build_toy(path, learner, state, (), "f" * 16)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Callable[..., list[npt.NDArray[np.uint8]]]:
+    """Make noisy pictures of a colour."""
+    return toy_pictures
 
 
 @pytest.fixture(scope="session")
