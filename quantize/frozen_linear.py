@@ -49,7 +49,7 @@ def quantise_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def quantise_tokens(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return [..., D] as int8, and the scale and zero point [..., 1] of each vector."""
+    """Return [..., D] as int8, and the scale and zero point [...] of each vector."""
     block = [1] * (x.dim() - 1) + [x.shape[-1]]
     scale, zero = choose_qparams_affine(
         x,
@@ -68,7 +68,8 @@ def quantise_tokens(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def dequantise_tokens(rounded: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
     """Return the fp32 values that `quantise_tokens` rounded to."""
     block = [1] * (rounded.dim() - 1) + [rounded.shape[-1]]
-    return dequantize_affine(rounded, block, scale, zero, torch.int8, INT8_MIN, INT8_MAX)
+    x: Tensor = dequantize_affine(rounded, block, scale, zero, torch.int8, INT8_MIN, INT8_MAX)
+    return x
 
 
 @torch.library.custom_op("cbpnet::frozen_linear", mutates_args=())
@@ -119,7 +120,7 @@ class FrozenLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., out]."""
-        output: Tensor = _Differentiable.apply(x, self)
+        output: Tensor = _Differentiable.apply(x, self)  # type: ignore[no-untyped-call]
         return output
 
 
@@ -136,6 +137,9 @@ class _Differentiable(torch.autograd.Function):
 
 
 def _product(x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-    if scale is None:
-        return frozen_linear(x, weight, bias)
-    return frozen_linear_int8(x, weight, scale, bias)
+    output: Tensor = (
+        frozen_linear(x, weight, bias)
+        if scale is None
+        else frozen_linear_int8(x, weight, scale, bias)
+    )
+    return output

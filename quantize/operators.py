@@ -23,7 +23,8 @@ def row_sum(x: Tensor, factor: float) -> Tensor:
     `quantize.rewrite` makes it a product with a constant vector, the one form of a sum that
     delegates take.
     """
-    return x.sum(dim=-1, keepdim=True) * factor
+    total: Tensor = x.sum(dim=-1, keepdim=True) * factor
+    return total
 
 
 @row_sum.register_fake
@@ -33,37 +34,38 @@ def _(x: Tensor, factor: float) -> Tensor:
 
 def layer_norm(x: Tensor, eps: float) -> Tensor:
     """Return x [..., D] with mean 0 and variance 1 along the last axis, without scale and shift."""
-    output: Tensor = _LayerNorm.apply(x, eps)
+    output: Tensor = _LayerNorm.apply(x, eps)  # type: ignore[no-untyped-call]
     return output
 
 
 def gelu(x: Tensor) -> Tensor:
     """Return ``x Phi(x)``, the exact GELU."""
-    output: Tensor = _Gelu.apply(x)
+    output: Tensor = _Gelu.apply(x)  # type: ignore[no-untyped-call]
     return output
 
 
 def first_tokens(x: Tensor, count: int) -> Tensor:
     """Return the first ``count`` tokens of x [B, N, D]."""
-    output: Tensor = _FirstTokens.apply(x, count)
+    output: Tensor = _FirstTokens.apply(x, count)  # type: ignore[no-untyped-call]
     return output
 
 
 def thirds(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the three equal parts of x [B, 3 H, ...] along the second axis."""
-    parts: tuple[Tensor, Tensor, Tensor] = _Thirds.apply(x)
+    parts: tuple[Tensor, Tensor, Tensor] = _Thirds.apply(x)  # type: ignore[no-untyped-call]
     return parts
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return ``softmax(q k^T) v`` for q [B, N, d] and k, v [B, M, d]; the scale is q's."""
-    output: Tensor = _Attention.apply(query, key, value)
+    output: Tensor = _Attention.apply(query, key, value)  # type: ignore[no-untyped-call]
     return output
 
 
 def _mean(x: Tensor) -> Tensor:
     """Return the mean [..., 1] along the last axis."""
-    return row_sum(x, 1 / x.shape[-1])
+    mean: Tensor = row_sum(x, 1 / x.shape[-1])
+    return mean
 
 
 class _LayerNorm(torch.autograd.Function):
@@ -97,7 +99,8 @@ class _Gelu(torch.autograd.Function):
         squared = x * x
         beyond_half = (output - 0.5 * x) * x / (squared + 1e-12)
         density = torch.exp(squared * -0.5) * (1 / math.sqrt(2 * math.pi))
-        return gradient * (beyond_half + 0.5 + x * density)
+        result: Tensor = gradient * (beyond_half + 0.5 + x * density)
+        return result
 
 
 class _FirstTokens(torch.autograd.Function):

@@ -6,6 +6,7 @@ run time for each token, on the int8 weight with a constant scale for each chann
 """
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ def rewrite_frozen_operators(graph_module: GraphModule) -> int:
     Constants that no node uses any more are removed: they would be exported all the same.
     """
     graph = graph_module.graph
-    rewrites = {
+    rewrites: dict[Any, Callable[..., Node]] = {
         _OURS.frozen_linear.default: _linear,
         _OURS.frozen_linear_int8.default: _linear_int8,
         _OURS.row_sum.default: _row_sum,

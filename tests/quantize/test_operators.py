@@ -1,0 +1,168 @@
+"""Operators and their backward passes against autograd of the textbook's formula in float64."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from quantize.operators import attention, first_tokens, gelu, layer_norm, row_sum, thirds
+
+Function = Callable[..., Tensor]
+
+
+def _agree(
+    ours: Function,
+    textbook: Function,
+    *inputs: Tensor,
+    single: float = 1e-6,
+    double: float = 1e-10,
+    upward: float = 1,
+) -> None:
+    """Outputs and gradients in fp32 and fp64, within these parts of the largest.
+
+    ``upward`` is the size of the gradient that comes from above.
+    """
+    for dtype, bound in ((torch.float32, single), (torch.float64, double)):
+        found_inputs = [x.to(dtype, copy=True).requires_grad_() for x in inputs]
+        exact_inputs = [x.to(torch.float64, copy=True).requires_grad_() for x in inputs]
+        found, exact = ours(*found_inputs), textbook(*exact_inputs)
+        gradient = upward * torch.randn(exact.shape, dtype=torch.float64)
+        pairs = [
+            (found, exact),
+            *zip(
+                torch.autograd.grad(found, found_inputs, gradient.to(dtype)),
+                torch.autograd.grad(exact, exact_inputs, gradient.to(dtype).double()),
+                strict=True,
+            ),
+        ]
+        for ours_, right in pairs:
+            assert ours_.dtype == dtype
+            limit = bound * max(right.abs().max().item(), 1e-300)
+            torch.testing.assert_close(ours_.double(), right, atol=limit, rtol=bound)
+
+
+def _textbook_gelu(x: Tensor) -> Tensor:
+    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def _textbook_layer_norm(x: Tensor, eps: float) -> Tensor:
+    mean = x.sum(-1, keepdim=True) / x.shape[-1]
+    variance = ((x - mean) ** 2).sum(-1, keepdim=True) / x.shape[-1]
+    return (x - mean) / torch.sqrt(variance + eps)
+
+
+def _textbook_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    scores = torch.exp(torch.einsum("bnd,bmd->bnm", query, key))
+    return torch.einsum("bnm,bmd->bnd", scores / scores.sum(-1, keepdim=True), value)
+
+
+def test_gelu() -> None:
+    _agree(gelu, _textbook_gelu, 3 * torch.randn(2, 5, 40))
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-12, 1e-6, 1e-4, 1e-2])
+def test_gelu_near_0(size: float) -> None:
+    # In double, a small number in its denominator moves the slope by up to 2e-7.
+    x = size * torch.linspace(-1, 1, 101)
+    _agree(gelu, _textbook_gelu, x, double=1e-6)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_gelu_far_out(sign: int) -> None:
+    x = (sign * torch.logspace(0.5, 5, 100)).requires_grad_()
+    (slope,) = torch.autograd.grad(gelu(x), x, torch.ones_like(x))
+    exact = x.detach().double().requires_grad_()
+    (right,) = torch.autograd.grad(_textbook_gelu(exact), exact, torch.ones_like(exact))
+    torch.testing.assert_close(slope.double(), right, atol=2e-7, rtol=1e-6)
+
+
+def test_gelus_slope_in_double_everywhere() -> None:
+    # Off by at most 2e-7, at |x| = 1e-6.
+    x = torch.cat([torch.linspace(-9, 9, 2001), torch.logspace(-9, -3, 200)]).double()
+    leaf, exact = x.clone().requires_grad_(), x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(gelu(leaf).sum(), leaf)
+    (right,) = torch.autograd.grad(_textbook_gelu(exact).sum(), exact)
+    torch.testing.assert_close(slope, right, atol=2.1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("eps", [1e-6, 1e-5, 0.5])
+def test_layer_norm(eps: float) -> None:
+    x = 3 * torch.randn(2, 5, 24) + 1
+    _agree(lambda x: layer_norm(x, eps), lambda x: _textbook_layer_norm(x, eps), x, single=3e-6)
+
+
+def test_layer_norm_where_eps_outweighs_the_variance() -> None:
+    x = 1e-4 * torch.randn(3, 24)
+    _agree(lambda x: layer_norm(x, 1e-6), lambda x: _textbook_layer_norm(x, 1e-6), x)
+
+
+def test_layer_norm_of_a_constant_token_is_0() -> None:
+    x = torch.full((1, 24), 3.0, requires_grad=True)
+    output = layer_norm(x, 1e-6)
+    (gradient,) = torch.autograd.grad(output, x, torch.randn(1, 24))
+    assert output.abs().max() < 1e-3
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(6, 6), (1, 9), (6, 11), (7, 2)])
+def test_attention(queries: int, keys: int) -> None:
+    inputs = [torch.randn(4, count, 8) for count in (queries, keys, keys)]
+    _agree(attention, _textbook_attention, *inputs, single=3e-6)
+
+
+def test_attention_that_is_all_on_one_key() -> None:
+    query, key, value = (
+        torch.full((1, 1, 1), 200.0),
+        torch.eye(3)[:, :1][None],
+        torch.randn(1, 3, 1),
+    )
+    torch.testing.assert_close(attention(query, key, value), value[:, :1])
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_first_tokens(count: int) -> None:
+    _agree(lambda x: first_tokens(x, count), lambda x: x[:, :count], torch.randn(3, 5, 4))
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_each_third(which: int) -> None:
+    _agree(
+        lambda x: thirds(x)[which],
+        lambda x: torch.chunk(x, 3, dim=1)[which],
+        torch.randn(2, 6, 4, 5),
+    )
+
+
+def test_thirds_together() -> None:
+    def product(parts: tuple[Tensor, ...]) -> Tensor:
+        return parts[0] * parts[1] + parts[2]
+
+    _agree(
+        lambda x: product(thirds(x)),
+        lambda x: product(torch.chunk(x, 3, dim=1)),
+        torch.randn(2, 6, 4, 5),
+    )
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.25])
+def test_row_sum(factor: float) -> None:
+    x = torch.randn(2, 3, 7)
+    torch.testing.assert_close(row_sum(x, factor), x.sum(-1, keepdim=True) * factor)
+    assert row_sum(x, factor).shape == (2, 3, 1)
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-25])
+def test_small_gradients_are_not_rounded_away(size: float) -> None:
+    x = torch.randn(2, 5, 24)
+    _agree(gelu, _textbook_gelu, x, upward=size, double=1e-6)
+    _agree(
+        lambda x: layer_norm(x, 1e-6),
+        lambda x: _textbook_layer_norm(x, 1e-6),
+        x,
+        upward=size,
+        single=3e-6,
+    )
+    parts = (0.3 * x, 0.3 * x + 1, x - 1)
+    _agree(attention, _textbook_attention, *parts, upward=size, single=3e-6)
