@@ -1,7 +1,7 @@
 """The presets: one row a backbone, and the budget that each keeps."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.errors import InputError
@@ -13,6 +13,7 @@ __all__ = [
     "Budget",
     "Preset",
     "check_budget",
+    "choose_preset",
     "count_trainables",
     "get_preset",
 ]
@@ -79,6 +80,24 @@ def get_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise InputError(f"preset {name!r} does not exist; it must be one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def choose_preset(backbone: str, dim: int, parameters: int) -> Preset:
+    """Return the preset of a backbone, or for another one the largest that keeps its budget on it.
+
+    ``backbone`` is its timm name, with or without a tag, ``dim`` its width D and ``parameters`` its
+    size without head. Where none fits, the smallest is returned, which `check_budget` refuses.
+    """
+    for preset in PRESETS.values():
+        if preset.backbone == backbone.partition(".")[0]:
+            return preset
+
+    def trainable(preset: Preset) -> int:
+        return count_trainables(preset.config, dim, parameters).trainable
+
+    general = sorted((PRESETS[name] for name in PRESETS if name != "micro"), key=trainable)
+    fitting = [preset for preset in general if trainable(preset) <= preset.budget * parameters]
+    return replace(fitting[-1] if fitting else general[0], backbone=backbone)
 
 
 def count_trainables(config: LearnerConfig, dim: int, backbone_parameters: int) -> Budget:

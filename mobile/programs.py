@@ -6,12 +6,13 @@ fixes their order, and whatever a function does not read or does not change is l
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from cbpnet.learner import Learner
@@ -140,7 +141,7 @@ def trace(function: Function) -> TracedProgram:
     program = torch.export.export(
         graph_module, tuple(function.inputs[name] for name in read), strict=False
     )
-    results = [node.meta["val"] for node in _output(graph_module).args[0]]
+    results = [node.meta["val"] for node in _results(graph_module)]
     return TracedProgram(
         function.name,
         program,
@@ -155,13 +156,12 @@ def _drop_unused(
 ) -> tuple[list[str], list[str]]:
     """Drop outputs that are inputs unchanged, then inputs that nothing reads; return the names."""
     graph = graph_module.graph
-    end = _output(graph_module)
     changed = [
         (name, node)
-        for name, node in zip(outputs, end.args[0], strict=True)
+        for name, node in zip(outputs, _results(graph_module), strict=True)
         if node.op != "placeholder"
     ]
-    end.args = ([node for _, node in changed],)
+    graph.output_node().args = ([node for _, node in changed],)
     graph.eliminate_dead_code()
     read = []
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
@@ -174,8 +174,10 @@ def _drop_unused(
     return read, [name for name, _ in changed]
 
 
-def _output(graph_module: GraphModule) -> torch.fx.Node:
-    return next(node for node in graph_module.graph.nodes if node.op == "output")
+def _results(graph_module: GraphModule) -> list[Node]:
+    """Return the nodes that a graph gives."""
+    results: Any = graph_module.graph.output_node().args[0]
+    return list(results)
 
 
 def _maker(value: Tensor) -> Callable[[], Tensor]:

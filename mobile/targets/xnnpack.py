@@ -1,13 +1,17 @@
 """ARM and x86 CPUs through XNNPACK: int8 or fp32 GEMMs in both directions."""
 
+import torch
 from executorch.backends.xnnpack.partition import config as configs
 from executorch.backends.xnnpack.partition.config.xnnpack_config import XNNPartitionerConfig
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.backends.xnnpack.xnnpack_preprocess import XnnpackBackend
+from executorch.exir.backend.compile_spec_schema import CompileSpec
+from executorch.exir.backend.partitioner import DelegationSpec, Partitioner
 from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.fx.passes.infra.partitioner import Partition
 
-__all__ = ["TrunkPartitioner"]
+__all__ = ["partitioner"]
 
 # What the trunk is written in. Of the rest, AddmmConfig and MMConfig would search the whole graph
 # again for each node, and could bake a trainable into a delegate.
@@ -15,7 +19,7 @@ _CONFIGS: list[type[XNNPartitionerConfig]] = [
     configs.AddConfig,
     configs.BMMConfig,
     configs.CatConfig,
-    configs.CloneDimOrderConfig,
+    configs.CloneConfig,
     configs.ChooseQParamsAffineConfig,
     configs.ConstantPadConfig,
     configs.DeQuantizeAffineConfig,
@@ -34,7 +38,7 @@ _CONFIGS: list[type[XNNPartitionerConfig]] = [
 ]
 
 
-class TrunkPartitioner(XnnpackPartitioner):
+class _TrunkPartitioner(XnnpackPartitioner):  # type: ignore[misc]  # executorch has no types
     """Takes the parts of a graph that hold a frozen layer, and leaves crumbs to the CPU kernels.
 
     A delegate call for a handful of additions costs more than the additions, and every partition
@@ -43,6 +47,15 @@ class TrunkPartitioner(XnnpackPartitioner):
 
     def __init__(self) -> None:
         super().__init__(configs=_CONFIGS)
+        # Of XNNPACK's seventeen passes, each of which interprets the graph, this leaves the one
+        # that our graphs need something of.
+        self.delegation_spec = DelegationSpec(
+            XnnpackBackend.__name__, [CompileSpec("dqlinear_partitioner", b"")]
+        )
+
+    def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
+        """Return the operators to be kept whole: all of them, so that none is asked about."""
+        return super().ops_to_not_decompose(ep)[0], None
 
     def generate_partitions(self, ep: ExportedProgram) -> list[Partition]:
         """Return the partitions with a linear layer in them."""
@@ -52,3 +65,8 @@ class TrunkPartitioner(XnnpackPartitioner):
 
 def _is_linear(node: Node) -> bool:
     return node.op == "call_function" and "aten.linear" in str(node.target)
+
+
+def partitioner() -> Partitioner:
+    """Return the partitioner for one method."""
+    return _TrunkPartitioner()

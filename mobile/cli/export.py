@@ -1,0 +1,290 @@
+"""``cbpnet-mobile export``: one file that classifies and learns on a device."""
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from cbpnet.atomic import make_folder
+from cbpnet.backbone import Backbone, load_backbone
+from cbpnet.capacity import grow
+from cbpnet.errors import InputError
+from cbpnet.initial import draw_state
+from cbpnet.presets import check_budget, choose_preset, count_trainables
+from cbpnet.state_file import StateInfo, load_state
+from mobile.export import Export, ExportSettings, export_bundle
+from mobile.lowering import Delegation
+from mobile.targets import TARGETS, load_target
+from quantize.frozen_linear import Precision
+
+__all__ = ["export"]
+
+_CLASSES, _TASKS = 100, 20
+_NAMED = 3  # operators of a method
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  cbpnet-mobile export --target xnnpack --weights vit_tiny.safetensors --out pets.pte
+  cbpnet-mobile export --target xnnpack --state trained.safetensors \\
+      --weights vit_tiny.safetensors --classes 200 --out pets.pte
+"""
+)
+@click.option(
+    "--target",
+    type=click.Choice(list(TARGETS)),
+    required=True,
+    help="What it is to run on; see `cbpnet-mobile targets`.",
+)
+@click.option(
+    "--backbone",
+    help="timm's name of a vision transformer; default: the state's, or vit_tiny_patch16_224.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The backbone's weights (safetensors or torch); default: downloaded by timm.",
+)
+@click.option(
+    "--state",
+    "state_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Start from what a server learnt (`train --out`); default: from nothing.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A text file with one label a line, to rename the classes that --state knows.",
+)
+@click.option(
+    "--classes",
+    type=click.IntRange(min=1),
+    help=f"Capacity in classes; default: the state's, or {_CLASSES}.",
+)
+@click.option(
+    "--tasks",
+    type=click.IntRange(min=1),
+    help=f"Capacity in tasks; default: the state's, or {_TASKS}.",
+)
+@click.option(
+    "--micro-batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Images in one call; more need more memory.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=8),
+    help="In pixels; default: the state's, or the backbone's own.",
+)
+@click.option(
+    "--crop-pct",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the resized image's side that the centre crop keeps; default: the state's, or "
+    "the backbone's own.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "fp32"]),
+    default="int8",
+    show_default=True,
+    help="Of the frozen backbone; what learns is always fp32.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Largest share of the backbone that may be trained; default: the preset's.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws a new state."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The bundle, a .pte file; an older one is replaced when the new one has passed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def export(
+    target: str,
+    backbone: str | None,
+    weights: Path | None,
+    state_path: Path | None,
+    labels: Path | None,
+    classes: int | None,
+    tasks: int | None,
+    micro_batch: int,
+    image_size: int | None,
+    crop_pct: float | None,
+    precision: Precision,
+    budget: float | None,
+    seed: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Write a bundle: one .pte file that classifies, and learns new classes, on a device.
+
+    The frozen backbone runs in int8 (or fp32) in the target's delegate, forward and backward;
+    prompts, block and head stay fp32 and are the state that the device changes. What was written is
+    run and compared with PyTorch before it gets its name.
+    """
+    load_target(target)
+    make_folder(out.parent)
+    stages = _Stages()
+    state, info = load_state(state_path) if state_path else (None, None)
+    names = _class_names(info, labels)
+    name = backbone or (info.backbone if info else "vit_tiny_patch16_224")
+    size = image_size or (info.preprocessing.image_size if info else None)
+
+    stages(f"loading {name}")
+    trunk = load_backbone(name, weights, size)
+    crop = info.preprocessing.crop_pct if info else crop_pct
+    if crop is not None:
+        trunk.preprocessing = replace(trunk.preprocessing, crop_pct=crop)
+    preset = choose_preset(name, trunk.dim, trunk.parameters_without_head)
+    config = preset.config
+    if info:
+        _check_state(info, trunk)
+        config = info.config
+    found = count_trainables(config, trunk.dim, trunk.parameters_without_head)
+    check_budget(found, preset.budget if budget is None else budget)
+    settings = ExportSettings(
+        target,
+        precision,
+        classes or (info.classes if info else _CLASSES),
+        tasks or (info.tasks if info else _TASKS),
+        micro_batch,
+        names,
+    )
+    if state is None:
+        generator = torch.Generator().manual_seed(seed)
+        start = draw_state(config, trunk.dim, settings.classes, settings.tasks, generator)
+    else:
+        start = grow(state, config, trunk.dim, settings.classes, settings.tasks)
+    written = export_bundle(out, trunk, config, start, settings, stages)
+    stages.end()
+    if as_json:
+        click.echo(json.dumps(_outcome(written, stages.seconds), indent=2))
+    else:
+        _print(written, stages.seconds)
+
+
+class _Stages:
+    """Prints each stage as it begins, with its number of seconds when the next one does."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._title: str | None = None
+        self._begin = time.perf_counter()
+
+    def __call__(self, title: str) -> None:
+        self.end()
+        click.echo(f"{title} ... ", nl=False, err=True)
+        self._title, self._begin = title, time.perf_counter()
+
+    def end(self) -> None:
+        """End the stage that is going on."""
+        if self._title is not None:
+            self.seconds[self._title] = time.perf_counter() - self._begin
+            click.echo(f"{self.seconds[self._title]:.1f} s", err=True)
+        self._title = None
+
+
+def _class_names(info: StateInfo | None, labels: Path | None) -> tuple[str, ...]:
+    """Return the labels of the classes that the state knows, renamed as the file says."""
+    known = info.class_names if info else ()
+    if labels is None:
+        return known
+    try:
+        names = tuple(line.strip() for line in labels.read_text().splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"labels {labels} cannot be read as text ({error}); name a file with one label a line"
+        ) from error
+    if len(names) != len(known):
+        raise InputError(
+            f"labels {labels} has {len(names)} labels; the state knows {len(known)} classes, and "
+            "each needs one"
+        )
+    if len({name.casefold() for name in names}) < len(names):
+        raise InputError(f"labels {labels} has a label twice; each class needs one of its own")
+    return names
+
+
+def _check_state(info: StateInfo, backbone: Backbone) -> None:
+    """Raise `InputError` unless a state was learnt on this backbone as it is now."""
+    for what, theirs, ours in (
+        ("backbone", info.backbone, backbone.name),
+        ("preprocessing", info.preprocessing, backbone.preprocessing),
+        ("weights", info.weights, backbone.weights_fingerprint),
+    ):
+        if theirs != ours:
+            raise InputError(
+                f"the state was learnt with {what} {theirs}, and this is {ours}; they must be equal"
+            )
+
+
+def _outcome(written: Export, seconds: dict[str, float]) -> dict[str, Any]:
+    manifest = written.manifest
+    return {
+        "bundle": str(written.path),
+        "target": manifest.target,
+        "backbone": manifest.backbone.name,
+        "precision": manifest.precision,
+        "file_bytes": written.bytes,
+        "weight_bytes": written.weight_bytes,
+        "trainable_parameters": manifest.trainable_parameters,
+        "trainable_fraction": manifest.trainable_fraction,
+        "classes": manifest.classes,
+        "tasks": manifest.tasks,
+        "methods": {name: asdict(found) for name, found in written.delegation.items()},
+        "agreement": asdict(written.agreement),
+        "seconds": seconds,
+    }
+
+
+def _print(written: Export, seconds: dict[str, float]) -> None:
+    manifest, agreement = written.manifest, written.agreement
+    click.echo(f"{'method':<14}{'delegates':>10}{'Mops':>9}  outside the delegates, share of Mops")
+    for name, found in written.delegation.items():
+        outside = sum(found.arithmetic.values())
+        largest = ", ".join(
+            f"{found.undelegated[operator]} {operator} {share:.2f} %"
+            for operator, share in _shares(found)[:_NAMED]
+        )
+        more = len(found.undelegated) - _NAMED
+        largest += f" and {more} more operators" if more > 0 else ""
+        click.echo(
+            f"{name:<14}{found.delegate_calls:>10}{found.total / 1e6:>9.2f}  "
+            f"{100 * outside / max(found.total, 1):.2f} %: {largest or 'none'}"
+        )
+    cosines = agreement.gradients.values()
+    click.echo(
+        f"against PyTorch: cosine of the query {agreement.query:.5f}, of gradients "
+        f"{min(cosines):.5f} to {max(cosines):.5f}; scores differ by {agreement.scores:.1e} at most"
+    )
+    click.echo(
+        f"learns {manifest.trainable_parameters:,} parameters, "
+        f"{100 * manifest.trainable_fraction:.3f} % of the backbone's "
+        f"{manifest.backbone.parameters:,}, and a head of {manifest.head_parameters:,}"
+    )
+    click.echo(
+        f"wrote {written.path}: {written.bytes / 1e6:.2f} MB, of which weights "
+        f"{written.weight_bytes / 1e6:.2f} MB; room for {manifest.classes} classes in "
+        f"{manifest.tasks} tasks; {sum(seconds.values()):.0f} s"
+    )
+    click.echo(f"next: cbpnet-mobile learn {written.path} --images FOLDER --out state.safetensors")
+
+
+def _shares(found: Delegation) -> list[tuple[str, float]]:
+    """Return the operators outside the delegates and their share of a method's arithmetic in %."""
+    return [
+        (operator, 100 * arithmetic / max(found.total, 1))
+        for operator, arithmetic in found.arithmetic.items()
+    ]

@@ -1,0 +1,211 @@
+"""Export: a backbone, and perhaps a state, become one verified bundle for a target."""
+
+import gc
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from cbpnet.atomic import write_atomically
+from cbpnet.backbone import Backbone
+from cbpnet.config import LearnerConfig
+from cbpnet.errors import InputError
+from cbpnet.layout import POOL_OF
+from cbpnet.learner import Learner
+from cbpnet.presets import Budget, count_trainables
+from cbpnet.state import LearnerState
+from mobile.bundle import (
+    BackboneInfo,
+    Manifest,
+    MethodInfo,
+    StateTensor,
+    TensorInfo,
+    manifest_to_json,
+    seal,
+)
+from mobile.lowering import Delegation, Lowered, lower
+from mobile.programs import TracedProgram, bundle_functions, trace
+from mobile.targets import load_target
+from mobile.verify import Agreement, verify
+from quantize.frozen_linear import Precision
+from quantize.trunk import FrozenTrunk
+
+__all__ = ["Export", "ExportSettings", "export_bundle"]
+
+_PACKAGES = ("cbpnet-mobile", "torch", "executorch", "torchao", "timm")
+
+Stage = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What a bundle is made for.
+
+    ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already.
+    ``micro_batch`` images go through it at a time.
+    """
+
+    target: str
+    precision: Precision
+    classes: int
+    tasks: int
+    micro_batch: int = 1
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Export:
+    """A written bundle: its manifest, its delegation, and its agreement with PyTorch.
+
+    ``bytes`` is the file's size, ``weight_bytes`` that of the constants in it.
+    """
+
+    path: Path
+    manifest: Manifest
+    delegation: dict[str, Delegation]
+    agreement: Agreement
+    bytes: int
+    weight_bytes: int
+
+
+def export_bundle(
+    path: Path,
+    backbone: Backbone,
+    config: LearnerConfig,
+    state: LearnerState,
+    settings: ExportSettings,
+    stage: Stage = lambda title: None,
+) -> Export:
+    """Trace, lower, verify and write a bundle whose `initial_state` is ``state``.
+
+    ``stage`` is told the title of each stage as it begins. An older file at ``path`` is replaced
+    only by a bundle that passed every check.
+
+    Raises:
+        InputError: the backbone or target cannot be served, a frozen layer is left outside the
+            delegates, a trainable is baked in, the program disagrees with PyTorch, or the file
+            cannot be written.
+    """
+    target = load_target(settings.target)
+    stage(f"quantising the trunk to {settings.precision}")
+    trunk = FrozenTrunk(backbone, settings.precision)
+    learner = Learner(trunk, config, settings.classes, settings.tasks)
+    programs = []
+    for function in bundle_functions(learner, state, settings.micro_batch, backbone.image_size):
+        stage(f"tracing {function.name}")
+        programs.append(trace(function))
+    _check_trainables(learner, programs)
+    stage(f"lowering {len(programs)} methods to {settings.target}")
+    with _without_garbage_collection():
+        lowered = lower(programs, target.partitioner)
+        manifest = _manifest(backbone, learner, state, settings, programs, lowered)
+        stage("serialising")
+        bundle = seal(lowered.serialise(manifest_to_json(manifest)))
+    stage("running it against PyTorch")
+    with TemporaryDirectory() as folder:
+        trial = Path(folder) / path.name
+        trial.write_bytes(bundle)
+        agreement = verify(trial, learner, state, settings.precision, backbone.image_size)
+    write_atomically(path, bundle)
+    return Export(
+        path, manifest, lowered.delegation, agreement, len(bundle), _weight_bytes(programs)
+    )
+
+
+def _check_trainables(learner: Learner, programs: Sequence[TracedProgram]) -> None:
+    """Raise `InputError` unless every trainable goes into `gradients` and comes out of `update`."""
+    methods = {program.name: program for program in programs}
+    for name in learner.trainables:
+        tensor = f"state.{POOL_OF.get(name, name)}"
+        if tensor not in methods["gradients"].inputs or tensor not in methods["update"].outputs:
+            raise InputError(
+                f"{tensor} was baked into the program: it must be an input of gradients and an "
+                "output of update; nothing is written"
+            )
+
+
+def _manifest(
+    backbone: Backbone,
+    learner: Learner,
+    state: LearnerState,
+    settings: ExportSettings,
+    programs: Sequence[TracedProgram],
+    lowered: Lowered,
+) -> Manifest:
+    budget: Budget = count_trainables(
+        learner.config, backbone.dim, backbone.parameters_without_head
+    )
+    head = sum(
+        math.prod(shape) for name, shape in learner.trainables.items() if name.startswith("head.")
+    )
+    return Manifest(
+        target=settings.target,
+        precision=settings.precision,
+        backbone=BackboneInfo(
+            backbone.name, budget.backbone, backbone.dim, backbone.weights_fingerprint
+        ),
+        preprocessing=backbone.preprocessing,
+        config=learner.config,
+        classes=settings.classes,
+        tasks=settings.tasks,
+        class_names=settings.class_names,
+        micro_batch=settings.micro_batch,
+        image_size=backbone.image_size,
+        trainable_parameters=budget.trainable,
+        trainable_fraction=budget.share,
+        head_parameters=head,
+        state=tuple(StateTensor(name, tuple(value.shape)) for name, value in state.items()),
+        methods={program.name: _method(program, lowered) for program in programs},
+        quantisation=None,
+        versions={package: version(package) for package in _PACKAGES},
+    )
+
+
+def _method(program: TracedProgram, lowered: Lowered) -> MethodInfo:
+    delegation = lowered.delegation[program.name]
+    return MethodInfo(
+        inputs=_describe(program.inputs),
+        outputs=_describe(program.outputs),
+        delegate_calls=delegation.delegate_calls,
+        undelegated=delegation.undelegated,
+        macs=delegation.total,
+        undelegated_macs=sum(delegation.arithmetic.values()),
+    )
+
+
+def _describe(tensors: Mapping[str, Tensor]) -> tuple[TensorInfo, ...]:
+    return tuple(
+        TensorInfo(name, str(value.dtype).removeprefix("torch."), tuple(value.shape))
+        for name, value in tensors.items()
+    )
+
+
+def _weight_bytes(programs: Sequence[TracedProgram]) -> int:
+    """Return the size of the programs' constants, those that several share counted once."""
+    found = {
+        hashlib.sha256(
+            value.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        ).digest(): value.nbytes
+        for program in programs
+        for value in (*program.program.state_dict.values(), *program.program.constants.values())
+        if isinstance(value, Tensor)
+    }
+    return sum(found.values())
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Spare the lowering, which makes millions of objects and no garbage, a third of its time."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

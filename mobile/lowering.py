@@ -1,0 +1,167 @@
+"""From traced programs to one ExecuTorch program, and what of each method runs where."""
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from executorch.exir import (
+    EdgeCompileConfig,
+    EdgeProgramManager,
+    ExecutorchBackendConfig,
+    to_edge_transform_and_lower,
+)
+from executorch.exir.backend.partitioner import Partitioner
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from cbpnet.errors import InputError
+from mobile.programs import TracedProgram
+
+__all__ = ["Delegation", "Lowered", "lower"]
+
+_DELEGATE = "executorch_call_delegate"
+# They compute nothing.
+_FREE = {"getitem", "view_copy", "alias_copy", "clone"}
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """Where a method's arithmetic runs.
+
+    ``undelegated`` counts the operators outside the delegates, ``arithmetic`` is theirs by name,
+    and ``total`` the whole method's: the multiply-accumulates of matrix products, and one for each
+    element that any other operator gives.
+    """
+
+    delegate_calls: int
+    undelegated: dict[str, int]
+    arithmetic: dict[str, int]
+    total: int
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """Programs for a target, and each method's delegation."""
+
+    edge: EdgeProgramManager
+    delegation: dict[str, Delegation]
+
+    def serialise(self, manifest: str) -> bytes:
+        """Return the bytes of the ExecuTorch program with its ``manifest`` as a method."""
+        edge = EdgeProgramManager(
+            {name: self.edge.exported_program(name) for name in self.delegation},
+            constant_methods={"manifest": manifest},
+            compile_config=_EDGE,
+        )
+        program: bytes = edge.to_executorch(ExecutorchBackendConfig()).buffer
+        return program
+
+
+# Our frozen layers hold torchao's operators, which the validity check does not know; dimension
+# orders are all the usual one, and tracking them would leave copies in the graph.
+_EDGE = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
+
+
+def lower(programs: Sequence[TracedProgram], partitioner: Callable[[], Partitioner]) -> Lowered:
+    """Lower programs; those with frozen layers through the partitioner, the rest to CPU kernels.
+
+    Raises:
+        InputError: a frozen layer was left outside the delegates.
+    """
+    edge = to_edge_transform_and_lower(
+        {program.name: program.program for program in programs},
+        partitioner={
+            program.name: [partitioner()] for program in programs if program.frozen_layers
+        },
+        compile_config=_EDGE,
+    )
+    delegation = {}
+    for program in programs:
+        lowered = edge.exported_program(program.name)
+        _check_frozen(program.name, lowered)
+        delegation[program.name] = _delegation(lowered)
+    return Lowered(edge, delegation)
+
+
+def _delegation(lowered: ExportedProgram) -> Delegation:
+    calls, count, arithmetic, total = 0, Counter[str](), Counter[str](), 0
+    for node in lowered.graph.nodes:
+        name = _operator(node)
+        if name == _DELEGATE:
+            calls += 1
+            delegate = getattr(lowered.graph_module, node.args[0].target)
+            total += sum(map(_arithmetic, delegate.original_module.graph.nodes))
+        elif name is not None:
+            count[name] += 1
+            arithmetic[name] += _arithmetic(node)
+    ordered = dict(arithmetic.most_common())
+    total += sum(ordered.values())
+    return Delegation(calls, {name: count[name] for name in ordered}, ordered, total)
+
+
+def _operator(node: Node) -> str | None:
+    """Return an operator's name without name space and overload, None for what computes nothing."""
+    if node.op != "call_function" or node.target is operator.getitem:
+        return None
+    # "executorch_call_delegate", "mm.default" or, after lowering, "aten.mm.default"
+    parts = node.target.__name__.split(".")
+    name = parts[-2] if len(parts) > 1 else parts[0]
+    return None if name in _FREE else name
+
+
+def _arithmetic(node: Node) -> int:
+    name = _operator(node)
+    if name is None or name == _DELEGATE:
+        return 0
+    value = node.meta.get("val")
+    elements = sum(v.numel() for v in _tensors(value))
+    if name in ("mm", "bmm", "linear"):
+        return elements * int(_shape(node.args[0])[-1])
+    return elements * int(_shape(node.args[1])[-1]) if name == "addmm" else elements
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    values = value if isinstance(value, tuple | list) else [value]
+    return [v for v in values if isinstance(v, Tensor)]
+
+
+def _shape(node: Any) -> torch.Size:
+    shape: torch.Size = node.meta["val"].shape
+    return shape
+
+
+def _check_frozen(method: str, lowered: ExportedProgram) -> None:
+    """Raise `InputError` where a product with a constant is left outside the delegates."""
+    constants = _constants(lowered)
+    for node in lowered.graph.nodes:
+        if _operator(node) in ("linear", "mm", "addmm", "bmm"):
+            for argument in node.all_input_nodes:
+                source = _source(argument)
+                if source.name in constants:
+                    raise InputError(
+                        f"the frozen layer {constants[source.name]} of the method {method!r} was "
+                        "left outside the delegates; it would be slow, so nothing is written"
+                    )
+
+
+def _source(node: Node) -> Node:
+    """Return what a node is a rearrangement or a dequantised form of."""
+    while _operator(node) in ("permute_copy", "t_copy", "dequantize_affine") or (
+        "view_copy" in str(node.target)
+    ):
+        node = node.all_input_nodes[0]
+    return node
+
+
+def _constants(program: ExportedProgram) -> Mapping[str, str]:
+    """Return what the graph's inputs that are constants stand for, by the input's name."""
+    signature = program.graph_signature
+    return {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
