@@ -56,8 +56,9 @@ def set_threads(count: int) -> None:
 class Program:
     """A verified bundle, loaded; a method is loaded when it is first called.
 
-    One call runs at a time. A call allocates and copies what it returns, so that nothing that was
-    returned changes later.
+    It may be called by several threads: one call runs at a time. ExecuTorch's Python binding keeps
+    the interpreter's lock meanwhile, so that several programs never use its pool at once either.
+    What a call returns are copies, which no later call changes.
 
     Attributes:
         path: the bundle's file, which is not read again.

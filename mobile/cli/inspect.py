@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mobile.program import Program
 
 __all__ = ["inspect"]
 
+_NAMED = 4  # operators of a method
 _ROW = "{:<14}{:>10}{:>12}{:>14}  {}"
 
 
@@ -50,18 +52,24 @@ def inspect(bundle: Path, as_json: bool) -> None:
     click.echo(_ROW.format("method", "delegates", "Mmacs", "outside %", "operators outside"))
     for name, method in manifest.methods.items():
         outside = 100 * method.undelegated_macs / method.macs if method.macs else 0.0
-        counts = ", ".join(f"{count} {operator}" for operator, count in method.undelegated.items())
         click.echo(
             _ROW.format(
                 name,
                 method.delegate_calls,
                 f"{method.macs / 1e6:.1f}",
                 f"{outside:.2f}",
-                counts or "none",
+                _listed(method.undelegated),
             )
         )
     versions = ", ".join(f"{name} {number}" for name, number in manifest.versions.items())
     click.echo(f"\nmade with {versions}")
+
+
+def _listed(operators: Mapping[str, int]) -> str:
+    """Return the first operators with their numbers, and how many others there are."""
+    named = [f"{count} {name}" for name, count in operators.items()]
+    others = len(named) - _NAMED
+    return ", ".join(named[:_NAMED]) + (f" and {others} others" if others > 0 else "") or "none"
 
 
 def _describe(manifest: Manifest, file_bytes: int) -> dict[str, Any]:

@@ -273,8 +273,8 @@ from pathlib import Path
 import numpy as np
 import torch
 torch.set_num_threads(1)
+import executorch.extension.pybindings._portable_lib  # once for all processes
 from cbpnet.state_file import load_state
-from mobile.program import get_threads  # with the runtime, which no parent has used before a fork
 from mobile.runtime import OnDeviceLearner
 
 bundle, path, rng = Path(sys.argv[1]), Path(sys.argv[2]), random.Random(0)
