@@ -66,6 +66,7 @@ class FrozenTrunk(nn.Module):
         with torch.no_grad():  # class and register tokens, and every token's position
             patches = vit.patch_embed(torch.zeros(1, 3, self.image_size, self.image_size))
             self.register_buffer("position", vit._pos_embed(torch.zeros_like(patches)))
+        self.embedding = nn.Identity()  # a place for observers, like a block's sums
         self.pre_norm = _Norm(vit.norm_pre)
         self.blocks = nn.ModuleList(
             _Block(block, f"blocks.{index}", frozen) for index, block in enumerate(vit.blocks)
@@ -88,7 +89,7 @@ class FrozenTrunk(nn.Module):
         self._check_input(images, prefixes)
         tokens = self.patch_norm(self.patch_embed(_patches(images, self.patch)))
         extra = self.position.shape[1] - tokens.shape[1]
-        tokens = nn.functional.pad(tokens, (0, 0, extra, 0)) + self.position
+        tokens = self.embedding(nn.functional.pad(tokens, (0, 0, extra, 0)) + self.position)
         tokens = self.pre_norm(tokens)
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
@@ -138,7 +139,7 @@ class _Block(nn.Module):
             *_scaled(_gamma(block.ls2), *_after_norm(block.mlp.norm, block.mlp.fc2)),
         )
         self.mlp_norm = _Norm(block.mlp.norm, folded=True)
-        # They compute nothing: the residual stream's places, for observers.
+        # They compute nothing: the residual stream's places, which a static recipe observes.
         self.attention_sum, self.mlp_sum = nn.Identity(), nn.Identity()
 
     def forward(self, tokens: Tensor, prefix: Tensor | None, rows: int | None) -> Tensor:
