@@ -1,6 +1,7 @@
 """What the tests of bundles and commands share."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,15 @@ import numpy.typing as npt
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from executorch.exir import EdgeCompileConfig, to_edge
+from executorch.exir.backend.partitioner import Partitioner
 from safetensors.torch import save_file
 from torch import Tensor
 
 import cbpnet.micro_vit  # noqa: F401  makes its name known to timm
+from cbpnet.backbone import Backbone
 from cbpnet.cbp import CBPConfig
 from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.initial import draw_state
 from cbpnet.learner import Learner
 from cbpnet.preprocessing import Preprocessing
 from cbpnet.presets import count_trainables
@@ -30,6 +33,8 @@ from mobile.bundle import (
     seal,
 )
 from mobile.cli import main
+from mobile.export import ExportSettings, export_bundle
+from mobile.lowering import lower
 from mobile.programs import bundle_functions, trace
 
 TOY_CONFIG = LearnerConfig(
@@ -71,6 +76,7 @@ def build_toy(
 ) -> Path:
     """Write a bundle of a learner on a toy extractor: two images at a time, no delegate."""
     traced = [trace(function) for function in bundle_functions(learner, state, 2, TOY_SIZE)]
+    lowered = lower(traced, _no_delegate)
 
     def described(tensors: Mapping[str, Tensor]) -> tuple[TensorInfo, ...]:
         return tuple(
@@ -96,19 +102,25 @@ def build_toy(
         head_parameters=learner.classes * dim,
         state=tuple(StateTensor(name, shape) for name, shape in learner.layout.items()),
         methods={
-            part.name: MethodInfo(described(part.inputs), described(part.outputs), 0, {}, 0, 0)
+            part.name: MethodInfo(
+                described(part.inputs),
+                described(part.outputs),
+                lowered.delegation[part.name].delegate_calls,
+                lowered.delegation[part.name].undelegated,
+                lowered.delegation[part.name].total,
+                lowered.delegation[part.name].total,
+            )
             for part in traced
         },
         quantisation=None,
         versions={"torch": torch.__version__},
     )
-    edge = to_edge(
-        {part.name: part.program for part in traced},
-        constant_methods={"manifest": manifest_to_json(manifest)},
-        compile_config=EdgeCompileConfig(_check_ir_validity=False),
-    )
-    path.write_bytes(seal(bytes(edge.to_executorch().buffer)))
+    path.write_bytes(seal(bytes(lowered.serialise(manifest_to_json(manifest)))))
     return path
+
+
+def _no_delegate() -> Partitioner:
+    raise AssertionError("a toy extractor has no frozen layer to delegate")
 
 
 def toy_learner(dim: int = 12, classes: int = 6, tasks: int = 3) -> Learner:
@@ -145,6 +157,28 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = learner.initial_state(torch.Generator().manual_seed(3))
     path = tmp_path_factory.mktemp("other") / "other.pte"
     return build_toy(path, learner, state, (), "f" * 16)
+
+
+@pytest.fixture(scope="session")
+def small_backbone() -> Backbone:
+    """A vision transformer of two layers for images of 16 pixels, with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        vit = import_timm().create_model(
+            "vit_micro_patch8_32", depth=2, embed_dim=32, num_heads=2, img_size=16
+        )
+    return Backbone("vit_micro_patch8_32", vit)
+
+
+@pytest.fixture(scope="session")
+def int8_bundle(small_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real thing, small: `small_backbone` in int8 for XNNPACK, six classes in three tasks."""
+    config = replace(TOY_CONFIG, prompts=PromptConfig((0,), 2, (1,), 2))
+    state = draw_state(config, small_backbone.dim, 6, 3, torch.Generator().manual_seed(2))
+    path = tmp_path_factory.mktemp("int8") / "int8.pte"
+    settings = ExportSettings("xnnpack", "int8", classes=6, tasks=3, micro_batch=2)
+    export_bundle(path, small_backbone, config, state, settings)
+    return path
 
 
 @pytest.fixture(scope="session")
