@@ -133,14 +133,15 @@ class _Block(nn.Module):
         self.proj = frozen(
             f"{name}.proj", *_scaled(_gamma(block.ls1), *_after_norm(source.norm, source.proj))
         )
+        # The sums compute nothing: they are places of the residual stream, for observers.
+        self.attention_sum = nn.Identity()
         self.fc1 = frozen(f"{name}.fc1", *_after_norm(block.norm2, block.mlp.fc1))
         self.fc2 = frozen(
             f"{name}.fc2",
             *_scaled(_gamma(block.ls2), *_after_norm(block.mlp.norm, block.mlp.fc2)),
         )
         self.mlp_norm = _Norm(block.mlp.norm, folded=True)
-        # They compute nothing: the residual stream's places, which a static recipe observes.
-        self.attention_sum, self.mlp_sum = nn.Identity(), nn.Identity()
+        self.mlp_sum = nn.Identity()
 
     def forward(self, tokens: Tensor, prefix: Tensor | None, rows: int | None) -> Tensor:
         """Return the layer's tokens [B, N, D], or of only the first ``rows`` ones."""
