@@ -37,9 +37,26 @@ from mobile.verify import Agreement, verify
 from quantize.frozen_linear import Precision
 from quantize.trunk import FrozenTrunk
 
-__all__ = ["Export", "ExportSettings", "export_bundle"]
+__all__ = ["STAGES", "Export", "ExportSettings", "export_bundle"]
 
 _PACKAGES = ("cbpnet-mobile", "torch", "executorch", "torchao", "timm")
+
+# Titles of the stages, and the share of the time that each took for a ViT-Ti, in per cent.
+_QUANTISING, _LOWERING = "quantising the trunk", "lowering to the target"
+_SERIALISING, _VERIFYING = "serialising", "running it against PyTorch"
+STAGES = {
+    _QUANTISING: 0.1,
+    "tracing initial_state": 0.3,
+    "tracing query": 2.2,
+    "tracing observe": 0.2,
+    "tracing begin_task": 0.2,
+    "tracing predict": 2.3,
+    "tracing gradients": 6.7,
+    "tracing update": 0.7,
+    _LOWERING: 71,
+    _SERIALISING: 13.3,
+    _VERIFYING: 3,
+}
 
 Stage = Callable[[str], object]
 
@@ -50,6 +67,9 @@ class ExportSettings:
 
     ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already.
     ``micro_batch`` images go through it at a time.
+
+    Raises:
+        InputError: fewer than two classes, a task or an image.
     """
 
     target: str
@@ -58,6 +78,12 @@ class ExportSettings:
     tasks: int
     micro_batch: int = 1
     class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("classes", 2), ("tasks", 1), ("micro_batch", 1)):
+            value = getattr(self, name)
+            if value < least:
+                raise InputError(f"{name} of a bundle is {value}; it must be at least {least}")
 
 
 @dataclass(frozen=True)
@@ -85,8 +111,8 @@ def export_bundle(
 ) -> Export:
     """Trace, lower, verify and write a bundle whose `initial_state` is ``state``.
 
-    ``stage`` is told the title of each stage as it begins. An older file at ``path`` is replaced
-    only by a bundle that passed every check.
+    ``stage`` is told the title of each of `STAGES` as it begins. An older file at ``path`` is
+    replaced only by a bundle that passed every check.
 
     Raises:
         InputError: the backbone or target cannot be served, a frozen layer is left outside the
@@ -94,7 +120,7 @@ def export_bundle(
             cannot be written.
     """
     target = load_target(settings.target)
-    stage(f"quantising the trunk to {settings.precision}")
+    stage(_QUANTISING)
     trunk = FrozenTrunk(backbone, settings.precision)
     learner = Learner(trunk, config, settings.classes, settings.tasks)
     programs = []
@@ -102,13 +128,13 @@ def export_bundle(
         stage(f"tracing {function.name}")
         programs.append(trace(function))
     _check_trainables(learner, programs)
-    stage(f"lowering {len(programs)} methods to {settings.target}")
+    stage(_LOWERING)
     with _without_garbage_collection():
         lowered = lower(programs, target.partitioner)
         manifest = _manifest(backbone, learner, state, settings, programs, lowered)
-        stage("serialising")
+        stage(_SERIALISING)
         bundle = seal(lowered.serialise(manifest_to_json(manifest)))
-    stage("running it against PyTorch")
+    stage(_VERIFYING)
     with TemporaryDirectory() as folder:
         trial = Path(folder) / path.name
         trial.write_bytes(bundle)

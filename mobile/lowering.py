@@ -1,8 +1,10 @@
 """From traced programs to one ExecuTorch program, and what of each method runs where."""
 
 import operator
+import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +59,8 @@ class Lowered:
             constant_methods={"manifest": manifest},
             compile_config=_EDGE,
         )
-        program: bytes = edge.to_executorch(ExecutorchBackendConfig()).buffer
+        with _quiet():
+            program: bytes = edge.to_executorch(ExecutorchBackendConfig()).buffer
         return program
 
 
@@ -72,19 +75,30 @@ def lower(programs: Sequence[TracedProgram], partitioner: Callable[[], Partition
     Raises:
         InputError: a frozen layer was left outside the delegates.
     """
-    edge = to_edge_transform_and_lower(
-        {program.name: program.program for program in programs},
-        partitioner={
-            program.name: [partitioner()] for program in programs if program.frozen_layers
-        },
-        compile_config=_EDGE,
-    )
+    with _quiet():
+        edge = to_edge_transform_and_lower(
+            {program.name: program.program for program in programs},
+            partitioner={
+                program.name: [partitioner()] for program in programs if program.frozen_layers
+            },
+            compile_config=_EDGE,
+        )
     delegation = {}
     for program in programs:
         lowered = edge.exported_program(program.name)
         _check_frozen(program.name, lowered)
         delegation[program.name] = _delegation(lowered)
     return Lowered(edge, delegation)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what ExecuTorch's exporter says of its own use of torch, dozens of times."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
+        )
+        yield
 
 
 def _delegation(lowered: ExportedProgram) -> Delegation:
@@ -108,7 +122,7 @@ def _operator(node: Node) -> str | None:
     if node.op != "call_function" or node.target is operator.getitem:
         return None
     # "executorch_call_delegate", "mm.default" or, after lowering, "aten.mm.default"
-    parts = node.target.__name__.split(".")
+    parts = getattr(node.target, "__name__", "").split(".")
     name = parts[-2] if len(parts) > 1 else parts[0]
     return None if name in _FREE else name
 

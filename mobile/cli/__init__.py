@@ -1,6 +1,7 @@
 """The console command ``cbpnet-mobile``; each subcommand is a file of this folder."""
 
 import importlib
+import logging
 import sys
 
 import click
@@ -21,8 +22,14 @@ COMMANDS = {
     "features.",
     "predict": "Classify images with a bundle and what it has learnt.",
     "presets": "List the presets: backbone, sizes, and the share of the backbone that is trained.",
+    "sensitivity": "Find what a target with static int8 must keep in fp32.",
+    "targets": "List the targets of export: what each runs on, and what was verified how.",
     "train": "Learn the classes of a data set, task after task, and write the learner's state.",
 }
+
+# What torchao says of itself whenever it is imported, by logger: the GPU kernels that it has no use
+# for here, and a call of its own that torch finds old.
+_NOISE = {"torchao": "Failed to load ", "torch.utils._pytree": "<enum 'KernelPreference'> is an "}
 
 
 class _Group(click.Group):
@@ -46,6 +53,8 @@ class _Group(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
+        for logger in _NOISE:
+            logging.getLogger(logger).addFilter(_is_no_noise)
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -64,6 +73,10 @@ class _Group(click.Group):
                 err=True,
             )
             sys.exit(130)
+
+
+def _is_no_noise(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_NOISE[record.name])
 
 
 @click.group(cls=_Group, context_settings={"max_content_width": 100})

@@ -1,7 +1,6 @@
 """``cbpnet-mobile export``: one file that classifies and learns on a device."""
 
 import json
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ import click
 import torch
 
 from cbpnet.atomic import make_folder
-from cbpnet.backbone import Backbone, load_backbone
+from cbpnet.backbone import load_backbone
 from cbpnet.capacity import grow
 from cbpnet.errors import InputError
 from cbpnet.initial import draw_state
 from cbpnet.presets import check_budget, choose_preset, count_trainables
 from cbpnet.state_file import StateInfo, load_state
-from mobile.export import Export, ExportSettings, export_bundle
+from mobile.cli.stages import Stages
+from mobile.export import STAGES, Export, ExportSettings, export_bundle
 from mobile.lowering import Delegation
 from mobile.targets import TARGETS, load_target
 from quantize.frozen_linear import Precision
@@ -25,6 +25,7 @@ __all__ = ["export"]
 
 _CLASSES, _TASKS = 100, 20
 _NAMED = 3  # operators of a method
+_LOADING = "loading the backbone"
 
 
 @click.command(
@@ -136,64 +137,42 @@ def export(
     """
     load_target(target)
     make_folder(out.parent)
-    stages = _Stages()
     state, info = load_state(state_path) if state_path else (None, None)
-    names = _class_names(info, labels)
-    name = backbone or (info.backbone if info else "vit_tiny_patch16_224")
-    size = image_size or (info.preprocessing.image_size if info else None)
-
-    stages(f"loading {name}")
-    trunk = load_backbone(name, weights, size)
-    crop = info.preprocessing.crop_pct if info else crop_pct
-    if crop is not None:
-        trunk.preprocessing = replace(trunk.preprocessing, crop_pct=crop)
-    preset = choose_preset(name, trunk.dim, trunk.parameters_without_head)
-    config = preset.config
-    if info:
-        _check_state(info, trunk)
-        config = info.config
-    found = count_trainables(config, trunk.dim, trunk.parameters_without_head)
-    check_budget(found, preset.budget if budget is None else budget)
     settings = ExportSettings(
         target,
         precision,
         classes or (info.classes if info else _CLASSES),
         tasks or (info.tasks if info else _TASKS),
         micro_batch,
-        names,
+        _class_names(info, labels),
     )
+    name = backbone or (info.backbone if info else "vit_tiny_patch16_224")
+    if info and state:
+        _check_equal("backbone", info.backbone, name)
+        state = grow(state, info.config, info.dim, settings.classes, settings.tasks)
+
+    stages = Stages({_LOADING: 0.5, **STAGES})
+    stages(_LOADING)
+    size = image_size or (info.preprocessing.image_size if info else None)
+    trunk = load_backbone(name, weights, size)
+    crop = crop_pct or (info.preprocessing.crop_pct if info else trunk.preprocessing.crop_pct)
+    trunk.preprocessing = replace(trunk.preprocessing, crop_pct=crop)
+    preset = choose_preset(name, trunk.dim, trunk.parameters_without_head)
+    config = info.config if info else preset.config
+    if info:
+        _check_equal("weights", info.weights, trunk.weights_fingerprint)
+        _check_equal("preprocessing", info.preprocessing, trunk.preprocessing)
+    found = count_trainables(config, trunk.dim, trunk.parameters_without_head)
+    check_budget(found, preset.budget if budget is None else budget)
     if state is None:
         generator = torch.Generator().manual_seed(seed)
-        start = draw_state(config, trunk.dim, settings.classes, settings.tasks, generator)
-    else:
-        start = grow(state, config, trunk.dim, settings.classes, settings.tasks)
-    written = export_bundle(out, trunk, config, start, settings, stages)
+        state = draw_state(config, trunk.dim, settings.classes, settings.tasks, generator)
+    written = export_bundle(out, trunk, config, state, settings, stages)
     stages.end()
     if as_json:
         click.echo(json.dumps(_outcome(written, stages.seconds), indent=2))
     else:
         _print(written, stages.seconds)
-
-
-class _Stages:
-    """Prints each stage as it begins, with its number of seconds when the next one does."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._title: str | None = None
-        self._begin = time.perf_counter()
-
-    def __call__(self, title: str) -> None:
-        self.end()
-        click.echo(f"{title} ... ", nl=False, err=True)
-        self._title, self._begin = title, time.perf_counter()
-
-    def end(self) -> None:
-        """End the stage that is going on."""
-        if self._title is not None:
-            self.seconds[self._title] = time.perf_counter() - self._begin
-            click.echo(f"{self.seconds[self._title]:.1f} s", err=True)
-        self._title = None
 
 
 def _class_names(info: StateInfo | None, labels: Path | None) -> tuple[str, ...]:
@@ -202,11 +181,12 @@ def _class_names(info: StateInfo | None, labels: Path | None) -> tuple[str, ...]
     if labels is None:
         return known
     try:
-        names = tuple(line.strip() for line in labels.read_text().splitlines() if line.strip())
+        lines = [line.strip() for line in labels.read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"labels {labels} cannot be read as text ({error}); name a file with one label a line"
         ) from error
+    names = tuple(line for line in lines if line)
     if len(names) != len(known):
         raise InputError(
             f"labels {labels} has {len(names)} labels; the state knows {len(known)} classes, and "
@@ -217,17 +197,12 @@ def _class_names(info: StateInfo | None, labels: Path | None) -> tuple[str, ...]
     return names
 
 
-def _check_state(info: StateInfo, backbone: Backbone) -> None:
-    """Raise `InputError` unless a state was learnt on this backbone as it is now."""
-    for what, theirs, ours in (
-        ("backbone", info.backbone, backbone.name),
-        ("preprocessing", info.preprocessing, backbone.preprocessing),
-        ("weights", info.weights, backbone.weights_fingerprint),
-    ):
-        if theirs != ours:
-            raise InputError(
-                f"the state was learnt with {what} {theirs}, and this is {ours}; they must be equal"
-            )
+def _check_equal(what: str, theirs: object, ours: object) -> None:
+    """Raise `InputError` unless a state was learnt with what the bundle is made of."""
+    if theirs != ours:
+        raise InputError(
+            f"the state was learnt with {what} {theirs}, and this is {ours}; they must be equal"
+        )
 
 
 def _outcome(written: Export, seconds: dict[str, float]) -> dict[str, Any]:

@@ -5,33 +5,53 @@ The table imports no target: a device has none of what they need.
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from cbpnet.errors import InputError
 
 __all__ = ["TARGETS", "Target", "load_target"]
 
+_EXPORTER = {
+    "executorch.exir": "executorch==1.4.1",
+    "torchao": "torchao==0.18.0",
+    "timm": "timm==1.0.31",
+}
+
 
 @dataclass(frozen=True)
 class Target:
-    """A target: what it runs on, how it was verified, and the packages that export for it needs."""
+    """What a target runs on, in which precisions, and how that was verified.
+
+    ``module`` has its partitioner. ``needs`` are the packages that exporting for it imports, and
+    what pip installs each from.
+    """
 
     runs_on: str
+    precisions: tuple[str, ...]
     verified: str
     module: str
-    needs: tuple[str, ...] = ("executorch.exir", "torchao", "timm")
+    needs: Mapping[str, str] = field(default_factory=_EXPORTER.copy)
 
     @property
     def missing(self) -> list[str]:
         """The needed packages that are not installed here."""
         return [name for name in self.needs if not _installed(name)]
 
+    @property
+    def install(self) -> str | None:
+        """The command that installs what is missing; None where nothing is."""
+        missing = [self.needs[name] for name in self.missing]
+        return f"pip install {' '.join(missing)}" if missing else None
+
 
 TARGETS = {
     "xnnpack": Target(
-        runs_on="ARM and x86 CPUs (XNNPACK), int8 or fp32",
-        verified="run on x86-64 against PyTorch at every export; not yet run on a phone or a board",
+        runs_on="ARM and x86 CPUs, through ExecuTorch's XNNPACK backend",
+        precisions=("int8", "fp32"),
+        verified="run on x86-64 against PyTorch at the end of every export; not yet run on a phone "
+        "or a board",
         module="mobile.targets.xnnpack",
     ),
 }
@@ -47,7 +67,7 @@ def load_target(name: str) -> Any:
     if target.missing:
         raise InputError(
             f"target {name} needs {', '.join(target.missing)}, which is not installed here; "
-            "install it with `pip install cbpnet-mobile`"
+            f"install it with `{target.install}`"
         )
     return importlib.import_module(target.module)
 

@@ -1,0 +1,42 @@
+"""``cbpnet-mobile targets``: what a bundle can be exported for."""
+
+import json
+from typing import Any
+
+import click
+
+from mobile.targets import TARGETS, Target
+
+__all__ = ["targets"]
+
+
+@click.command(
+    epilog="""\b
+Example:
+  cbpnet-mobile targets --json
+"""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def targets(as_json: bool) -> None:
+    """List the targets of export: what each runs on, what was verified how, what it needs."""
+    rows = {name: _describe(target) for name, target in TARGETS.items()}
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for name, row in rows.items():
+        click.echo(f"{name}: {row['runs_on']}")
+        click.echo(f"  precision: {' or '.join(row['precisions'])}")
+        click.echo(f"  verified: {row['verified']}")
+        missing = f"no, it lacks {', '.join(row['missing'])}: {row['install']}"
+        click.echo(f"  installed here: {missing if row['missing'] else 'yes'}")
+
+
+def _describe(target: Target) -> dict[str, Any]:
+    return {
+        "runs_on": target.runs_on,
+        "precisions": target.precisions,
+        "verified": target.verified,
+        "installed": not target.missing,
+        "missing": target.missing,
+        "install": target.install,
+    }
