@@ -72,8 +72,8 @@ class OnDeviceLearner:
         InputError: the bundle or the state cannot be used; the message says why.
     """
 
-    def __init__(self, bundle: Path, state: Path | None = None) -> None:
-        program = Program(bundle)
+    def __init__(self, bundle: str | Path, state: str | Path | None = None) -> None:
+        program = Program(Path(bundle))
         self.manifest: Manifest = program.manifest
         self._learner = ProgramLearner(program)
         self._learning = threading.Lock()
@@ -184,7 +184,7 @@ class OnDeviceLearner:
             for number, labels in plan.items()
         ]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write what has been learnt; an older file at ``path`` is replaced whole or not at all.
 
         Raises:
@@ -192,16 +192,16 @@ class OnDeviceLearner:
         """
         known = self._knowledge
         info = self.manifest.state_info(known.class_names, {"lessons": known.lessons})
-        save_state(path, known.state, info)
+        save_state(Path(path), known.state, info)
 
-    def resume(self, path: Path) -> None:
+    def resume(self, path: str | Path) -> None:
         """Go on from a state file, which another host may have written with less capacity.
 
         Raises:
             InputError: the file is no intact state, or one of another backbone, other settings or
                 more capacity.
         """
-        state, info = load_state(path)
+        state, info = load_state(Path(path))
         manifest = self.manifest
         expected = manifest.state_info(info.class_names, info.progress)
         try:

@@ -121,7 +121,7 @@ def test_a_saved_state_goes_on_as_if_never_saved(learner, bundle, pictures, tmp_
     assert content(path) == content(tmp_path / "whole")
     assert load_state(path)[1].progress == {"lessons": 3}
     shown = pictures("green", 3, seed=1)
-    assert OnDeviceLearner(bundle, path).predict(shown) == whole.predict(shown)
+    assert OnDeviceLearner(str(bundle), str(path)).predict(shown) == whole.predict(shown)
 
 
 def test_lessons_do_not_share_random_numbers_unless_asked(bundle, pictures, tmp_path):
