@@ -102,7 +102,12 @@ class Learner:
         new rows at their classes' mean queries. A known task goes on from where it was; new classes
         join it. Adam starts afresh.
         """
-        changed = {n: torch.zeros_like(v) for n, v in state.items() if n.startswith("adam.")}
+        changed = {
+            # Not zeros_like, which a traced program would take the old moments for.
+            name: torch.zeros(value.shape, dtype=value.dtype)
+            for name, value in state.items()
+            if name.startswith("adam.")
+        }
         changed["tasks.current"] = task.clone()
         chosen = one_hot(task, self.tasks)
         changed["tasks.known"] = torch.maximum(state["tasks.known"], chosen[0])

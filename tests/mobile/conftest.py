@@ -1,8 +1,11 @@
 """What the tests of bundles and commands share."""
 
+import copy
+import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,7 @@ from torch import Tensor
 
 import cbpnet.micro_vit  # noqa: F401  makes its name known to timm
 from cbpnet.backbone import Backbone
+from cbpnet.capacity import grow
 from cbpnet.cbp import CBPConfig
 from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.initial import draw_state
@@ -22,7 +26,9 @@ from cbpnet.learner import Learner
 from cbpnet.preprocessing import Preprocessing
 from cbpnet.presets import count_trainables
 from cbpnet.state import LearnerState
+from cbpnet.state_file import StateInfo, save_state
 from cbpnet.torchvision_compat import import_timm
+from cbpnet.training import TaskImages, TrainingConfig, learn_task
 from mobile.bundle import (
     BackboneInfo,
     Manifest,
@@ -33,7 +39,7 @@ from mobile.bundle import (
     seal,
 )
 from mobile.cli import main
-from mobile.export import ExportSettings, export_bundle
+from mobile.export import Export, ExportSettings, export_bundle
 from mobile.lowering import lower
 from mobile.programs import bundle_functions, trace
 
@@ -179,6 +185,84 @@ def int8_bundle(small_backbone: Backbone, tmp_path_factory: pytest.TempPathFacto
     settings = ExportSettings("xnnpack", "int8", classes=6, tasks=3, micro_batch=2)
     export_bundle(path, small_backbone, config, state, settings)
     return path
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a server learnt in PyTorch: a file, and its state before and after it was grown."""
+
+    path: Path
+    info: StateInfo
+    learner: Learner
+    state: LearnerState
+    grown: LearnerState
+
+
+@pytest.fixture(scope="session")
+def server(small_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """Three classes in one task, with room for four in two; a unit is replaced every few steps."""
+    config = replace(TOY_CONFIG, prompts=PromptConfig((0,), 2, (1,), 2))
+    learner = Learner(small_backbone, config, 4, 2)
+    generator = torch.Generator().manual_seed(4)
+    labels = torch.arange(15) % 3
+    pixels = torch.randn(15, 3, 16, 16, generator=generator) + labels.view(-1, 1, 1, 1) - 1.0
+    with torch.no_grad():
+        query = learner.query(pixels)
+    state = learn_task(
+        learner,
+        learner.initial_state(generator),
+        0,
+        TaskImages(pixels, query, labels),
+        small_backbone.preprocessing,
+        TrainingConfig(epochs=3, batch_size=5, micro_batch=5),
+        seed=0,
+    )
+    info = StateInfo(
+        backbone=small_backbone.name,
+        weights=small_backbone.weights_fingerprint,
+        dim=small_backbone.dim,
+        preprocessing=small_backbone.preprocessing,
+        config=config,
+        classes=4,
+        tasks=2,
+        class_names=("ant", "bee", "cat"),
+        progress={},
+    )
+    path = tmp_path_factory.mktemp("server") / "server.safetensors"
+    save_state(path, state, info)
+    return Server(path, info, learner, state, grow(state, config, small_backbone.dim, 6, 3))
+
+
+@pytest.fixture(scope="session")
+def fp32_run(
+    small_backbone: Backbone, server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Result, Export]:
+    """Run the command `export --precision fp32 --json` on what the server learnt."""
+    command = importlib.import_module("mobile.cli.export")
+    written = []
+
+    def remember(*arguments: Any) -> Export:
+        written.append(export_bundle(*arguments))
+        return written[-1]
+
+    out = tmp_path_factory.mktemp("fp32") / "new" / "fp32.pte"
+    capacity = ["--classes", "6", "--tasks", "3", "--micro-batch", "2", "--budget", "1"]
+    files = ["--state", str(server.path), "--out", str(out)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
+        patch.setattr(command, "export_bundle", remember)
+        result = CliRunner().invoke(
+            main,
+            ["export", "--target", "xnnpack", "--precision", "fp32", "--json", *capacity, *files],
+        )
+    assert result.exit_code == 0, result.output
+    return result, written[0]
+
+
+@pytest.fixture(scope="session")
+def fp32_export(fp32_run: tuple[Result, Export]) -> Export:
+    """The bundle in fp32, six classes in three tasks, that knows what the server learnt."""
+    return fp32_run[1]
 
 
 @pytest.fixture(scope="session")
