@@ -62,7 +62,8 @@ class OnDeviceLearner:
 
     It may be used by several threads: `predict` answers with what was known when it was called,
     and of two calls of `learn` the second waits for the first. What is learnt lives in memory until
-    `save` writes it.
+    `save` writes it. `mobile.program.set_threads` sets ExecuTorch's threads; torch's own do nothing
+    useful here, and ``torch.set_num_threads(1)`` keeps them out of the way.
 
     Args:
         bundle: the `.pte` file.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import torch
 
 from mobile.program import Program, get_threads, set_threads
 from mobile.runtime import OnDeviceLearner
@@ -29,5 +30,8 @@ def open_learner(bundle: Path, state: Path | None, threads: int | None) -> OnDev
 
 
 def _use_threads(threads: int | None) -> None:
+    # ExecuTorch has a pool of its own. Torch's only computes what the delegates left, products too
+    # small to share out, and on a busy machine its threads wait for one another most of the time.
+    torch.set_num_threads(1)
     if threads is not None and threads != get_threads():
         set_threads(threads)
