@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,17 @@ Example, the figures of docs/quantisation.md:
     help="Where ranges end; below 100 cuts outliers off.",
 )
 @click.option(
+    "--keep",
+    multiple=True,
+    help='In fp32 from the start, for instance "blocks.7.fc2"; may be repeated.',
+)
+@click.option(
+    "--search/--no-search",
+    default=True,
+    show_default=True,
+    help="Look for what else to keep, or measure what --keep leaves.",
+)
+@click.option(
     "--target-cosine",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.99,
@@ -126,6 +137,8 @@ def sensitivity(
     images: int,
     smoothing: float,
     percentile: float,
+    keep: tuple[str, ...],
+    search: bool,
     target_cosine: float,
     seed: int,
     threads: int | None,
@@ -149,22 +162,39 @@ def sensitivity(
         trunk = smooth(trunk, smoothing_factors(trunk, maxima, smoothing))
     ranges = calibrate(trunk, calibrating, passes, percentile)
     trial = Trial(trunk, ranges, measuring, passes)
-    names = roundable(trunk, layers_only=scope == "layers")
+    names = _without(roundable(trunk, layers_only=scope == "layers"), keep)
 
-    kinds = [trial.measure(kind, members) for kind, members in by_kind(names).items()]
-    bar = tqdm(names, desc="rounding one alone", unit="tensor", mininterval=1.0)
-    alone = sorted((trial.measure(name, [name]) for name in bar), key=lambda each: each.sqnr)
-    recipe, steps = keep_until(trial, alone, target_cosine)
+    kinds, alone = [], []
+    if search:
+        kinds = [trial.measure(kind, members) for kind, members in by_kind(names).items()]
+        bar = tqdm(names, desc="rounding one alone", unit="tensor", mininterval=1.0)
+        alone = sorted((trial.measure(name, [name]) for name in bar), key=lambda each: each.sqnr)
+        recipe, steps = keep_until(trial, alone, target_cosine)
+    else:
+        recipe = StaticRecipe({name: ranges[name] for name in names})
+        steps = [trial.measure_recipe("all rounded", recipe)]
+    recipe = replace(recipe, keep_fp32=(*keep, *recipe.keep_fp32))
     check = Trial(trunk, ranges, checking, passes).measure_recipe("other images", recipe)
 
     if as_json:
         click.echo(json.dumps(_document(recipe, kinds, alone, steps, check), indent=2))
         return
-    _print_table("all of a kind", kinds)
-    _print_table(f"the worst of {len(alone)}, each alone", alone[:_SHOWN])
+    if search:
+        _print_table("all of a kind", kinds)
+        _print_table(f"the worst of {len(alone)}, each alone", alone[:_SHOWN])
     _print_table("kept in fp32, one after another", steps)
     _print_table("the recipe on other images", [check])
-    click.echo(f"{len(recipe.keep_fp32)} of {len(names)} stay in fp32; seed {seed}")
+    click.echo(f"{len(recipe.keep_fp32)} of {len(names) + len(keep)} stay in fp32; seed {seed}")
+
+
+def _without(names: Sequence[str], keep: Sequence[str]) -> list[str]:
+    for name in keep:
+        if name not in names:
+            raise InputError(
+                f"--keep {name}: nothing of that name is rounded; right would be one of "
+                f"{', '.join(names[:4])} and so on"
+            )
+    return [name for name in names if name not in keep]
 
 
 def _draw(

@@ -60,6 +60,36 @@ def test_with_all_it_rounds_outputs_and_the_residual_stream(weights):
     assert "of 63 stay in fp32; seed 0" in result.stdout
 
 
+def test_without_a_search_it_measures_what_is_left(weights):
+    all_rounded, kept = (
+        json.loads(run(weights, "--no-search", "--json", *keep).stdout)
+        for keep in ([], ["--keep", "blocks.2.fc2"])
+    )
+    assert kept["alone"] == kept["kinds"] == []
+    assert kept["recipe"]["keep_fp32"] == ["blocks.2.fc2"]
+    assert list(kept["recipe"]["ranges"]) == [name for name in LAYERS if name != "blocks.2.fc2"]
+    assert list(all_rounded["recipe"]["ranges"]) == LAYERS
+    for measured in ("steps", "check"):
+        before, after = (
+            each[measured][0] if measured == "steps" else each[measured]
+            for each in (all_rounded, kept)
+        )
+        assert after["sqnr"] > before["sqnr"] + 3
+
+
+def test_what_is_kept_from_the_start_is_not_searched_again(weights):
+    result = run(weights, "--keep", "blocks.2.fc2", "--keep", "patch_embed", "--json")
+    document = json.loads(result.stdout)
+    assert len(document["alone"]) == len(LAYERS) - 2
+    assert document["recipe"]["keep_fp32"][:2] == ["blocks.2.fc2", "patch_embed"]
+
+
+def test_a_name_to_keep_that_is_not_rounded_is_refused(weights):
+    result = run(weights, "--keep", "blocks.2.mlp_sum")
+    assert result.exit_code == 1
+    assert "--keep blocks.2.mlp_sum: nothing of that name is rounded" in result.stderr
+
+
 def test_more_images_than_there_are_are_refused(weights):
     result = run(weights, "--calibration", "2000")
     assert result.exit_code == 1

@@ -137,6 +137,23 @@ def test_int8_is_close_and_not_the_same() -> None:
     assert not torch.allclose(exact, rounded, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e-12, 1e-20])
+def test_small_gradients_pass_int8_layers(size: float) -> None:
+    backbone = _backbone(TINY, img_size=64)
+    trunk = FrozenTrunk(backbone, "int8")
+    prefixes = _prefixes(backbone, 2, torch.float32)
+    features = trunk(torch.randn(2, 3, 64, 64), prefixes)
+    target = torch.randn(2, backbone.dim)
+    of_one, small = (
+        torch.autograd.grad(features, list(prefixes.values()), factor * target, retain_graph=True)
+        for factor in (1.0, size)
+    )
+    for gradient, expected in zip(small, of_one, strict=True):
+        # The last digit decides to which of two steps a value in the middle goes.
+        bound = 1e-2 * expected.abs().max().item()
+        torch.testing.assert_close(gradient / size, expected, atol=bound, rtol=1e-2)
+
+
 def test_layers_that_are_kept_are_fp32_and_no_other() -> None:
     backbone = _backbone()
     kept = ["patch_embed", "blocks.1.qkv", "blocks.2.fc2"]
