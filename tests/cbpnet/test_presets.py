@@ -13,6 +13,7 @@ from cbpnet.presets import (
     PRESETS,
     Budget,
     check_budget,
+    choose_preset,
     count_trainables,
     get_preset,
 )
@@ -86,3 +87,39 @@ def test_a_share_at_the_limit_is_within_it():
 def test_an_unknown_preset_is_refused_with_those_there_are():
     with pytest.raises(InputError, match=r"'vit_huge' does not exist; .* vit_base, vit_small"):
         get_preset("vit_huge")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_backbone_with_a_preset_gets_it_whatever_its_tag(name):
+    preset = PRESETS[name]
+    dim, parameters = 8, 10  # nothing would fit
+    assert choose_preset(preset.backbone, dim, parameters) == preset
+    assert choose_preset(f"{preset.backbone}.a_tag", dim, parameters) == preset
+
+
+@pytest.mark.parametrize(
+    ("backbone", "dim", "parameters", "like"),
+    [
+        ("vit_small_patch14_dinov2", 384, 22_056_576, "vit_small"),
+        ("deit_base_patch16_224", 768, 85_798_656, "vit_base"),
+        ("vit_large_patch16_224", 1024, 303_301_632, "vit_base"),
+        ("deit_tiny_distilled_patch16_224", 192, 5_524_800, "vit_tiny"),
+    ],
+)
+def test_another_backbone_gets_the_largest_preset_that_fits(backbone, dim, parameters, like):
+    found, template = choose_preset(backbone, dim, parameters), PRESETS[like]
+    assert found == dataclasses.replace(template, backbone=backbone)
+    check_budget(count_trainables(found.config, dim, parameters), BUDGET)
+    shares = {
+        name: count_trainables(preset.config, dim, parameters).share
+        for name, preset in PRESETS.items()
+        if name != "micro"
+    }
+    assert shares[like] == max(share for share in shares.values() if share <= BUDGET)
+
+
+def test_where_no_preset_fits_the_smallest_is_chosen_and_refused():
+    found = choose_preset("vit_wee", 256, 1_000_000)
+    assert found.config == PRESETS["vit_tiny"].config
+    with pytest.raises(InputError, match="prompts and block have"):
+        check_budget(count_trainables(found.config, 256, 1_000_000), found.budget)
