@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,12 +33,13 @@ from mobile.bundle import (
 )
 from mobile.lowering import Delegation, Lowered, lower
 from mobile.programs import TracedProgram, bundle_functions, trace
+from mobile.quantisation import ReportImages, report_quantisation
 from mobile.targets import load_target
 from mobile.verify import Agreement, verify
 from quantize.frozen_linear import Precision
 from quantize.trunk import FrozenTrunk
 
-__all__ = ["STAGES", "Export", "ExportSettings", "export_bundle"]
+__all__ = ["REPORTING", "STAGES", "Export", "ExportSettings", "export_bundle"]
 
 _PACKAGES = ("cbpnet-mobile", "torch", "executorch", "torchao", "timm")
 
@@ -57,6 +59,9 @@ STAGES = {
     _SERIALISING: 13.3,
     _VERIFYING: 3,
 }
+
+# The stage before lowering where there are real images, in the same unit.
+REPORTING = "comparing with fp32 on real images"
 
 Stage = Callable[[str], object]
 
@@ -108,11 +113,13 @@ def export_bundle(
     state: LearnerState,
     settings: ExportSettings,
     stage: Stage = lambda title: None,
+    images: ReportImages | None = None,
 ) -> Export:
     """Trace, lower, verify and write a bundle whose `initial_state` is ``state``.
 
-    ``stage`` is told the title of each of `STAGES` as it begins. An older file at ``path`` is
-    replaced only by a bundle that passed every check.
+    ``stage`` is told the title of each of `STAGES` as it begins. With real ``images`` the manifest
+    gets a quantisation report, made after the first stage under the title `REPORTING`. An older
+    file at ``path`` is replaced only by a bundle that passed every check.
 
     Raises:
         InputError: the backbone or target cannot be served, a frozen layer is left outside the
@@ -123,6 +130,10 @@ def export_bundle(
     stage(_QUANTISING)
     trunk = FrozenTrunk(backbone, settings.precision)
     learner = Learner(trunk, config, settings.classes, settings.tasks)
+    report = None
+    if images is not None:
+        stage(REPORTING)
+        report = report_quantisation(backbone, learner, images).as_dict()
     programs = []
     for function in bundle_functions(learner, state, settings.micro_batch, backbone.image_size):
         stage(f"tracing {function.name}")
@@ -131,7 +142,7 @@ def export_bundle(
     stage(_LOWERING)
     with _without_garbage_collection():
         lowered = lower(programs, target.partitioner)
-        manifest = _manifest(backbone, learner, state, settings, programs, lowered)
+        manifest = _manifest(backbone, learner, state, settings, programs, lowered, report)
         stage(_SERIALISING)
         bundle = seal(lowered.serialise(manifest_to_json(manifest)))
     stage(_VERIFYING)
@@ -164,6 +175,7 @@ def _manifest(
     settings: ExportSettings,
     programs: Sequence[TracedProgram],
     lowered: Lowered,
+    report: dict[str, Any] | None,
 ) -> Manifest:
     budget: Budget = count_trainables(
         learner.config, backbone.dim, backbone.parameters_without_head
@@ -189,7 +201,7 @@ def _manifest(
         head_parameters=head,
         state=tuple(StateTensor(name, tuple(value.shape)) for name, value in state.items()),
         methods={program.name: _method(program, lowered) for program in programs},
-        quantisation=None,
+        quantisation=report,
         versions={package: version(package) for package in _PACKAGES},
     )
 

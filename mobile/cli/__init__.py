@@ -13,7 +13,7 @@ __all__ = ["COMMANDS", "main"]
 # Each command is the function of the same name in the file of the same name.
 COMMANDS = {
     "benchmark": "Compare methods task after task on the same images, and write the report.",
-    "demo": "Train a micro ViT on digits 0 to 4, then learn 5 to 9 in later tasks; about a minute.",
+    "demo": "Export a network that knows the digits 0 to 4, and let the program learn 5 to 9.",
     "evaluate": "Learn a data set through a bundle, task after task, and write the report.",
     "export": "Write a bundle: one .pte file that classifies and learns on a device.",
     "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",

@@ -16,8 +16,9 @@ from cbpnet.initial import draw_state
 from cbpnet.presets import check_budget, choose_preset, count_trainables
 from cbpnet.state_file import StateInfo, load_state
 from mobile.cli.stages import Stages
-from mobile.export import STAGES, Export, ExportSettings, export_bundle
+from mobile.export import REPORTING, STAGES, Export, ExportSettings, export_bundle
 from mobile.lowering import Delegation
+from mobile.quantisation import read_report_images
 from mobile.targets import TARGETS, load_target
 from quantize.frozen_linear import Precision
 
@@ -98,6 +99,11 @@ Examples:
     help="Of the frozen backbone; what learns is always fp32.",
 )
 @click.option(
+    "--images",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder of class folders: report on these images how far the bundle is from fp32.",
+)
+@click.option(
     "--budget",
     type=click.FloatRange(0, 1, min_open=True),
     help="Largest share of the backbone that may be trained; default: the preset's.",
@@ -124,6 +130,7 @@ def export(
     image_size: int | None,
     crop_pct: float | None,
     precision: Precision,
+    images: Path | None,
     budget: float | None,
     seed: int,
     out: Path,
@@ -151,7 +158,8 @@ def export(
         _check_equal("backbone", info.backbone, name)
         state = grow(state, info.config, info.dim, settings.classes, settings.tasks)
 
-    stages = Stages({_LOADING: 0.5, **STAGES})
+    shown = read_report_images(images, settings.classes) if images else None
+    stages = Stages(_stages(reporting=shown is not None))
     stages(_LOADING)
     size = image_size or (info.preprocessing.image_size if info else None)
     trunk = load_backbone(name, weights, size)
@@ -167,12 +175,19 @@ def export(
     if state is None:
         generator = torch.Generator().manual_seed(seed)
         state = draw_state(config, trunk.dim, settings.classes, settings.tasks, generator)
-    written = export_bundle(out, trunk, config, state, settings, stages)
+    written = export_bundle(out, trunk, config, state, settings, stages, shown)
     stages.end()
     if as_json:
         click.echo(json.dumps(_outcome(written, stages.seconds), indent=2))
     else:
         _print(written, stages.seconds)
+
+
+def _stages(reporting: bool) -> dict[str, float]:
+    """Return the stages' titles and shares of the time, in order."""
+    first, *rest = STAGES.items()
+    report = {REPORTING: 100.0} if reporting else {}
+    return {_LOADING: 0.5, **dict([first]), **report, **dict(rest)}
 
 
 def _class_names(info: StateInfo | None, labels: Path | None) -> tuple[str, ...]:
@@ -220,6 +235,7 @@ def _outcome(written: Export, seconds: dict[str, float]) -> dict[str, Any]:
         "tasks": manifest.tasks,
         "methods": {name: asdict(found) for name, found in written.delegation.items()},
         "agreement": asdict(written.agreement),
+        "quantisation": manifest.quantisation,
         "seconds": seconds,
     }
 
@@ -244,6 +260,14 @@ def _print(written: Export, seconds: dict[str, float]) -> None:
         f"against PyTorch: cosine of the query {agreement.query:.5f}, of gradients "
         f"{min(cosines):.5f} to {max(cosines):.5f}; scores differ by {agreement.scores:.1e} at most"
     )
+    report = manifest.quantisation
+    if report is not None:
+        gradients = [found["cosine"] for found in report["gradients"].values()]
+        click.echo(
+            f"against fp32, on {report['images']} real images: cosine of the query "
+            f"{report['query']['cosine']:.4f}, of gradients {min(gradients):.3f} to "
+            f"{max(gradients):.3f}; the same class for {100 * report['top1_agreement']:.1f} %"
+        )
     click.echo(
         f"learns {manifest.trainable_parameters:,} parameters, "
         f"{100 * manifest.trainable_fraction:.3f} % of the backbone's "
