@@ -6,8 +6,12 @@ shapes and dtypes are checked on both sides before the runtime sees them.
 
 import importlib
 import importlib.metadata
+import sys
 import threading
 from collections.abc import Mapping
+from contextlib import redirect_stderr
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +155,27 @@ def _checked(method: str, wanted: TensorInfo, tensors: Mapping[str, Tensor]) -> 
 
 
 def _runtime() -> Any:
-    """Return ExecuTorch's Python runtime.
+    """Return ExecuTorch's Python runtime."""
+    _check_pair()
+    return _start_runtime()
+
+
+@cache
+def _start_runtime() -> Any:
+    """Import ExecuTorch's runtime and make its thread pool.
 
     The compiled module itself: the public `portable_lib` around it imports `executorch.exir`,
     which takes seconds and brings the exporter and torchao to a device that exports nothing.
     """
-    _check_pair()
-    return importlib.import_module("executorch.extension.pybindings._portable_lib")
+    runtime = importlib.import_module("executorch.extension.pybindings._portable_lib")
+    said = StringIO()
+    with redirect_stderr(said):
+        runtime._threadpool_get_thread_count()
+    for line in said.getvalue().splitlines():
+        # Which of an Android phone's files it has looked for in vain.
+        if not line.startswith("[cpuinfo_utils.cpp:"):
+            print(line, file=sys.stderr)
+    return runtime
 
 
 def _check_pair() -> None:

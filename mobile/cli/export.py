@@ -159,24 +159,23 @@ def export(
         state = grow(state, info.config, info.dim, settings.classes, settings.tasks)
 
     shown = read_report_images(images, settings.classes) if images else None
-    stages = Stages(_stages(reporting=shown is not None))
-    stages(_LOADING)
-    size = image_size or (info.preprocessing.image_size if info else None)
-    trunk = load_backbone(name, weights, size)
-    crop = crop_pct or (info.preprocessing.crop_pct if info else trunk.preprocessing.crop_pct)
-    trunk.preprocessing = replace(trunk.preprocessing, crop_pct=crop)
-    preset = choose_preset(name, trunk.dim, trunk.parameters_without_head)
-    config = info.config if info else preset.config
-    if info:
-        _check_equal("weights", info.weights, trunk.weights_fingerprint)
-        _check_equal("preprocessing", info.preprocessing, trunk.preprocessing)
-    found = count_trainables(config, trunk.dim, trunk.parameters_without_head)
-    check_budget(found, preset.budget if budget is None else budget)
-    if state is None:
-        generator = torch.Generator().manual_seed(seed)
-        state = draw_state(config, trunk.dim, settings.classes, settings.tasks, generator)
-    written = export_bundle(out, trunk, config, state, settings, stages, shown)
-    stages.end()
+    with Stages(_stages(reporting=shown is not None)) as stages:
+        stages(_LOADING)
+        size = image_size or (info.preprocessing.image_size if info else None)
+        trunk = load_backbone(name, weights, size)
+        crop = crop_pct or (info.preprocessing.crop_pct if info else trunk.preprocessing.crop_pct)
+        trunk.preprocessing = replace(trunk.preprocessing, crop_pct=crop)
+        preset = choose_preset(name, trunk.dim, trunk.parameters_without_head)
+        config = info.config if info else preset.config
+        if info:
+            _check_equal("weights", info.weights, trunk.weights_fingerprint)
+            _check_equal("preprocessing", info.preprocessing, trunk.preprocessing)
+        found = count_trainables(config, trunk.dim, trunk.parameters_without_head)
+        check_budget(found, preset.budget if budget is None else budget)
+        if state is None:
+            generator = torch.Generator().manual_seed(seed)
+            state = draw_state(config, trunk.dim, settings.classes, settings.tasks, generator)
+        written = export_bundle(out, trunk, config, state, settings, stages, shown)
     if as_json:
         click.echo(json.dumps(_outcome(written, stages.seconds), indent=2))
     else:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import Self
 
 import click
 
@@ -11,7 +12,7 @@ _ENOUGH = 0.05  # share of the work after which its speed says something
 
 
 class Stages:
-    """Prints each stage as it begins, and its seconds when the next one does, on stderr.
+    """Prints each stage as it begins, and its seconds as it ends, on stderr; a context manager.
 
     ``shares`` names the stages in order and the share of the whole that each usually takes, in any
     unit. What remains is estimated from the time so far; shares differ from one machine and
@@ -27,9 +28,18 @@ class Stages:
         self._title: str | None = None
         self._start = self._begin = time.perf_counter()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: object, *_: object) -> None:
+        if failure is None:
+            self._end()
+        elif self._title is not None:
+            click.echo(err=True)  # what is to be said of the failure has a line of its own
+
     def __call__(self, title: str) -> None:
-        """Begin a stage."""
-        self.end()
+        """Begin a stage, and end the one before."""
+        self._end()
         number = 1 + list(self._shares).index(title)
         click.echo(
             f"[{number}/{len(self._shares)}] {title}{self._remaining(title)} ... ",
@@ -38,8 +48,7 @@ class Stages:
         )
         self._title, self._begin = title, time.perf_counter()
 
-    def end(self) -> None:
-        """End the stage that is going on."""
+    def _end(self) -> None:
         if self._title is not None:
             self.seconds[self._title] = time.perf_counter() - self._begin
             click.echo(f"{self.seconds[self._title]:.1f} s", err=True)
