@@ -15,7 +15,7 @@ COMMANDS = {
     "benchmark": "Compare methods task after task on the same images, and write the report.",
     "demo": "Export a network that knows the digits 0 to 4, and let the program learn 5 to 9.",
     "evaluate": "Learn a data set through a bundle, task after task, and write the report.",
-    "export": "Write a bundle: one .pte file that classifies and learns on a device.",
+    "export": "Write a bundle: one .pte file that classifies, and learns new classes, on a device.",
     "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
     "learn": "Learn a folder of class folders on the device, and write the state.",
     "plasticity": "Learn a long stream of two-class tasks with block and head alone, on frozen "
@@ -23,7 +23,7 @@ COMMANDS = {
     "predict": "Classify images with a bundle and what it has learnt.",
     "presets": "List the presets: backbone, sizes, and the share of the backbone that is trained.",
     "sensitivity": "Find what a target with static int8 must keep in fp32.",
-    "targets": "List the targets of export: what each runs on, and what was verified how.",
+    "targets": "List the targets of export: what each runs on, what was verified how.",
     "train": "Learn the classes of a data set, task after task, and write the learner's state.",
 }
 

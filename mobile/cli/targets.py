@@ -18,7 +18,7 @@ Example:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def targets(as_json: bool) -> None:
-    """List the targets of export: what each runs on, what was verified how, what it needs."""
+    """List the targets of export: what each runs on, what was verified how."""
     rows = {name: _describe(target) for name, target in TARGETS.items()}
     if as_json:
         click.echo(json.dumps(rows, indent=2))
