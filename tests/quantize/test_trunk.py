@@ -1,13 +1,14 @@
 """The frozen trunk against the backbone it is made from, in double precision, and against timm."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cbpnet.backbone import Backbone
+from cbpnet.backbone import Backbone, load_backbone
 from cbpnet.errors import InputError
 from cbpnet.torchvision_compat import import_timm
 from quantize.trunk import FrozenTrunk
@@ -152,6 +153,23 @@ def test_small_gradients_pass_int8_layers(size: float) -> None:
         # The last digit decides to which of two steps a value in the middle goes.
         bound = 1e-2 * expected.abs().max().item()
         torch.testing.assert_close(gradient / size, expected, atol=bound, rtol=1e-2)
+
+
+def test_the_real_vit_tiny_with_its_massive_activations(vit_tiny_weights: Path) -> None:
+    backbone = load_backbone(TINY, vit_tiny_weights)
+    coarse = torch.rand(2, 3, 7, 7)
+    images = 2 * nn.functional.interpolate(coarse, size=(224, 224), mode="bicubic") - 1
+    prefix = torch.randn(1, 2, 5, 192, requires_grad=True)
+    target = torch.randn(2, 192)
+    expected = backbone(images, {2: prefix})
+    (right,) = torch.autograd.grad((expected * target).sum(), prefix)
+    least: dict[Any, tuple[float, float]] = {"fp32": (1 - 1e-6, 1 - 1e-6), "int8": (0.99, 0.9)}
+    for precision, (of_features, of_gradients) in least.items():
+        features = FrozenTrunk(backbone, precision)(images, {2: prefix})
+        (gradient,) = torch.autograd.grad((features * target).sum(), prefix)
+        assert torch.cosine_similarity(features, expected).min() > of_features
+        cosine = torch.cosine_similarity(gradient.flatten(), right.flatten(), dim=0)
+        assert cosine > of_gradients
 
 
 def test_layers_that_are_kept_are_fp32_and_no_other() -> None:
