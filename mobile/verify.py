@@ -15,6 +15,7 @@ from cbpnet.state import LearnerState
 from cbpnet.state_file import load_state, save_state
 from mobile.program import Program
 from mobile.program_learner import ProgramLearner
+from quantize.distance import flat_cosine
 
 __all__ = ["Agreement", "verify"]
 
@@ -74,9 +75,9 @@ def verify(
     found = bundle.gradients(known, images, query, labels, bundle.zero_sums())
     seen = scores.isfinite()
     agreement = Agreement(
-        _cosine(query, bundle.query(images)),
+        flat_cosine(query, bundle.query(images)),
         (scores - bundle.predict(known, images, query)[0])[seen].abs().max().item(),
-        {name: _cosine(expected[name], found[name]) for name in learner.trainables},
+        {name: flat_cosine(expected[name], found[name]) for name in learner.trainables},
     )
     for name, cosine in {"query": agreement.query, **agreement.gradients}.items():
         if not cosine >= _LEAST[precision]:
@@ -100,10 +101,6 @@ def _stirred(state: LearnerState, generator: torch.Generator) -> LearnerState:
         if name.startswith(("block.", "prompts.keys"))
     }
     return state.replace(stirred)
-
-
-def _cosine(a: Tensor, b: Tensor) -> float:
-    return torch.cosine_similarity(a.flatten().double(), b.flatten().double(), dim=0).item()
 
 
 def _check_equal(what: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
