@@ -47,17 +47,17 @@ _PACKAGES = ("cbpnet-mobile", "torch", "executorch", "torchao", "timm")
 _QUANTISING, _LOWERING = "quantising the trunk", "lowering to the target"
 _SERIALISING, _VERIFYING = "serialising", "running it against PyTorch"
 STAGES = {
-    _QUANTISING: 0.1,
+    _QUANTISING: 0.2,
     "tracing initial_state": 0.3,
-    "tracing query": 2.2,
+    "tracing query": 3.4,
     "tracing observe": 0.2,
     "tracing begin_task": 0.2,
-    "tracing predict": 2.3,
-    "tracing gradients": 6.7,
-    "tracing update": 0.7,
+    "tracing predict": 3,
+    "tracing gradients": 8.4,
+    "tracing update": 0.9,
     _LOWERING: 71,
-    _SERIALISING: 13.3,
-    _VERIFYING: 3,
+    _SERIALISING: 8,
+    _VERIFYING: 4,
 }
 
 # The stage before lowering where there are real images, in the same unit.

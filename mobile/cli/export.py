@@ -1,6 +1,7 @@
 """``cbpnet-mobile export``: one file that classifies and learns on a device."""
 
 import json
+import textwrap
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from quantize.frozen_linear import Precision
 __all__ = ["export"]
 
 _CLASSES, _TASKS = 100, 20
-_NAMED = 3  # operators of a method
+_LEAST_SHARE = 0.01  # of a method's arithmetic in per cent; below it an operator is only named
+_ROW, _MARGIN = "{:<14}{:>9}{:>10}  {}", 4 * " "
 _LOADING = "loading the backbone"
 
 
@@ -241,18 +243,12 @@ def _outcome(written: Export, seconds: dict[str, float]) -> dict[str, Any]:
 
 def _print(written: Export, seconds: dict[str, float]) -> None:
     manifest, agreement = written.manifest, written.agreement
-    click.echo(f"{'method':<14}{'delegates':>10}{'Mops':>9}  outside the delegates, share of Mops")
+    click.echo(_ROW.format("method", "delegates", "Mops", "outside the delegates"))
     for name, found in written.delegation.items():
-        outside = sum(found.arithmetic.values())
-        largest = ", ".join(
-            f"{found.undelegated[operator]} {operator} {share:.2f} %"
-            for operator, share in _shares(found)[:_NAMED]
-        )
-        more = len(found.undelegated) - _NAMED
-        largest += f" and {more} more operators" if more > 0 else ""
+        outside = f"{_percent(sum(found.arithmetic.values()), found):.2f} % of them"
+        click.echo(_ROW.format(name, found.delegate_calls, f"{found.total / 1e6:.2f}", outside))
         click.echo(
-            f"{name:<14}{found.delegate_calls:>10}{found.total / 1e6:>9.2f}  "
-            f"{100 * outside / max(found.total, 1):.2f} %: {largest or 'none'}"
+            textwrap.fill(_operators(found), 100, initial_indent=_MARGIN, subsequent_indent=_MARGIN)
         )
     cosines = agreement.gradients.values()
     click.echo(
@@ -280,9 +276,20 @@ def _print(written: Export, seconds: dict[str, float]) -> None:
     click.echo(f"next: cbpnet-mobile learn {written.path} --images FOLDER --out state.safetensors")
 
 
-def _shares(found: Delegation) -> list[tuple[str, float]]:
-    """Return the operators outside the delegates and their share of a method's arithmetic in %."""
-    return [
-        (operator, 100 * arithmetic / max(found.total, 1))
-        for operator, arithmetic in found.arithmetic.items()
-    ]
+def _operators(found: Delegation) -> str:
+    """Name every operator outside a method's delegates, and its share of the arithmetic."""
+    named, least = [], []
+    for operator, arithmetic in found.arithmetic.items():
+        count, share = found.undelegated[operator], _percent(arithmetic, found)
+        if share >= _LEAST_SHARE:
+            named.append(f"{count} {operator} {share:.2f} %")
+        else:
+            least.append(f"{count} {operator}")
+    if least:
+        named.append(f"each under {_LEAST_SHARE} %: {', '.join(least)}")
+    return ", ".join(named)
+
+
+def _percent(arithmetic: int, found: Delegation) -> float:
+    """Return the share of a method's arithmetic in per cent."""
+    return 100 * arithmetic / max(found.total, 1)

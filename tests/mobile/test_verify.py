@@ -60,6 +60,26 @@ def test_wrong_gradients_of_a_right_network_are_refused(fp32_export, right, serv
         verify(fp32_export.path, right, server.grown, "fp32", 16)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda scores: scores + 0.01 * (torch.arange(scores.shape[1]) == 1),
+        lambda scores: scores.clamp(min=-100.0),  # classes that are not known
+        lambda scores: scores * torch.nan,
+    ],
+)
+def test_wrong_scores_are_refused(fp32_export, right, server, monkeypatch, wrong):
+    true = Program.call
+
+    def call(self, method, tensors):
+        found = true(self, method, tensors)
+        return found | {"scores": wrong(found["scores"])} if method == "predict" else found
+
+    monkeypatch.setattr(Program, "call", call)
+    with pytest.raises(InputError, match="disagrees with PyTorch: a score differs by"):
+        verify(fp32_export.path, right, server.grown, "fp32", 16)
+
+
 @pytest.mark.parametrize("name", ["prompts.e", "prompts.keys", "block.w_out", "head.weight"])
 def test_a_trainable_that_a_step_does_not_change_is_refused(
     fp32_export, right, server, monkeypatch, name
