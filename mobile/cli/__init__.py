@@ -12,6 +12,7 @@ __all__ = ["COMMANDS", "main"]
 
 # Each command is the function of the same name in the file of the same name.
 COMMANDS = {
+    "bench": "Measure how fast a bundle learns and classifies here, and in how much memory.",
     "benchmark": "Compare methods task after task on the same images, and write the report.",
     "demo": "Export a network that knows the digits 0 to 4, and let the program learn 5 to 9.",
     "evaluate": "Learn a data set through a bundle, task after task, and write the report.",
