@@ -1,0 +1,132 @@
+package cbpnet.core
+
+/** The type of a tensor's values, under the name that the manifest gives it. */
+public enum class DType(internal val label: String) {
+    FLOAT32("float32"),
+    INT64("int64"),
+}
+
+/** A tensor that a method takes or gives. */
+public data class TensorInfo(val name: String, val dtype: DType, val shape: List<Int>)
+
+/** A method's tensors in the order in which they are passed. */
+public data class MethodInfo(val inputs: List<TensorInfo>, val outputs: List<TensorInfo>)
+
+/** The backbone: timm's name, parameters without head, width D and the weights' fingerprint. */
+public data class Backbone(val name: String, val parameters: Long, val dim: Int, val weights: String)
+
+/**
+ * What a bundle says of itself, as docs/bundle.md describes it.
+ *
+ * @property target whose delegate runs the frozen layers, for instance `xnnpack`.
+ * @property precision `int8` or `fp32`.
+ * @property preprocessing how the backbone wants its images.
+ * @property classes capacity C in classes.
+ * @property tasks capacity T in tasks.
+ * @property classNames labels of the classes that `initial_state` knows, by class number.
+ * @property microBatch images m of a call; a method takes [m, 3, S, S].
+ * @property trainableParameters of prompts and block; [trainableFraction] is their share of the
+ *   backbone's parameters. [headParameters] are in neither.
+ * @property state the state's tensors by name, in order, with their shapes.
+ * @property methods every method but `manifest`, by name.
+ * @property source the JSON that all this was read from.
+ */
+public class Manifest private constructor(
+    public val target: String,
+    public val precision: String,
+    public val backbone: Backbone,
+    public val preprocessing: Preprocessing,
+    public val classes: Int,
+    public val tasks: Int,
+    public val classNames: List<String>,
+    public val microBatch: Int,
+    public val trainableParameters: Int,
+    public val trainableFraction: Double,
+    public val headParameters: Int,
+    public val state: Map<String, List<Int>>,
+    public val methods: Map<String, MethodInfo>,
+    public val source: JsonObject,
+) {
+    /** A method's tensors; every one of [Manifest.METHODS] is there. */
+    public fun method(name: String): MethodInfo = methods.getValue(name)
+
+    public companion object {
+        /** The methods that a bundle must have beside `manifest`. */
+        public val METHODS: List<String> =
+            listOf("initial_state", "query", "observe", "begin_task", "predict", "gradients", "update")
+
+        private const val FORMAT = "cbpnet-mobile bundle"
+        private const val VERSION = 1
+
+        /**
+         * Reads what a bundle's method `manifest` gives.
+         *
+         * @throws InputException it is of another format or version, an entry is missing or of
+         *   another kind, or the entries contradict each other.
+         */
+        public fun parse(text: String): Manifest = try {
+            val json = parseJson(text)
+            checkFormat(json)
+            read(json).also(::checkManifest)
+        } catch (error: JsonException) {
+            throw InputException(
+                "The bundle's description of itself cannot be read: ${error.message}. Export the bundle again.",
+                error,
+            )
+        }
+
+        private fun checkFormat(json: JsonObject) {
+            val format = json.text("format")
+            val version = json.integer("format_version")
+            if (format != FORMAT) throw JsonException("its format is \"$format\", not \"$FORMAT\"")
+            if (version > VERSION) throw newerFormat("bundle", version, VERSION)
+            if (version != VERSION) throw JsonException("its format version is $version, not $VERSION")
+        }
+
+        private fun read(json: JsonObject) = Manifest(
+            target = json.text("target"),
+            precision = json.text("precision"),
+            backbone = json.child("backbone").let {
+                Backbone(it.text("name"), it.number("parameters").toLong(), it.integer("dim"), it.text("weights"))
+            },
+            preprocessing = Preprocessing.read(json.child("preprocessing")),
+            classes = json.integer("classes"),
+            tasks = json.integer("tasks"),
+            classNames = json.texts("class_names"),
+            microBatch = json.integer("micro_batch"),
+            trainableParameters = json.integer("trainable_parameters"),
+            trainableFraction = json.number("trainable_fraction"),
+            headParameters = json.integer("head_parameters"),
+            state = json.children("state").associate { it.text("name") to shape(it) },
+            methods = json.child("methods").run { entries.keys.associateWith { method(child(it)) } },
+            source = json,
+        )
+
+        private fun method(json: JsonObject) =
+            MethodInfo(json.children("inputs").map(::tensor), json.children("outputs").map(::tensor))
+
+        private fun tensor(json: JsonObject): TensorInfo {
+            val label = json.text("dtype")
+            val dtype = DType.entries.find { it.label == label }
+                ?: throw JsonException("a tensor's type is \"$label\", neither float32 nor int64")
+            return TensorInfo(json.text("name"), dtype, shape(json))
+        }
+    }
+}
+
+/** What to say of a [thing], a bundle or a state, that a newer version made. */
+internal fun newerFormat(thing: String, found: Int, known: Int): InputException = InputException(
+    "This $thing has format version $found, and the app reads version $known: it was made by a newer " +
+        "cbpnet-mobile. Update the app, or export the $thing again with an older one.",
+)
+
+/** The shape under `shape`: lengths of 0 or more, of which the product is not too large. */
+internal fun shape(json: JsonObject): List<Int> {
+    val shape = json.integers("shape")
+    val fits = shape.all { it >= 0 } && shape.fold(1.0) { product, length -> product * length } <= LARGEST
+    if (!fits) throw JsonException("a tensor's shape is $shape, which cannot be")
+    return shape
+}
+
+/** Values of the largest tensor that is taken for real: a gigabyte of floats. */
+private const val LARGEST = (1 shl 28).toDouble()

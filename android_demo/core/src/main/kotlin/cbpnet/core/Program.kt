@@ -1,0 +1,60 @@
+package cbpnet.core
+
+/** What a bundle calls the tensors of the learner's state, and the gradient sums. */
+internal const val STATE = "state."
+internal const val SUMS = "sums."
+
+/**
+ * A bundle's methods on named tensors.
+ *
+ * A runtime pairs tensors by position; here they are paired by the manifest's names, and checked on
+ * both sides. It may be called from several threads: one call runs at a time.
+ *
+ * @throws InputException the manifest cannot be used, or the runtime cannot give it.
+ */
+public class Program(private val runner: MethodRunner) {
+    /** What the bundle says of itself. */
+    public val manifest: Manifest = Manifest.parse(running("manifest") { runner.manifest() })
+
+    /**
+     * Runs a method on the tensors that it takes, by name, and returns what it gives, by name.
+     *
+     * Tensors that the method does not take are ignored.
+     *
+     * @throws InputException the runtime cannot run the method, for instance for lack of a backend
+     *   or of memory, or it gives other tensors than the manifest says.
+     * @throws IllegalArgumentException a tensor is missing, or not as the manifest says.
+     */
+    public fun call(method: String, tensors: Map<String, Tensor>): Map<String, Tensor> {
+        val info = manifest.method(method)
+        val inputs = info.inputs.map { wanted ->
+            val tensor = requireNotNull(tensors[wanted.name]) { "$method takes ${wanted.name}, which is missing" }
+            require(tensor.fits(wanted)) { "$method takes $wanted, not ${tensor::class.simpleName} ${tensor.shape}" }
+            tensor
+        }
+        val outputs = synchronized(this) { running(method) { runner.run(method, inputs) } }
+        val agree = outputs.size == info.outputs.size &&
+            outputs.zip(info.outputs).all { (tensor, wanted) -> tensor.fits(wanted) }
+        if (!agree) {
+            throw InputException(
+                "The bundle contradicts itself: its method $method gives other numbers than it says. " +
+                    "Export the bundle again.",
+            )
+        }
+        return info.outputs.map { it.name }.zip(outputs).toMap()
+    }
+
+    private fun Tensor.fits(wanted: TensorInfo): Boolean {
+        val dtype = when (this) {
+            is FloatTensor -> DType.FLOAT32
+            is LongTensor -> DType.INT64
+        }
+        return dtype == wanted.dtype && shape == wanted.shape
+    }
+
+    private fun <T> running(method: String, run: () -> T): T = try {
+        run()
+    } catch (error: Exception) {
+        throw InputException("The bundle cannot be run on this device ($method: ${error.message}).", error)
+    }
+}
