@@ -28,7 +28,6 @@ from cbpnet.metrics import (
     learning_accuracy,
     summarise,
 )
-from cbpnet.plots import plot_accuracy_over_tasks, plot_matrix, plot_methods
 
 __all__ = ["format_table", "write_report"]
 
@@ -48,8 +47,9 @@ def write_report(
     """Write the report of all runs into `folder` (made where missing) and return its files.
 
     They are `results.json` (conditions, environment, every run with its matrix, the summary),
-    `results.csv` (a row for each run), `table.md`, `methods.png`, `accuracy_over_tasks.png` and
-    a `matrix-METHOD-seedN.png` for each run. Each file is written atomically.
+    `results.csv` (a row for each run), `table.md` and, where matplotlib is installed,
+    `methods.png`, `accuracy_over_tasks.png` and a `matrix-METHOD-seedN.png` for each run. Each file
+    is written atomically.
 
     Raises:
         InputError: there are no runs, a method has a seed twice, runs differ in the number of
@@ -66,6 +66,22 @@ def write_report(
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
 
+    plots = _plot(results, summaries, conditions, folder)
+    return [folder / name for name in texts] + plots
+
+
+def _plot(
+    results: Sequence[RunResult],
+    summaries: Sequence[MethodSummary],
+    conditions: Mapping[str, object],
+    folder: Path,
+) -> list[Path]:
+    """Draw the plots and return their files; none without matplotlib."""
+    try:
+        from cbpnet.plots import plot_accuracy_over_tasks, plot_matrix, plot_methods
+    except ModuleNotFoundError:
+        return []  # a device has none
+
     caption = "; ".join(f"{name}: {value}" for name, value in conditions.items())
     spread = caption + "; bands and whiskers: one standard deviation over seeds"
     plot_methods(summaries, folder / "methods.png", spread)
@@ -73,7 +89,7 @@ def write_report(
     matrices = [f"matrix-{_slug(run.method)}-seed{run.seed}.png" for run in results]
     for run, name in zip(results, matrices, strict=True):
         plot_matrix(run, folder / name, caption)
-    return [folder / name for name in [*texts, "methods.png", "accuracy_over_tasks.png", *matrices]]
+    return [folder / name for name in ["methods.png", "accuracy_over_tasks.png", *matrices]]
 
 
 def _check(results: Sequence[RunResult]) -> None:

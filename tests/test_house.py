@@ -25,7 +25,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 REQUIREMENTS = {
     requirement.name: requirement
     for requirement in map(
-        Requirement, PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+        Requirement,
+        PROJECT["dependencies"]
+        + PROJECT["optional-dependencies"]["export"]
+        + PROJECT["optional-dependencies"]["dev"],
     )
 }
 # An absolute path that only one machine has, or a package registry's host.

@@ -64,7 +64,7 @@ class _Group(click.Group):
         except ModuleNotFoundError as error:
             click.echo(
                 f"error: this command needs the package {error.name}, which is not installed here; "
-                "learn, predict, inspect and evaluate need no timm",
+                "pip install 'cbpnet-mobile[export]' brings it",
                 err=True,
             )
             sys.exit(1)

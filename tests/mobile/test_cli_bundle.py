@@ -374,14 +374,16 @@ def test_a_device_without_timm_learns_predicts_inspects_and_evaluates(
     ):
         result = on_device(*arguments, missing=lacks)
         assert result.returncode == 0, result.stderr
-    evaluate = ["evaluate", bundle, *EVALUATE, "--data", folder, "--out", tmp_path / "out"]
-    assert on_device(*evaluate, missing=lacks[:4]).returncode == 0
+    out = tmp_path / "out"
+    evaluate = ["evaluate", bundle, *EVALUATE, "--data", folder, "--out", out]
+    assert on_device(*evaluate, missing=lacks).returncode == 0
+    assert (out / "table.md").exists()
+    assert not list(out.glob("*.png"))
     train = ["train", "--dataset", "folder", "--data", folder, "--out", tmp_path / "other"]
-    for command, package in ((train, "torchvision"), (["evaluate", "--help"], "matplotlib")):
-        result = on_device(*command, missing=lacks)
-        assert result.returncode == 1
-        assert f"error: this command needs the package {package}, which is" in result.stderr
-        assert "Traceback" not in result.stderr
+    result = on_device(*train, missing=lacks)
+    assert result.returncode == 1
+    assert "error: this command needs the package torchvision, which is" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
