@@ -133,7 +133,7 @@ def _arithmetic(node: Node) -> int:
         return 0
     value = node.meta.get("val")
     elements = sum(v.numel() for v in _tensors(value))
-    if name in ("mm", "bmm", "linear"):
+    if name in ("mm", "bmm", "linear", "matmul"):
         return elements * int(_shape(node.args[0])[-1])
     return elements * int(_shape(node.args[1])[-1]) if name == "addmm" else elements
 
@@ -152,7 +152,7 @@ def _check_frozen(method: str, lowered: ExportedProgram) -> None:
     """Raise `InputError` where a product with a constant is left outside the delegates."""
     constants = _constants(lowered)
     for node in lowered.graph.nodes:
-        if _operator(node) in ("linear", "mm", "addmm", "bmm"):
+        if _operator(node) in ("linear", "matmul", "mm", "addmm", "bmm"):
             for argument in node.all_input_nodes:
                 source = _source(argument)
                 if source.name in constants:
@@ -164,9 +164,12 @@ def _check_frozen(method: str, lowered: ExportedProgram) -> None:
 
 def _source(node: Node) -> Node:
     """Return what a node is a rearrangement or a dequantised form of."""
-    while _operator(node) in ("permute_copy", "t_copy", "dequantize_affine") or (
-        "view_copy" in str(node.target)
-    ):
+    while _operator(node) in (
+        "permute_copy",
+        "t_copy",
+        "dequantize_affine",
+        "dequantize_per_channel",
+    ) or ("view_copy" in str(node.target)):
         node = node.all_input_nodes[0]
     return node
 

@@ -1,13 +1,15 @@
 """Linear layers that never learn: fp32 or int8 weights, in the forward and the backward direction.
 
 A frozen layer passes gradients on to its input and has none of its own, so its backward pass is
-again a frozen layer, with the transposed weight. Both directions are operators of ours, opaque to
-a tracer; `quantize.rewrite` turns them into what a delegate recognises.
+a product with the same weight, read along its other axis. Both directions are operators of ours,
+opaque to a tracer; `quantize.rewrite` turns them into what a delegate recognises.
 
 int8: symmetric weights with a scale for each output channel, and activations quantised
 asymmetrically for each token (each vector of the last axis) at run time. Gradients are quantised
 like activations. For each token and not for each tensor: the gradient of a class token is larger
 than those of the patches by orders of magnitude, and one scale for all would round them to zero.
+Going backwards the weight's scales lie along the axis that is summed over, where a GEMM has no
+place for them, so the gradient is multiplied by them before it is quantised.
 """
 
 from typing import Any, Literal
@@ -28,6 +30,8 @@ __all__ = [
     "dequantise_tokens",
     "frozen_linear",
     "frozen_linear_int8",
+    "frozen_linear_transposed",
+    "frozen_linear_transposed_int8",
     "quantise_tokens",
     "quantise_weight",
 ]
@@ -85,6 +89,18 @@ def frozen_linear_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | 
     return F.linear(rounded, weight * scale.unsqueeze(1), bias)
 
 
+@torch.library.custom_op("cbpnet::frozen_linear_transposed", mutates_args=())
+def frozen_linear_transposed(x: Tensor, weight: Tensor) -> Tensor:
+    """Return ``x W`` for x [..., out] and W [out, in]."""
+    return x @ weight
+
+
+@torch.library.custom_op("cbpnet::frozen_linear_transposed_int8", mutates_args=())
+def frozen_linear_transposed_int8(x: Tensor, weight: Tensor) -> Tensor:
+    """Return ``x W`` for an int8 W without scales, on x rounded to int8."""
+    return dequantise_tokens(*quantise_tokens(x)) @ weight.to(x.dtype)
+
+
 @frozen_linear.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
@@ -95,28 +111,30 @@ def _(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
+@frozen_linear_transposed.register_fake
+@frozen_linear_transposed_int8.register_fake
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[1])
+
+
 class FrozenLinear(nn.Module):
     """A frozen layer ``x W^T + b`` on x [..., in], differentiable with respect to x.
 
-    ``weight`` is [out, in], ``bias`` [out]. In "int8" each direction has the fp32 weight rounded
-    anew, since its channels are the other axis.
+    ``weight`` is [out, in], ``bias`` [out]. In "int8" it is held with its ``scale`` [out].
     """
 
     weight: Tensor
-    transposed: Tensor
     scale: Tensor | None
-    transposed_scale: Tensor | None
     bias: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None, precision: Precision) -> None:
         super().__init__()
+        scale = None
+        if precision == "int8":
+            weight, scale = quantise_weight(weight)
+        self.register_buffer("weight", weight.contiguous())
+        self.register_buffer("scale", scale)
         self.register_buffer("bias", bias)
-        for direction, value in (("", weight), ("transposed", weight.T)):
-            scale = None
-            if precision == "int8":
-                value, scale = quantise_weight(value)
-            self.register_buffer(direction or "weight", value.contiguous())
-            self.register_buffer(f"{direction}_scale".strip("_"), scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., out]."""
@@ -128,18 +146,19 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: FrozenLinear) -> Tensor:
         ctx.layer = layer
-        return _product(x, layer.weight, layer.scale, layer.bias)
+        output: Tensor = (
+            frozen_linear(x, layer.weight, layer.bias)
+            if layer.scale is None
+            else frozen_linear_int8(x, layer.weight, layer.scale, layer.bias)
+        )
+        return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         layer: FrozenLinear = ctx.layer
-        return _product(gradient, layer.transposed, layer.transposed_scale, None), None
-
-
-def _product(x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:
-    output: Tensor = (
-        frozen_linear(x, weight, bias)
-        if scale is None
-        else frozen_linear_int8(x, weight, scale, bias)
-    )
-    return output
+        output: Tensor = (
+            frozen_linear_transposed(gradient, layer.weight)
+            if layer.scale is None
+            else frozen_linear_transposed_int8(gradient * layer.scale, layer.weight)
+        )
+        return output, None

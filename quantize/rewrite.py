@@ -1,8 +1,9 @@
 """From our opaque operators to the patterns that XNNPACK's partitioner recognises.
 
-`aten.linear` with a constant weight is an fp32 GEMM. For an int8 GEMM the same stands between
-torchao's quantise and dequantise operators: on the activation with scale and zero point chosen at
-run time for each token, on the int8 weight with a constant scale for each channel.
+`aten.linear` with a constant weight is an fp32 GEMM, and so is `aten.matmul`, the backward
+direction's, which reads the same weight along its other axis. For an int8 GEMM the same stands
+between quantise and dequantise operators: on the activation with scale and zero point chosen at run
+time for each token, on the int8 weight with a constant scale for each of the product's channels.
 """
 
 import operator
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.ao.quantization.fx._decomposed  # registers quantized_decomposed
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
@@ -19,6 +21,7 @@ from quantize.frozen_linear import INT8_MAX, INT8_MIN, LEAST_SCALE
 __all__ = ["rewrite_frozen_operators"]
 
 _ATEN, _TORCHAO, _OURS = torch.ops.aten, torch.ops.torchao, torch.ops.cbpnet
+_LIMITS = (torch.int8, INT8_MIN, INT8_MAX)
 
 
 def rewrite_frozen_operators(graph_module: GraphModule) -> int:
@@ -30,6 +33,8 @@ def rewrite_frozen_operators(graph_module: GraphModule) -> int:
     rewrites: dict[Any, Callable[..., Node]] = {
         _OURS.frozen_linear.default: _linear,
         _OURS.frozen_linear_int8.default: _linear_int8,
+        _OURS.frozen_linear_transposed.default: _matmul,
+        _OURS.frozen_linear_transposed_int8.default: _matmul_int8,
         _OURS.row_sum.default: _row_sum,
     }
     constants = _Constants(graph_module)
@@ -83,28 +88,47 @@ def _row_sum(constants: _Constants, x: Node, factor: float) -> Node:
     return _linear(constants, x, vector, None)
 
 
+def _matmul(constants: _Constants, x: Node, weight: Node) -> Node:
+    return constants.graph_module.graph.call_function(_ATEN.matmul.default, (x, weight))
+
+
 def _linear_int8(
     constants: _Constants, x: Node, weight: Node, scale: Node, bias: Node | None
 ) -> Node:
+    channels, width = constants.value(weight).shape
+    zero = constants.get(("zero", channels), torch.zeros(channels, dtype=torch.int32))
+    dequantised = constants.graph_module.graph.call_function(
+        _TORCHAO.dequantize_affine.default, (weight, [1, width], scale, zero, *_LIMITS)
+    )
+    return _linear(constants, _rounded(constants, x), dequantised, bias)
+
+
+def _matmul_int8(constants: _Constants, x: Node, weight: Node) -> Node:
+    channels = constants.value(weight).shape[1]
+    scale = constants.get(("one", channels), torch.ones(channels))
+    zero = constants.get(("zero", channels), torch.zeros(channels, dtype=torch.int32))
+    # Not torchao's operator: of that one XNNPACK takes every scale for one of the first axis.
+    dequantised = constants.graph_module.graph.call_function(
+        torch.ops.quantized_decomposed.dequantize_per_channel.default,
+        (weight, scale, zero, 1, INT8_MIN, INT8_MAX, torch.int8),
+    )
+    return _matmul(constants, _rounded(constants, x), dequantised)
+
+
+def _rounded(constants: _Constants, x: Node) -> Node:
+    """Return the values that x is rounded to, token by token."""
     graph = constants.graph_module.graph
     shape = x.meta["val"].shape
     block = [1] * (len(shape) - 1) + [shape[-1]]
-    limits = (torch.int8, INT8_MIN, INT8_MAX)
     chosen = graph.call_function(
         _TORCHAO.choose_qparams_affine.default,
-        (x, "ASYMMETRIC", block, *limits, LEAST_SCALE, torch.float32, torch.int32),
+        (x, "ASYMMETRIC", block, *_LIMITS, LEAST_SCALE, torch.float32, torch.int32),
     )
-    token_scale = graph.call_function(operator.getitem, (chosen, 0))
-    token_zero = graph.call_function(operator.getitem, (chosen, 1))
+    scale = graph.call_function(operator.getitem, (chosen, 0))
+    zero = graph.call_function(operator.getitem, (chosen, 1))
     rounded = graph.call_function(
-        _TORCHAO.quantize_affine.default, (x, block, token_scale, token_zero, *limits)
+        _TORCHAO.quantize_affine.default, (x, block, scale, zero, *_LIMITS)
     )
-    activation = graph.call_function(
-        _TORCHAO.dequantize_affine.default, (rounded, block, token_scale, token_zero, *limits)
+    return graph.call_function(
+        _TORCHAO.dequantize_affine.default, (rounded, block, scale, zero, *_LIMITS)
     )
-    channels, width = constants.value(weight).shape
-    zero = constants.get(("zero", channels), torch.zeros(channels, dtype=torch.int32))
-    dequantised = graph.call_function(
-        _TORCHAO.dequantize_affine.default, (weight, [1, width], scale, zero, *limits)
-    )
-    return _linear(constants, activation, dequantised, bias)

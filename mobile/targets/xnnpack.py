@@ -1,9 +1,25 @@
-"""ARM and x86 CPUs through XNNPACK: int8 or fp32 GEMMs in both directions."""
+"""ARM and x86 CPUs through XNNPACK: int8 or fp32 GEMMs in both directions.
+
+The backward direction's GEMM is the same operator on the same weight, with the flag by which
+XNNPACK reads a weight as [in, out]: so a file holds each weight once. ExecuTorch serialises the
+flag for 2-d products with one scale a weight only; `_TransposedVisitor` does so for ours.
+"""
 
 import torch
+from executorch.backends.xnnpack.operators.node_visitor import NodeVisitor, register_node_visitor
+from executorch.backends.xnnpack.operators.quant_params import QuantParams
 from executorch.backends.xnnpack.partition import config as configs
 from executorch.backends.xnnpack.partition.config.xnnpack_config import XNNPartitionerConfig
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.backends.xnnpack.serialization.xnnpack_graph_schema import (
+    XNNFullyConnected,
+    XNNGraph,
+    XNode,
+)
+from executorch.backends.xnnpack.utils.xnnpack_constants import (
+    XNN_FLAG_TRANSPOSE_WEIGHTS,
+    XNN_INVALID_VALUE_ID,
+)
 from executorch.backends.xnnpack.xnnpack_preprocess import XnnpackBackend
 from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.backend.partitioner import DelegationSpec, Partitioner
@@ -12,6 +28,46 @@ from torch.fx import Node
 from torch.fx.passes.infra.partitioner import Partition
 
 __all__ = ["partitioner"]
+
+
+class _TransposedConfig(configs.LinearConfig):  # type: ignore[misc]  # executorch has no types
+    """Takes `aten.matmul` with a constant weight [in, out], as its base takes `aten.linear`."""
+
+    target_name = "matmul.default"
+
+    def get_original_aten(self) -> torch._ops.OpOverload:
+        """Return the operator that is to be kept whole until it is partitioned."""
+        return torch.ops.aten.matmul.default
+
+
+@register_node_visitor
+class _TransposedVisitor(NodeVisitor):  # type: ignore[misc]
+    """Serialises `aten.matmul` with a constant weight as a layer whose weight is [in, out]."""
+
+    target = "aten.matmul.default"
+
+    def define_node(
+        self, node: Node, xnn_graph: XNNGraph, vals_to_ids: dict[Node, int], debug_handle: int
+    ) -> None:
+        """Add the node and its tensors to XNNPACK's graph."""
+        x, weight = node.all_input_nodes
+        rounded = QuantParams.from_inputs(x, self.exported_program)
+        self.define_tensor(x, xnn_graph, vals_to_ids, quant_params=rounded)
+        scales = QuantParams.from_weights(weight, self.exported_program)
+        if scales is not None:
+            # The forward pass may have defined the same bytes, with scales along the other axis.
+            vals_to_ids.pop(scales.q_input, None)
+        self.define_tensor(weight, xnn_graph, vals_to_ids, quant_params=scales)
+        self.define_tensor(node, xnn_graph, vals_to_ids)
+        layer = XNNFullyConnected(
+            input1_id=vals_to_ids[x],
+            filter_id=vals_to_ids[weight],
+            bias_id=XNN_INVALID_VALUE_ID,
+            output_id=vals_to_ids[node],
+            flags=XNN_FLAG_TRANSPOSE_WEIGHTS,
+        )
+        xnn_graph.xnodes.append(XNode(xnode_union=layer, debug_handle=debug_handle))
+
 
 # What the trunk is written in. Of the rest, AddmmConfig and MMConfig would search the whole graph
 # again for each node, and could bake a trainable into a delegate.
@@ -35,6 +91,7 @@ _CONFIGS: list[type[XNNPartitionerConfig]] = [
     configs.SoftmaxConfig,
     configs.SubConfig,
     configs.ViewCopyConfig,
+    _TransposedConfig,
 ]
 
 
@@ -64,7 +121,9 @@ class _TrunkPartitioner(XnnpackPartitioner):  # type: ignore[misc]  # executorch
 
 
 def _is_linear(node: Node) -> bool:
-    return node.op == "call_function" and "aten.linear" in str(node.target)
+    return node.op == "call_function" and any(
+        name in str(node.target) for name in ("aten.linear", "aten.matmul")
+    )
 
 
 def partitioner() -> Partitioner:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from quantize.frozen_linear import (
     FrozenLinear,
+    Precision,
     dequantise_tokens,
     quantise_tokens,
     quantise_weight,
@@ -60,11 +61,26 @@ def test_int8_is_numpys_in_both_directions(with_bias: bool) -> None:
     expected = _rounded_tokens(x.detach().double().numpy()) @ _rounded_weight(full).T
     if bias is not None:
         expected = expected + bias.double().numpy()
-    # The gradient's layer is the transposed fp32 weight, rounded anew, not the forward's int8.
-    backward = _rounded_tokens(gradient.double().numpy()) @ _rounded_weight(full.T).T
+    # Backwards the same int8 values; their scales are in the gradient, before it is rounded.
+    scale = np.abs(full).max(axis=1) / 127
+    steps = _rounded_weight(full) / scale[:, None]
+    backward = _rounded_tokens(gradient.double().numpy() * scale) @ steps
     for row in range(5):
         _close(output[row], expected[row])
         _close(found[row], backward[row])
+
+
+def test_an_int8_gradient_is_near_the_dequantised_weights() -> None:
+    """Whatever the channels' scales: a gradient rounded before them would lose the small ones'."""
+    weight = torch.randn(48, 12) * torch.logspace(-2, 2, 48).unsqueeze(1)
+    gradient = torch.randn(5, 48) / torch.logspace(-2, 2, 48)
+    x = torch.randn(5, 12, requires_grad=True)
+    (found,) = torch.autograd.grad(FrozenLinear(weight, None, "int8")(x), x, gradient)
+    meant = torch.from_numpy(_rounded_weight(weight.double().numpy()))
+    exact = x.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad(exact @ meant.T, exact, gradient.double())
+    error = (found - expected).norm(dim=1) / expected.norm(dim=1)
+    assert (error < 0.01).all()
 
 
 def test_fp32_is_the_linear_layer_in_both_directions() -> None:
@@ -77,7 +93,7 @@ def test_fp32_is_the_linear_layer_in_both_directions() -> None:
     _close(found, gradient.double().numpy() @ full)
 
 
-@pytest.mark.parametrize("size", [1.0, 1e-6, 1e-12, 1e-25, 1e-35])
+@pytest.mark.parametrize("size", [1.0, 1e-6, 1e-12, 1e-25, 1e-33])
 def test_small_gradients_keep_their_digits(size: float) -> None:
     weight = torch.randn(16, 8)
     x, gradient = torch.randn(4, 8, requires_grad=True), torch.randn(4, 16)
@@ -131,13 +147,12 @@ def test_a_channel_of_zeros_stays_zero() -> None:
     assert FrozenLinear(weight, None, "int8")(torch.randn(2, 5))[:, 1].eq(0).all()
 
 
-def test_a_frozen_layer_has_no_parameters_and_int8_ones_hold_no_fp32_weight() -> None:
-    layer = FrozenLinear(torch.randn(8, 4), torch.randn(8), "int8")
+@pytest.mark.parametrize(("precision", "dtype"), [("int8", torch.int8), ("fp32", torch.float32)])
+def test_a_frozen_layer_has_no_parameters_and_holds_its_weight_once(
+    precision: Precision, dtype: torch.dtype
+) -> None:
+    layer = FrozenLinear(torch.randn(4, 8).T, torch.randn(8), precision)
     assert list(layer.parameters()) == []
-    assert {name: value.dtype for name, value in layer.named_buffers() if value.dim() == 2} == {
-        "weight": torch.int8,
-        "transposed": torch.int8,
-    }
-    assert layer.weight.shape == (8, 4)
-    assert layer.transposed.shape == (4, 8)
-    assert layer.transposed.is_contiguous()
+    matrices = [value for value in layer.buffers() if value.dim() == 2]
+    assert [(value.dtype, tuple(value.shape)) for value in matrices] == [(dtype, (8, 4))]
+    assert layer.weight.is_contiguous()

@@ -64,13 +64,14 @@ def test_a_rewritten_step_gives_the_same_numbers(precision: Precision) -> None:
         torch.testing.assert_close(found, expected, atol=bound, rtol=tolerance)
 
 
-def test_fp32_layers_become_plain_linear_ones() -> None:
+def test_fp32_layers_become_plain_products() -> None:
     _, graph_module = _traced("fp32")
     sums = _operators(graph_module)["cbpnet.row_sum.default"]
     assert sums > 0
-    layers = rewrite_frozen_operators(graph_module)
+    rewrite_frozen_operators(graph_module)
     found = _operators(graph_module)
-    assert found["aten.linear.default"] == layers + sums
+    assert found["aten.linear.default"] == FORWARD + sums
+    assert found["aten.matmul.default"] == BACKWARD
     assert not any("cbpnet" in name or "torchao" in name for name in found)
 
 
@@ -80,10 +81,10 @@ def test_int8_layers_become_the_pattern_for_each_token() -> None:
     layers = rewrite_frozen_operators(graph_module)
     found = _operators(graph_module)
     kept = 2
-    assert found["aten.linear.default"] == layers + sums
+    assert found["aten.linear.default"] == FORWARD + sums
     assert found["torchao.choose_qparams_affine.default"] == layers - kept
     assert found["torchao.quantize_affine.default"] == layers - kept
-    assert found["torchao.dequantize_affine.default"] == 2 * (layers - kept)
+    assert found["torchao.dequantize_affine.default"] == 2 * FORWARD + BACKWARD - 2 * kept
     assert not any("cbpnet" in name for name in found)
     for node in graph_module.graph.find_nodes(
         op="call_function", target=torch.ops.aten.linear.default
@@ -100,10 +101,20 @@ def test_int8_layers_become_the_pattern_for_each_token() -> None:
         assert rounded.dtype == torch.int8
         assert block == [1, rounded.shape[1]]
         assert getattr(graph_module, scale.target).shape == (rounded.shape[0],)
+    backward = graph_module.graph.find_nodes(
+        op="call_function", target=torch.ops.aten.matmul.default
+    )
+    assert len(backward) == BACKWARD
+    for node in backward:
+        stored, scale, zero, axis = node.args[1].args[:4]
+        width = getattr(graph_module, stored.target).shape[1]
+        assert axis == 1
+        assert getattr(graph_module, scale.target).equal(torch.ones(width))
+        assert getattr(graph_module, zero.target).equal(torch.zeros(width, dtype=torch.int32))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_no_constant_is_left_unused_and_none_is_held_twice(precision: Precision) -> None:
+def test_no_constant_is_left_unused_and_each_weight_is_held_once(precision: Precision) -> None:
     _, graph_module = _traced(precision)
     graph_module.register_buffer("stray", torch.zeros(3))
     rewrite_frozen_operators(graph_module)
@@ -116,11 +127,13 @@ def test_no_constant_is_left_unused_and_none_is_held_twice(precision: Precision)
     floats = sum(v.numel() for v in held.values() if v.dtype == torch.float32 and v.dim() == 2)
     weights = sum(v.numel() for v in held.values() if v.dtype == torch.int8)
     trunk = 3 * (4 * 64 * 64 + 2 * 64 * 128) + 3 * 8 * 8 * 64
+    vectors_and_position = 1000 + 17 * 64
     if precision == "int8":
-        assert trunk < weights < 2 * trunk
-        assert floats < 1000
+        assert weights == trunk
+        assert floats < vectors_and_position
     else:
         assert weights == 0
+        assert trunk <= floats < trunk + vectors_and_position
 
 
 def test_autograds_detach_is_gone() -> None:
