@@ -1,5 +1,7 @@
 package cbpnet.core
 
+import kotlin.math.abs
+
 /** Red, green and blue. */
 internal const val CHANNELS = 3
 
@@ -11,7 +13,7 @@ public enum class Interpolation(internal val support: Double) {
 
     /** The filter's value at a distance in pixels: a triangle, or Keys' cubic with a = -0.5. */
     internal fun weight(distance: Double): Double {
-        val x = Math.abs(distance)
+        val x = abs(distance)
         return when {
             x >= support -> 0.0
             this == BILINEAR -> 1 - x

@@ -54,6 +54,8 @@ public class Program(private val runner: MethodRunner) {
 
     private fun <T> running(method: String, run: () -> T): T = try {
         run()
+    } catch (error: InputException) {
+        throw error
     } catch (error: Exception) {
         throw InputException("The bundle cannot be run on this device ($method: ${error.message}).", error)
     }

@@ -1,0 +1,48 @@
+package cbpnet.core
+
+/**
+ * What is known without a class: as if it had never had a number.
+ *
+ * The classes after it move up by one, and if its task has no other class, the tasks after it too.
+ * What prompts, block and readout learnt from its images for the other classes stays.
+ */
+internal fun forget(before: Knowledge, label: String): Knowledge {
+    val number = before.classNames.indexOf(label)
+    require(number >= 0) { "class $label is not known" }
+    val task = before.taskOf(label)
+    val state = before.state.mapValuesTo(LinkedHashMap()) { (name, tensor) ->
+        if (firstAxis(name) == Axis.CLASSES) withoutRow(tensor, number, unknownValue(name)) else tensor
+    }
+    if (state.getValue("classes.task").values.none { it.toInt() == task }) removeTask(state, task, before.knownTasks)
+    return Knowledge(state, before.classNames - label, before.lessons)
+}
+
+private fun removeTask(state: LinkedHashMap<String, FloatTensor>, task: Int, known: Int) {
+    for (name in state.keys.filter { firstAxis(it) == Axis.TASKS }) {
+        // A first task starts from the first E-prompt as it stands, which must not be zeros.
+        if (known > 1 || name != "prompts.e") state[name] = withoutRow(state.getValue(name), task, unknownValue(name))
+    }
+    for (name in listOf("classes.task", "tasks.current")) {
+        val numbers = state.getValue(name)
+        state[name] = FloatTensor(
+            FloatArray(numbers.values.size) { renumbered(numbers.values[it], task) },
+            numbers.shape,
+        )
+    }
+}
+
+/** A task's number after [removed] has gone; -1, none, where it was that one. */
+private fun renumbered(task: Float, removed: Int): Float = when {
+    task.toInt() == removed -> -1f
+    task > removed -> task - 1
+    else -> task
+}
+
+/** A tensor without a row of its first axis, and with one of [filling] at the end. */
+private fun withoutRow(tensor: FloatTensor, row: Int, filling: Float): FloatTensor {
+    val width = tensor.values.size / tensor.shape[0]
+    val values = FloatArray(tensor.values.size) { filling }
+    tensor.values.copyInto(values, 0, 0, row * width)
+    tensor.values.copyInto(values, row * width, (row + 1) * width)
+    return FloatTensor(values, tensor.shape)
+}

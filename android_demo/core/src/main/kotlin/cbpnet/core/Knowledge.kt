@@ -1,0 +1,39 @@
+package cbpnet.core
+
+/**
+ * All that learning changes, in one object, so that it changes at once.
+ *
+ * @property state the state's tensors by name, as [Manifest.state] has them.
+ * @property classNames the known classes' labels, by class number.
+ * @property lessons how often something has been learnt on a device.
+ */
+public class Knowledge(
+    public val state: Map<String, FloatTensor>,
+    public val classNames: List<String>,
+    public val lessons: Int,
+) {
+    /** The number of tasks that have been begun. */
+    public val knownTasks: Int get() = state.getValue("tasks.known").values.count { it > 0 }
+
+    /** The task, counted from 0, that a known class belongs to. */
+    public fun taskOf(label: String): Int = state.getValue("classes.task").values[classNames.indexOf(label)].toInt()
+
+    /** The number of images that a known class has been learnt from. */
+    public fun imagesOf(label: String): Int = state.getValue("classes.count").values[classNames.indexOf(label)].toInt()
+}
+
+/** What a state tensor's first axis counts. */
+internal enum class Axis { CLASSES, TASKS, OTHER }
+
+private val CLASS_ROWS = Regex("""(adam\.[mv]\.)?head\..*|classes\..*|readout\.weight""")
+private val TASK_ROWS = setOf("prompts.e", "prompts.keys", "tasks.known")
+
+/** What the first axis of the state tensor [name] counts. */
+internal fun firstAxis(name: String): Axis = when {
+    name in TASK_ROWS -> Axis.TASKS
+    CLASS_ROWS.matches(name) -> Axis.CLASSES
+    else -> Axis.OTHER
+}
+
+/** What a class or task that is not known has in the state tensor [name]. */
+internal fun unknownValue(name: String): Float = if (name == "classes.task") -1f else 0f

@@ -1,0 +1,162 @@
+package cbpnet.core
+
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import java.security.MessageDigest
+
+private const val FORMAT = "cbpnet-mobile learner state"
+private const val VERSION = 1
+
+/** What must be the same for a state to go on with a bundle, and what to call it. */
+private val MUST_AGREE = mapOf(
+    "backbone" to "backbone",
+    "weights" to "backbone's weights",
+    "dim" to "backbone's width",
+    "preprocessing" to "treatment of images",
+    "config" to "settings",
+)
+
+/** The state file is truncated or was changed; an older one may be intact. */
+public class DamagedStateException(message: String, cause: Throwable? = null) : InputException(message, cause)
+
+/**
+ * A state file's bytes: the same file that the laptop and the Raspberry Pi read and write.
+ *
+ * docs/bundle.md describes it: safetensors, with labels, progress and a checksum as metadata.
+ */
+public fun encodeState(knowledge: Knowledge, manifest: Manifest): ByteArray {
+    val fit = stateIdentity(manifest).entries
+    val info = JsonObject(
+        fit + mapOf(
+            "classes" to JsonNumber(manifest.classes),
+            "tasks" to JsonNumber(manifest.tasks),
+            "class_names" to JsonArray(knowledge.classNames.map(::JsonText)),
+            "progress" to JsonObject("lessons" to JsonNumber(knowledge.lessons)),
+        ),
+    ).toString()
+    val metadata = mapOf(
+        "format" to FORMAT,
+        "format_version" to VERSION.toString(),
+        "info" to info,
+        "sha256" to checksum(info, knowledge.state),
+    )
+    return Safetensors(metadata, knowledge.state).toBytes()
+}
+
+/**
+ * Reads a state file's bytes; one with less capacity than the bundle gets the bundle's.
+ *
+ * @param name what messages call the file.
+ * @throws DamagedStateException they are cut short, changed, or contradict themselves.
+ * @throws InputException they are no state, one of a newer format, or of another bundle.
+ */
+public fun decodeState(bytes: ByteArray, manifest: Manifest, name: String): Knowledge = try {
+    val file = Safetensors.parse(bytes)
+    checkFormat(file.metadata, name)
+    val info = file.metadata["info"] ?: throw JsonException("its \"info\" is missing")
+    if (file.metadata["sha256"] != checksum(info, file.tensors)) throw JsonException("its checksum does not match")
+    read(parseJson(info), file.tensors, manifest, name)
+} catch (error: JsonException) {
+    throw DamagedStateException(
+        "The file $name is damaged or no state of a learner: ${error.message}. Use an intact copy.", error,
+    )
+}
+
+/** The part of a state's `info` in which it and a bundle must agree. */
+internal fun stateIdentity(manifest: Manifest): JsonObject {
+    val backbone = manifest.backbone
+    return JsonObject(
+        "backbone" to JsonText(backbone.name),
+        "weights" to JsonText(backbone.weights),
+        "dim" to JsonNumber(backbone.dim),
+        "preprocessing" to manifest.source.child("preprocessing"),
+        "config" to manifest.source.child("config"),
+    )
+}
+
+private fun checkFormat(metadata: Map<String, String>, name: String) {
+    if (metadata["format"] != FORMAT) {
+        throw InputException("The file $name is not the state of a learner. Choose one that this app or cbpnet-mobile wrote.")
+    }
+    val version = metadata["format_version"]?.toIntOrNull() ?: throw JsonException("its format version is missing")
+    if (version > VERSION) throw newerFormat("state", version, VERSION)
+    if (version != VERSION) throw JsonException("its format version is $version, not $VERSION")
+}
+
+private fun read(info: JsonObject, tensors: Map<String, FloatTensor>, manifest: Manifest, name: String): Knowledge {
+    for ((key, ours) in stateIdentity(manifest).entries) {
+        val difference = firstDifference(key, info[key], ours) ?: continue
+        throw InputException(
+            "The state $name belongs to another bundle: its ${MUST_AGREE[key]} are not the bundle's ($difference). " +
+                "Choose the bundle that it was learnt with.",
+        )
+    }
+    val grown = grow(tensors, info.integer("classes"), info.integer("tasks"), manifest, name)
+    val classNames = info.texts("class_names")
+    checkClasses(grown.getValue("classes.task").values, classNames, manifest.tasks)
+    val lessons = info.child("progress").entries["lessons"]?.let(::integerOrNull)
+    return Knowledge(grown, classNames, lessons ?: 0)
+}
+
+/** Where two JSON values differ first, with both sides, or null. */
+private fun firstDifference(path: String, found: Json, ours: Json): String? {
+    if (found == ours) return null
+    if (found is JsonObject && ours is JsonObject) {
+        for (key in found.entries.keys + ours.entries.keys) {
+            val theirs = found.entries[key] ?: JsonNull
+            firstDifference("$path.$key", theirs, ours.entries[key] ?: JsonNull)?.let { return it }
+        }
+    }
+    return "$path: $found instead of $ours"
+}
+
+/** Tensors of a capacity of [classes] and [tasks], in the manifest's capacity and order. */
+private fun grow(
+    tensors: Map<String, FloatTensor>,
+    classes: Int,
+    tasks: Int,
+    manifest: Manifest,
+    name: String,
+): Map<String, FloatTensor> {
+    if (classes > manifest.classes || tasks > manifest.tasks) {
+        throw InputException(
+            "The state $name has room for $classes classes in $tasks tasks, more than the bundle's " +
+                "${manifest.classes} in ${manifest.tasks}. Use a bundle with at least as much room.",
+        )
+    }
+    if (tensors.keys != manifest.state.keys) throw JsonException("it has other tensors than the bundle's state")
+    return manifest.state.mapValues { (key, shape) ->
+        val rows = when (firstAxis(key)) {
+            Axis.CLASSES -> classes
+            Axis.TASKS -> tasks
+            Axis.OTHER -> shape[0]
+        }
+        val tensor = tensors.getValue(key)
+        if (tensor.shape != listOf(rows) + shape.drop(1)) throw JsonException("its tensor $key is ${tensor.shape}")
+        val values = FloatArray(elements(shape)) { unknownValue(key) }
+        FloatTensor(tensor.values.copyInto(values), shape)
+    }
+}
+
+/** Checks that the classes are numbered without a gap and have a name and a task each. */
+private fun checkClasses(taskOf: FloatArray, classNames: List<String>, tasks: Int) {
+    val known = taskOf.count { it >= 0 }
+    if (known != classNames.size || taskOf.take(known).any { it < 0 || it >= tasks }) {
+        throw JsonException("it knows $known classes and names ${classNames.size}")
+    }
+}
+
+private fun checksum(info: String, tensors: Map<String, FloatTensor>): String {
+    val digest = MessageDigest.getInstance("SHA-256")
+    digest.update(info.toByteArray())
+    for ((name, tensor) in tensors.toSortedMap()) {
+        digest.update(name.toByteArray())
+        val bytes = ByteBuffer.allocate(4 * tensor.values.size).order(ByteOrder.LITTLE_ENDIAN)
+        bytes.asFloatBuffer().put(tensor.values)
+        digest.update(bytes.array())
+    }
+    return hex(digest.digest())
+}
+
+internal fun hex(bytes: ByteArray): String =
+    bytes.joinToString("") { (it.toInt() and 0xFF).toString(16).padStart(2, '0') }
