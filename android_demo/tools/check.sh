@@ -9,13 +9,34 @@ demo=$(dirname "$tools")
 cache=${CBPNET_ANDROID_CACHE:-$(dirname "$demo")/build/android}
 out=$cache/out
 mkdir -p "$out"
-source "$tools/packages.sh"
-source "$tools/kotlin.sh"
+for part in packages kotlin desktop apk; do source "$tools/$part.sh"; done
 
-fetch_kotlin
-fetch_debian junit4 libhamcrest-java
-junit=$debian/usr/share/java/junit4.jar:$debian/usr/share/java/hamcrest.jar
+check_core() {
+    fetch_kotlin
+    fetch_debian junit4 libhamcrest-java
+    compile core ""
+    compile_tests core "$out/core"
+    run_tests core "$out/core"
+}
 
-compile core "$demo/core/src/main/kotlin" ""
-compile core-test "$demo/core/src/test/kotlin" "$out/core:$junit" -Xfriend-paths="$out/core"
-run_tests "$demo/core/src/test/kotlin" "$out/core-test:$out/core:$junit"
+check_executorch() {
+    fetch_executorch
+    compile executorch "$out/core:$executorch_classes"
+    desktop_library "$cache"/jni/x86_64/*.so
+}
+
+check_app() {
+    fetch_build_tools
+    fetch_android_stubs
+    link_resources
+    compile app "$out/core:$out/executorch:$executorch_classes:$out/resources/classes:$android_stubs"
+    pack_apk
+    check_apk
+}
+
+case ${1-all} in
+    core) check_core ;;
+    app) fetch_kotlin && fetch_executorch && check_app ;;
+    all) check_core && check_executorch && check_app ;;
+    *) echo "usage: check.sh [core|app]" >&2 && exit 2 ;;
+esac

@@ -1,24 +1,41 @@
-# Kotlin's compiler and JUnit's runner. Expects $kotlin and $out.
+# Kotlin's compiler and JUnit's runner. Expects $demo, $out and what packages.sh fetched.
 
-# The oldest language that the app's Gradle files may be set to.
+# The language of the app's Gradle files.
 language=2.0
 
-# compile <name> <source folder> <class path> [options]: classes to $out/<name>, a warning is an error.
+junit=$debian/usr/share/java/junit4.jar:$debian/usr/share/java/hamcrest.jar
+
+# compile <part> <class path>: <part>/src/main to $out/<part>.
 compile() {
+    kotlinc "$1" "$demo/$1/src/main/kotlin" "$2"
+}
+
+# compile_tests <part> <class path>: <part>/src/test, which sees the part's internals.
+compile_tests() {
+    kotlinc "$1-test" "$demo/$1/src/test/kotlin" "$2:$junit" -Xfriend-paths="$out/$1"
+}
+
+# kotlinc <name> <sources> <class path> [options]: classes to $out/<name>; a warning is an error.
+kotlinc() {
     local name=$1 sources=$2 classpath=$3
     shift 3
     echo "Compiling $name"
     rm -rf "${out:?}/$name"
     java -Xmx1g -XX:TieredStopAtLevel=1 -cp "$kotlin/*" org.jetbrains.kotlin.cli.jvm.K2JVMCompiler \
         -no-stdlib -no-reflect -jvm-target 17 -Werror \
-        -language-version $language -api-version $language -Xsuppress-version-warnings \
-        -cp "$(ls "$kotlin"/kotlin-stdlib-*.jar):$classpath" -d "$out/$name" "$@" "$sources"
+        -language-version "$language" -api-version "$language" -Xsuppress-version-warnings \
+        -cp "$(stdlib):$classpath" -d "$out/$name" "$@" "$sources"
 }
 
-# run_tests <source folder> <class path> [java options]: the classes of all *Test.kt.
+# run_tests <part> <class path> [java options]: the classes of all *Test.kt.
 run_tests() {
-    local sources=$1 classpath=$2 classes
+    local part=$1 classpath=$2 classes
     shift 2
-    mapfile -t classes < <(cd "$sources" && find . -name '*Test.kt' | sed 's|^\./||; s|\.kt$||; s|/|.|g' | sort)
-    java "$@" -cp "$classpath:$(ls "$kotlin"/kotlin-stdlib-*.jar)" org.junit.runner.JUnitCore "${classes[@]}"
+    mapfile -t classes < <(cd "$demo/$part/src/test/kotlin" && find . -name '*Test.kt' |
+        sed 's|^\./||; s|\.kt$||; s|/|.|g' | sort)
+    java "$@" -cp "$out/$part-test:$classpath:$junit:$(stdlib)" org.junit.runner.JUnitCore "${classes[@]}"
+}
+
+stdlib() {
+    ls "$kotlin"/kotlin-stdlib-*.jar
 }
