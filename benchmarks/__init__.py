@@ -1,0 +1,1 @@
+"""Benchmarks: learning steps of other runtimes beside ours, and how ours grows."""

@@ -1,0 +1,137 @@
+"""The commands: ``python -m benchmarks peers`` and the others."""
+
+import importlib.metadata
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from benchmarks.peers import PEERS
+from benchmarks.programs import get_step
+from benchmarks.report import to_markdown, write_report
+from benchmarks.scaling import AXES, BASE, measure_scaling, points, write_scaling
+from benchmarks.side_by_side import compare_peers
+from benchmarks.step import Model
+from cbpnet.atomic import make_folder
+from cbpnet.data.catalogue import DATASETS
+from mobile.bench import cpu_name
+
+__all__ = ["main"]
+
+_PACKAGES = ("torch", "executorch", "torchao")
+
+
+@click.group()
+def main() -> None:
+    """Measure learning steps: other runtimes' beside ours, and how ours grows."""
+
+
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/benchmarks"),
+    show_default=True,
+    help="Folder of the results, and of the programs, which are made once.",
+)
+
+
+@main.command()
+@click.option("--backbone", default="vit_tiny_patch16_224", show_default=True, help="timm's name.")
+@click.option("--image-size", type=int, default=224, show_default=True, help="In pixels.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The backbone's weights; default: random ones, which cost the same.",
+)
+@click.option("--dataset", type=click.Choice(list(DATASETS)), help="Default: random numbers.")
+@click.option("--data", type=click.Path(path_type=Path), help="The data set's folder or archive.")
+@click.option("--images", type=click.IntRange(min=4), default=8, show_default=True)
+@click.option(
+    "--threads", type=click.IntRange(min=1), multiple=True, default=[2, 1], show_default=True
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=40, show_default=True)
+@click.option(
+    "--peer", "names", type=click.Choice(list(PEERS)), multiple=True, help="Default: all of them."
+)
+@out_option
+def peers(
+    backbone: str,
+    image_size: int,
+    weights: Path | None,
+    dataset: str | None,
+    data: Path | None,
+    images: int,
+    threads: Sequence[int],
+    rounds: int,
+    names: Sequence[str],
+    out: Path,
+) -> None:
+    """Compute one learning step with every peer, in turns: a table, JSON and a plot."""
+    make_folder(out)
+    model = Model(backbone, str(weights) if weights else None, image_size)
+    step = get_step(out, model, images, dataset, data)
+    runs = []
+    for count in threads:
+        with tqdm(total=rounds, unit="round", mininterval=1.0, desc=f"{count} threads") as bar:
+            runs.append(
+                compare_peers(step, names or list(PEERS), count, rounds, bar.write, bar.update)
+            )
+    what = f"{images} photographs of {dataset}" if dataset else f"{images} images of random numbers"
+    found = conditions(model, what, rounds)
+    write_report(runs, found, out)
+    click.echo(to_markdown(runs, found))
+
+
+@main.command()
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option(
+    "--axis", "axes", type=click.Choice(list(AXES)), multiple=True, help="Default: all of them."
+)
+@out_option
+def scaling(threads: int, rounds: int, axes: Sequence[str], out: Path) -> None:
+    """Measure how time and memory grow with backbone, image size, micro-batch and capacity.
+
+    The weights are random. What is exported already, by the same code, is not exported again.
+    """
+    make_folder(out)
+    shown = points(BASE, {name: AXES[name] for name in axes or AXES})
+    with tqdm(total=rounds, unit="round", mininterval=1.0) as bar:
+        models = [BASE, *(point.model for point in shown)]
+        found = measure_scaling(out, models, threads, rounds, bar.write, bar.update)
+    what = conditions(BASE, "8 images of random numbers", rounds) | {"threads": threads}
+    click.echo(write_scaling(found, shown, what, out))
+
+
+def conditions(model: Model, images: str, rounds: int) -> dict[str, Any]:
+    """Return what the figures depend on, by name."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    return {
+        "model": f"{model.backbone}, {model.image_size} pixels, {model.classes} classes, "
+        f"{model.tasks} tasks, {'pretrained' if model.weights else 'random'} weights",
+        "images": f"{images}, {model.micro_batch} a call",
+        "cpu": cpu_name(),
+        "versions": versions,
+        "code": _commit(),
+        "rounds": rounds,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _commit() -> str:
+    """Return the commit, and whether files differ from it."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
