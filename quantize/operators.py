@@ -13,7 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["attention", "first_tokens", "gelu", "layer_norm", "row_sum", "thirds"]
+__all__ = [
+    "attention",
+    "centred",
+    "first_tokens",
+    "gelu",
+    "layer_norm",
+    "rms_norm",
+    "row_sum",
+    "thirds",
+]
+
+_TINY = 1e-30  # beside a square
 
 
 @torch.library.custom_op("cbpnet::row_sum", mutates_args=())
@@ -32,9 +43,20 @@ def _(x: Tensor, factor: float) -> Tensor:
     return x.new_empty(*x.shape[:-1], 1)
 
 
+def centred(x: Tensor) -> Tensor:
+    """Return x [..., D] less its mean along the last axis; no gradient passes."""
+    return x - _mean(x)
+
+
 def layer_norm(x: Tensor, eps: float) -> Tensor:
     """Return x [..., D] with mean 0 and variance 1 along the last axis, without scale and shift."""
     output: Tensor = _LayerNorm.apply(x, eps)  # type: ignore[no-untyped-call]
+    return output
+
+
+def rms_norm(x: Tensor, eps: float) -> Tensor:
+    """Return `layer_norm` of x [..., D] whose mean along the last axis is 0 already."""
+    output: Tensor = _RmsNorm.apply(x, eps)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -56,9 +78,16 @@ def thirds(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return parts
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return ``softmax(q k^T) v`` for q [B, N, d] and k, v [B, M, d]; the scale is q's."""
-    output: Tensor = _Attention.apply(query, key, value)  # type: ignore[no-untyped-call]
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, prefix: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """Return ``softmax(q k^T) v`` for q [B, N, d] and k, v [B, M, d]; the scale is q's.
+
+    A ``prefix`` of keys and values [B, L, d] stands before k and v.
+    """
+    output: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
+        query, key, value, *(prefix or (None, None))
+    )
     return output
 
 
@@ -71,9 +100,9 @@ def _mean(x: Tensor) -> Tensor:
 class _LayerNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
-        centred = x - _mean(x)
-        inverse = torch.rsqrt(_mean(centred * centred) + eps)
-        normalised = centred * inverse
+        x = centred(x)
+        inverse = torch.rsqrt(_mean(x * x) + eps)
+        normalised = x * inverse
         ctx.save_for_backward(normalised, inverse)
         return normalised
 
@@ -84,22 +113,37 @@ class _LayerNorm(torch.autograd.Function):
         return (gradient - _mean(gradient) - along) * inverse, None
 
 
+class _RmsNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        inverse = torch.rsqrt(_mean(x * x) + eps)
+        normalised = x * inverse
+        ctx.save_for_backward(normalised, inverse)
+        return normalised
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        normalised, inverse = ctx.saved_tensors
+        along = normalised * _mean(gradient * normalised)
+        return (gradient - along) * inverse, None
+
+
 class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        # gelu'(x) = Phi(x) + x phi(x) is all that the backward pass needs. No delegate has erf:
+        # Phi = gelu / x; as x gelu / x^2, with a tiny number on both sides, it is finite at 0.
         output = F.gelu(x)
-        ctx.save_for_backward(x, output)
+        squared = x * x
+        phi = (x * output + 0.5 * _TINY) / (squared + _TINY)
+        density = torch.exp(squared * -0.5) * (1 / math.sqrt(2 * math.pi))
+        ctx.save_for_backward(phi + x * density)
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # gelu'(x) = Phi(x) + x phi(x). No delegate has erf: Phi - 1/2 = (gelu - x/2) / x, an odd
-        # function, is taken from the forward pass; near 0, x / (x^2 + tiny) keeps it finite.
-        x, output = ctx.saved_tensors
-        squared = x * x
-        beyond_half = (output - 0.5 * x) * x / (squared + 1e-12)
-        density = torch.exp(squared * -0.5) * (1 / math.sqrt(2 * math.pi))
-        result: Tensor = gradient * (beyond_half + 0.5 + x * density)
+        (slope,) = ctx.saved_tensors
+        result: Tensor = gradient * slope
         return result
 
 
@@ -127,19 +171,48 @@ class _Thirds(torch.autograd.Function):
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        prefix_key: Tensor | None,
+        prefix_value: Tensor | None,
+    ) -> Tensor:
+        ctx.length = 0
+        if prefix_key is not None and prefix_value is not None:
+            ctx.length = prefix_key.shape[1]
+            key = torch.cat([prefix_key, key], dim=1)
+            value = torch.cat([prefix_value, value], dim=1)
         weights = torch.softmax(torch.bmm(query, key.permute(0, 2, 1)), dim=-1)
-        ctx.save_for_backward(query, key, value, weights)
-        return torch.bmm(weights, value)
+        output = torch.bmm(weights, value)
+        ctx.all_learn = any(ctx.needs_input_grad[:3])
+        if ctx.all_learn or prefix_value is None:
+            ctx.save_for_backward(query, key, value, weights, output)
+        else:
+            ctx.save_for_backward(
+                query, prefix_key, prefix_value, weights[:, :, : ctx.length], output
+            )
+        return output
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value, weights = ctx.saved_tensors
-        to_weights = torch.bmm(gradient, value.permute(0, 2, 1))
-        along = to_weights * weights
-        to_scores = along - weights * row_sum(along, 1.0)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, weights, output = ctx.saved_tensors
+        # sum_m dP P = sum_d dO O: the shorter row of the two.
+        along = row_sum(gradient * output, 1.0)
+        to_scores = weights * (torch.bmm(gradient, value.permute(0, 2, 1)) - along)
+        to_key = torch.bmm(to_scores.permute(0, 2, 1), query)
+        to_value = torch.bmm(weights.permute(0, 2, 1), gradient)
+        if not ctx.all_learn:
+            return None, None, None, to_key, to_value
+        to_query = torch.bmm(to_scores, key)
+        length = ctx.length
+        if length == 0:
+            return to_query, to_key, to_value, None, None
         return (
-            torch.bmm(to_scores, key),
-            torch.bmm(to_scores.permute(0, 2, 1), query),
-            torch.bmm(weights.permute(0, 2, 1), gradient),
+            to_query,
+            to_key[:, length:],
+            to_value[:, length:],
+            to_key[:, :length],
+            to_value[:, :length],
         )

@@ -4,6 +4,10 @@ It computes what `cbpnet.backbone.Backbone` computes. Every elementwise scale an
 before or after a linear layer (layer norm's, LayerScale's, attention's 1/sqrt(d)) is folded into
 that layer's weights; patches are embedded by a linear layer on rearranged pixels; and tokens that
 the pooling does not read are dropped in the last layer once attention has read them.
+
+Where layer norms are all that reads the residual stream, which subtract each token's mean, nothing
+is written to it but vectors of mean 0: what the layers that write would add to the mean is folded
+away, and the norms need not look for it.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +20,15 @@ from cbpnet.backbone import Backbone
 from cbpnet.errors import InputError
 from cbpnet.torchvision_compat import import_timm
 from quantize.frozen_linear import FrozenLinear, Precision
-from quantize.operators import attention, first_tokens, gelu, layer_norm, thirds
+from quantize.operators import (
+    attention,
+    centred,
+    first_tokens,
+    gelu,
+    layer_norm,
+    rms_norm,
+    thirds,
+)
 
 __all__ = ["FrozenTrunk"]
 
@@ -50,6 +62,7 @@ class FrozenTrunk(nn.Module):
         self.name, self.dim, self.image_size = backbone.name, backbone.dim, backbone.image_size
         vit = backbone.vit
         _check_lowerable(backbone)
+        self.centred = _reads_through_norms(vit)
         self.layers: dict[str, FrozenLinear] = {}
 
         def frozen(name: str, weight: Tensor, bias: Tensor | None) -> FrozenLinear:
@@ -69,7 +82,8 @@ class FrozenTrunk(nn.Module):
         self.embedding = nn.Identity()  # a place for observers, like a block's sums
         self.pre_norm = _Norm(vit.norm_pre)
         self.blocks = nn.ModuleList(
-            _Block(block, f"blocks.{index}", frozen) for index, block in enumerate(vit.blocks)
+            _Block(block, f"blocks.{index}", frozen, self.centred)
+            for index, block in enumerate(vit.blocks)
         )
         self.norm = _Norm(vit.norm)
         self.pool = _Pool(vit)
@@ -91,6 +105,8 @@ class FrozenTrunk(nn.Module):
         extra = self.position.shape[1] - tokens.shape[1]
         tokens = self.embedding(nn.functional.pad(tokens, (0, 0, extra, 0)) + self.position)
         tokens = self.pre_norm(tokens)
+        if self.centred:
+            tokens = centred(tokens)
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
             rows = self.pool.rows if index == last else None
@@ -115,11 +131,12 @@ class FrozenTrunk(nn.Module):
 class _Block(nn.Module):
     """One layer: attention with a prefix, then the MLP."""
 
-    def __init__(self, block: Any, name: str, frozen: Any) -> None:
+    def __init__(self, block: Any, name: str, frozen: Any, centred: bool) -> None:
         super().__init__()
         source = block.attn
         self.heads: int = source.num_heads
-        self.norm1, self.norm2 = _Norm(block.norm1, folded=True), _Norm(block.norm2, folded=True)
+        self.norm1 = _Norm(block.norm1, folded=True, centred=centred)
+        self.norm2 = _Norm(block.norm2, folded=True, centred=centred)
         self.q_norm, self.k_norm = _Norm(source.q_norm), _Norm(source.k_norm)
         self.inner_norm = _Norm(source.norm, folded=True)
         weight, bias = _after_norm(block.norm1, source.qkv)
@@ -130,15 +147,17 @@ class _Block(nn.Module):
         else:
             self.scale = source.scale
         self.qkv = frozen(f"{name}.qkv", *_scaled(scale, weight, bias))
+        written = _centred_output if centred else _unchanged
         self.proj = frozen(
-            f"{name}.proj", *_scaled(_gamma(block.ls1), *_after_norm(source.norm, source.proj))
+            f"{name}.proj",
+            *written(*_scaled(_gamma(block.ls1), *_after_norm(source.norm, source.proj))),
         )
         # The sums compute nothing: they are places of the residual stream, for observers.
         self.attention_sum = nn.Identity()
         self.fc1 = frozen(f"{name}.fc1", *_after_norm(block.norm2, block.mlp.fc1))
         self.fc2 = frozen(
             f"{name}.fc2",
-            *_scaled(_gamma(block.ls2), *_after_norm(block.mlp.norm, block.mlp.fc2)),
+            *written(*_scaled(_gamma(block.ls2), *_after_norm(block.mlp.norm, block.mlp.fc2))),
         )
         self.mlp_norm = _Norm(block.mlp.norm, folded=True)
         self.mlp_sum = nn.Identity()
@@ -154,11 +173,8 @@ class _Block(nn.Module):
         query, key, value = (part.reshape(-1, *part.shape[2:]) for part in (query, key, value))
         if rows is not None:
             query, tokens = first_tokens(query, rows), first_tokens(tokens, rows)
-        if prefix is not None:
-            before = _split_prefix(prefix, batch, self.heads)
-            key = torch.cat([before[0], key], dim=1)
-            value = torch.cat([before[1], value], dim=1)
-        mixed = attention(query, key, value)  # [B heads, N, head_dim]
+        before = None if prefix is None else _split_prefix(prefix, batch, self.heads)
+        mixed = attention(query, key, value, before)  # [B heads, N, head_dim]
         mixed = mixed.view(batch, self.heads, *mixed.shape[1:]).permute(0, 2, 1, 3)
         mixed = mixed.reshape(batch, mixed.shape[1], -1)
         tokens = self.attention_sum(tokens + self.proj(self.inner_norm(mixed)))
@@ -168,13 +184,17 @@ class _Block(nn.Module):
 
 
 class _Norm(nn.Module):
-    """A layer norm, or nothing; a ``folded`` one's scale and shift are in the layer after it."""
+    """A layer norm, or nothing; a ``folded`` one's scale and shift are in the layer after it.
+
+    The tokens that a ``centred`` one is given have mean 0.
+    """
 
     weight: Tensor | None
     bias: Tensor | None
 
-    def __init__(self, norm: nn.Module, folded: bool = False) -> None:
+    def __init__(self, norm: nn.Module, folded: bool = False, centred: bool = False) -> None:
         super().__init__()
+        self.centred = centred
         self.eps: float | None = norm.eps if isinstance(norm, nn.LayerNorm) else None
         for name in ("weight", "bias"):
             self.register_buffer(name, None if folded else _detached(getattr(norm, name, None)))
@@ -182,7 +202,7 @@ class _Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.eps is None:
             return x
-        x = layer_norm(x, self.eps)
+        x = rms_norm(x, self.eps) if self.centred else layer_norm(x, self.eps)
         if self.weight is not None:
             x = x * self.weight
         return x if self.bias is None else x + self.bias
@@ -227,14 +247,36 @@ def _split_prefix(prefix: Tensor, batch: int, heads: int) -> tuple[Tensor, Tenso
 
 
 def _after_norm(norm: nn.Module, linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    """Return the weight and bias of a layer that has the norm before it folded in."""
+    """Return the weight and bias of a layer that has the norm before it folded in.
+
+    What a norm gives has mean 0, so a row's mean acts on nothing; without it, what the layer passes
+    back has mean 0 too.
+    """
     weight, bias = linear.weight.detach(), _detached(linear.bias)
     if isinstance(norm, nn.LayerNorm) and norm.elementwise_affine:
         if norm.bias is not None:
             shift = weight @ norm.bias.detach()
             bias = shift if bias is None else bias + shift
         weight = weight * norm.weight.detach()
+    if isinstance(norm, nn.LayerNorm):
+        weight = weight - weight.mean(dim=1, keepdim=True)
     return weight, bias
+
+
+def _centred_output(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return the weight and bias of a layer whose outputs have their mean subtracted."""
+    return weight - weight.mean(dim=0), None if bias is None else bias - bias.mean()
+
+
+def _unchanged(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    return weight, bias
+
+
+def _reads_through_norms(vit: Any) -> bool:
+    """Return whether layer norms are all that reads the residual stream."""
+    norms = [norm for block in vit.blocks for norm in (block.norm1, block.norm2)]
+    last = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
+    return all(isinstance(norm, nn.LayerNorm) for norm in (*norms, last))
 
 
 def _scaled(scale: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:

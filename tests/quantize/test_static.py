@@ -54,7 +54,10 @@ def test_what_can_be_rounded_stands_in_the_order_of_computation(trunk: FrozenTru
 
 
 def _seen(backbone: Backbone, images: Tensor) -> dict[str, Tensor]:
-    """The tensors of timm's model that have no layer's fold in them."""
+    """The tensors of timm's model that have no layer's fold in them.
+
+    The trunk's residual stream is timm's less each token's mean.
+    """
     vit = backbone.vit
     with torch.no_grad():
         patches = vit.patch_embed(images)
@@ -66,12 +69,16 @@ def _seen(backbone: Backbone, images: Tensor) -> dict[str, Tensor]:
             "patch_embed": images,
             "patch_embed.output": patches,
             "embedding": embedded,
-            "blocks.0.attention_sum": attended,
+            "blocks.0.attention_sum": _centred(attended),
             "blocks.0.fc1.output": first.mlp.fc1(first.norm2(attended)),
             "blocks.0.fc2": hidden,
-            "blocks.0.fc2.output": first.mlp.fc2(hidden),
-            "blocks.0.mlp_sum": attended + first.mlp.fc2(hidden),
+            "blocks.0.fc2.output": _centred(first.mlp.fc2(hidden)),
+            "blocks.0.mlp_sum": _centred(attended + first.mlp.fc2(hidden)),
         }
+
+
+def _centred(tokens: Tensor) -> Tensor:
+    return tokens - tokens.mean(dim=-1, keepdim=True)
 
 
 def test_calibration_sees_the_extremes_of_every_tensor(

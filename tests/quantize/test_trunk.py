@@ -98,6 +98,22 @@ def test_without_prefixes_features_are_timms(name: str, arguments: dict[str, Any
     torch.testing.assert_close(features, expected, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [({}, False), ({"final_norm": False}, True), ({"global_pool": "avg"}, False)],
+)
+def test_the_residual_streams_mean_is_kept_only_where_it_is_read(
+    arguments: dict[str, Any], kept: bool
+) -> None:
+    trunk = FrozenTrunk(_backbone(**arguments), "fp32")
+    means: list[Tensor] = []
+    for block in trunk.blocks:
+        block.register_forward_hook(lambda _, __, tokens: means.append(tokens.mean(dim=-1)))
+    trunk(torch.randn(2, 3, 32, 32))
+    assert all((mean.abs().max() > 1e-2) == kept for mean in means)
+    assert kept or all(mean.abs().max() < 1e-5 for mean in means)
+
+
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_a_prefix_acts_at_its_own_layer(layer: int) -> None:
     backbone = _backbone()
