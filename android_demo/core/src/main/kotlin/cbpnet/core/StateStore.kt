@@ -8,6 +8,7 @@ import java.nio.file.Files
 import java.nio.file.StandardCopyOption.ATOMIC_MOVE
 import java.nio.file.StandardOpenOption.READ
 import java.security.MessageDigest
+import java.util.Locale
 
 /**
  * What has been saved.
@@ -126,6 +127,6 @@ public class StateStore(public val file: File) {
             return StateStore(File(folder, "${hex(digest.copyOf(NAME_BYTES))}.safetensors"))
         }
 
-        private fun megabytes(bytes: Long): String = "%.1f".format(bytes / 1e6)
+        private fun megabytes(bytes: Long): String = "%.1f".format(Locale.ROOT, bytes / 1e6)
     }
 }
