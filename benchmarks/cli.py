@@ -1,6 +1,7 @@
 """The commands: ``python -m benchmarks peers`` and the others."""
 
 import importlib.metadata
+import json
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,13 +11,14 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from benchmarks.estimate_report import estimates_to_markdown
 from benchmarks.peers import PEERS
 from benchmarks.programs import get_step
 from benchmarks.report import to_markdown, write_report
 from benchmarks.scaling import AXES, BASE, measure_scaling, points, write_scaling
 from benchmarks.side_by_side import compare_peers
 from benchmarks.step import Model
-from cbpnet.atomic import make_folder
+from cbpnet.atomic import make_folder, write_atomically
 from cbpnet.data.catalogue import DATASETS
 from mobile.bench import cpu_name
 
@@ -105,6 +107,18 @@ def scaling(threads: int, rounds: int, axes: Sequence[str], out: Path) -> None:
         found = measure_scaling(out, models, threads, rounds, bar.write, bar.update)
     what = conditions(BASE, "8 images of random numbers", rounds) | {"threads": threads}
     click.echo(write_scaling(found, shown, what, out))
+
+
+@main.command()
+@out_option
+def estimate(out: Path) -> None:
+    """Estimate what other machines would need, from what `scaling` has measured with 2 threads."""
+    path = out / "scaling.json"
+    if not path.exists():
+        raise click.UsageError(f"{path} does not exist; run `python -m benchmarks scaling` first")
+    text = estimates_to_markdown(json.loads(path.read_text(encoding="utf-8"))["points"])
+    write_atomically(out / "estimate.md", text.encode())
+    click.echo(text)
 
 
 def conditions(model: Model, images: str, rounds: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import importlib
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import Peer
 from benchmarks.step import Model, load_step, save_step
 from benchmarks.step_maker import make_step
 from benchmarks.worker import AbsentError, log_errors
@@ -21,7 +23,7 @@ from cbpnet.metrics import peak_rss_mb
 __all__ = ["Made", "fingerprint", "get_program", "get_step"]
 
 _ROOT = Path(__file__).resolve().parents[1]
-_SOURCES = ("cbpnet", "quantize", "mobile", "benchmarks/peers")
+_HOSTS = {"cli", "raspberry_pi"}  # they run programs and make none
 _PACKAGES = ("torch", "executorch", "torchao")
 
 
@@ -34,14 +36,14 @@ class Made:
     peak_mb: float
 
 
-def fingerprint(*what: object) -> str:
-    """Return 12 hex digits of the code that makes programs, and of anything else that matters."""
-    digest = hashlib.sha256()
-    for folder in _SOURCES:
-        for path in sorted((_ROOT / folder).rglob("*.py")):
-            if "cli" not in path.parts:
+def fingerprint(sources: Sequence[str], *what: object) -> str:
+    """Return 12 hex digits of code, in folders or files, and of anything else that matters."""
+    digest = hashlib.sha256(repr([*what, *map(version, _PACKAGES)]).encode())
+    for source in sources:
+        here = _ROOT / source
+        for path in sorted(here.rglob("*.py")) if here.is_dir() else [here]:
+            if _HOSTS.isdisjoint(path.parts):
                 digest.update(path.read_bytes())
-    digest.update(repr([*what, *map(version, _PACKAGES)]).encode())
     return digest.hexdigest()[:12]
 
 
@@ -49,7 +51,7 @@ def get_step(
     folder: Path, model: Model, count: int, dataset: str | None, data: Path | None
 ) -> Path:
     """Return the file of a step, in a folder of its own; see `make_step`."""
-    name = f"{model.backbone}-{fingerprint(model, count, dataset)}"
+    name = f"{model.backbone}-{fingerprint(['cbpnet'], model, count, dataset)}"
     path = folder / name / "step.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,16 +59,20 @@ def get_step(
     return path
 
 
-def get_program(step: Path, name: str, maker: str, variant: str) -> Made:
-    """Return the program beside a step that a maker makes of it.
+def get_program(step: Path, name: str, peer: Peer) -> Made | None:
+    """Return the program beside a step that a peer runs; None for one that runs none.
 
     Raises:
         AbsentError: it cannot be made here.
     """
-    path, record = step.with_name(name), step.with_name(f"{name}.json")
+    if peer.maker is None:
+        return None
+    maker = f"{peer.maker.replace('.', '/')}.py"
+    path = step.with_name(f"{name}-{fingerprint([*peer.sources, maker])}")
+    record = path.with_suffix(".json")
     if not record.exists():
         try:
-            seconds, peak = _apart(_write_program, step, path, maker, variant)
+            seconds, peak = _apart(_write_program, step, path, peer.maker, peer.variant)
         except Exception as error:  # a foreign exporter's failures are of every kind
             reason = (str(error).splitlines() or [""])[0]
             raise AbsentError(f"{type(error).__name__}: {reason}") from error
@@ -89,7 +95,7 @@ def _write_step(
 
 
 def _write_program(step: Path, path: Path, maker: str, variant: str) -> tuple[float, float]:
-    log_errors(path.with_name(f"{path.name}.log"))
+    log_errors(path.with_suffix(".log"))
     begin = time.perf_counter()
     module: Any = importlib.import_module(maker)
     shutil.rmtree(path, ignore_errors=True)

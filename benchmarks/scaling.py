@@ -84,7 +84,9 @@ def measure_scaling(
     for name, model in names.items():
         say(f"exporting {name}")
         steps[name] = get_step(folder, model, _IMAGES, None, None)
-        made[name] = get_program(steps[name], REFERENCE, str(peer.maker), peer.variant)
+        program = get_program(steps[name], REFERENCE, peer)
+        assert program is not None  # the reference is a bundle
+        made[name] = program
     with ExitStack() as stack:
         for name, step in steps.items():
             assignment = Assignment(peer.module, peer.variant, step, made[name].path, threads)
@@ -141,9 +143,7 @@ def write_scaling(
         lines.append(_row(point, found[point.model], point.axis if point.axis != axis else ""))
         axis = point.axis
     text = "\n".join(lines) + "\n"
-    content = [
-        {"axis": point.axis, "value": point.value, **asdict(found[point.model])} for point in shown
-    ]
+    content = [asdict(point) | asdict(found[point.model]) for point in shown]
     record = json.dumps({"conditions": conditions, "points": content}, indent=2, default=str)
     write_atomically(folder / "scaling.md", text.encode())
     write_atomically(folder / "scaling.json", record.encode())

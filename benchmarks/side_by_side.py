@@ -72,7 +72,7 @@ def compare_peers(
         for name, peer in chosen.items():
             say(f"{peer.title}: preparing")
             try:
-                made[name] = _make(step, name, peer)
+                made[name] = get_program(step, name, peer)
                 workers[name] = _employ(step, peer, made[name], threads)
                 stack.callback(workers[name].close)
             except AbsentError as error:
@@ -95,10 +95,6 @@ def least_cosine(found: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> fl
         for name, value in exact.items()
         if "." in name
     )
-
-
-def _make(step: Path, name: str, peer: Peer) -> Made | None:
-    return get_program(step, name, peer.maker, peer.variant) if peer.maker else None
 
 
 def _employ(step: Path, peer: Peer, made: Made | None, threads: int) -> Worker:

@@ -13,15 +13,17 @@ class Peer:
     """A way to compute the step.
 
     ``module`` runs it, in a process of its own (`benchmarks.worker.Assignment`); ``maker`` has
-    `make(step, variant, path)`, which writes the program that it runs. ``note`` says how it
-    differs from the others. A slow peer takes part in few rounds. ``exact`` peers compute in
-    fp32 and must have the gradients of PyTorch.
+    `make(step, variant, path)`, which writes the program that it runs, and ``sources`` are the
+    folders and files that decide what it writes, beside the maker's own. A slow peer takes part in
+    few rounds. ``exact`` peers compute in fp32 and must have the gradients of PyTorch. ``note``
+    says how it differs from the others.
     """
 
     title: str
     module: str
     variant: str
     maker: str | None = None
+    sources: tuple[str, ...] = ("cbpnet", "benchmarks/learner.py")
     exact: bool = True
     slow: bool = False
     note: str = ""
@@ -33,6 +35,7 @@ PEERS = {
         "benchmarks.peers.bundle",
         "int8",
         maker="benchmarks.peers.bundle_maker",
+        sources=("cbpnet", "quantize", "mobile"),
         exact=False,
     ),
     "fp32": Peer(
@@ -40,6 +43,7 @@ PEERS = {
         "benchmarks.peers.bundle",
         "fp32",
         maker="benchmarks.peers.bundle_maker",
+        sources=("cbpnet", "quantize", "mobile"),
     ),
     "eager": Peer("PyTorch eager, fp32", "benchmarks.peers.pytorch", "eager"),
     "compile": Peer(
