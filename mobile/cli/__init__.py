@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "Learn a data set through a bundle, task after task, and write the report.",
     "export": "Write a bundle: one .pte file that classifies, and learns new classes, on a device.",
     "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
+    "latency": "Measure how fast, how hot and how hungry a bundle is on this board.",
     "learn": "Learn a folder of class folders on the device, and write the state.",
     "plasticity": "Learn a long stream of two-class tasks with block and head alone, on frozen "
     "features.",

@@ -1,0 +1,101 @@
+"""Which machine this is: board, system, versions; and whether it is a real Raspberry Pi."""
+
+import importlib.metadata
+import os
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobile.bench import cpu_name
+
+__all__ = ["Board", "describe_board"]
+
+_PACKAGES = ("cbpnet-mobile", "executorch", "torch", "numpy", "pillow")
+_ROOT = Path("/")
+
+
+@dataclass(frozen=True)
+class Board:
+    """The machine that figures were taken on.
+
+    ``model`` is what a Raspberry Pi calls itself; of any other machine it says that it is none.
+    Memory and swap are in megabytes (10^6 bytes); ``governor`` is how the kernel chooses the clock,
+    None where it does not. ``versions`` are those of Python and of packages, "none" for a missing
+    one.
+    """
+
+    model: str
+    raspberry_pi: bool
+    host: str
+    os: str
+    kernel: str
+    machine: str
+    cpu: str
+    cores: int
+    memory_mb: float
+    swap_mb: float
+    governor: str | None
+    versions: dict[str, str]
+
+
+def describe_board(root: Path = _ROOT) -> Board:
+    """Return what this machine says of itself; ``root`` is where its /proc and /sys are."""
+    model = _read(root / "proc/device-tree/model").strip("\0\n")
+    real = model.startswith("Raspberry Pi")
+    memory = _read(root / "proc/meminfo")
+    governor = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
+    return Board(
+        model=model if real else f"not a Raspberry Pi: {_other_machine(root, model)}",
+        raspberry_pi=real,
+        host=platform.node(),
+        os=_os_name(root),
+        kernel=platform.release(),
+        machine=_architecture(),
+        cpu=cpu_name(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_mb=_megabytes(memory, "MemTotal"),
+        swap_mb=_megabytes(memory, "SwapTotal"),
+        governor=governor or None,
+        versions=_versions(),
+    )
+
+
+def _other_machine(root: Path, model: str) -> str:
+    if model:
+        return model
+    virtual = re.search(r"^flags\s*:.*\bhypervisor\b", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    return f"{_architecture()} {'virtual machine' if virtual else 'machine'}"
+
+
+def _architecture() -> str:
+    return platform.machine().replace("_", "-")
+
+
+def _os_name(root: Path) -> str:
+    named = re.search(r'^PRETTY_NAME="?([^"\n]+)', _read(root / "etc/os-release"), re.MULTILINE)
+    return named[1] if named else platform.system()
+
+
+def _megabytes(meminfo: str, name: str) -> float:
+    found = re.search(rf"^{name}:\s*(\d+) kB", meminfo, re.MULTILINE)
+    return int(found[1]) * 1024 / 1e6 if found else 0.0
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: _version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
