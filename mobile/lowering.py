@@ -28,6 +28,7 @@ __all__ = ["Delegation", "Lowered", "lower"]
 _DELEGATE = "executorch_call_delegate"
 # They compute nothing.
 _FREE = {"getitem", "view_copy", "alias_copy", "clone"}
+_FROZEN = ("frozen_linear", "frozen_linear_transposed")
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _arithmetic(node: Node) -> int:
         return 0
     value = node.meta.get("val")
     elements = sum(v.numel() for v in _tensors(value))
-    if name in ("mm", "bmm", "linear", "matmul"):
+    if name in ("mm", "bmm", *_FROZEN):
         return elements * int(_shape(node.args[0])[-1])
     return elements * int(_shape(node.args[1])[-1]) if name == "addmm" else elements
 
@@ -149,29 +150,15 @@ def _shape(node: Any) -> torch.Size:
 
 
 def _check_frozen(method: str, lowered: ExportedProgram) -> None:
-    """Raise `InputError` where a product with a constant is left outside the delegates."""
+    """Raise `InputError` where a frozen layer is left outside the delegates."""
     constants = _constants(lowered)
     for node in lowered.graph.nodes:
-        if _operator(node) in ("linear", "matmul", "mm", "addmm", "bmm"):
-            for argument in node.all_input_nodes:
-                source = _source(argument)
-                if source.name in constants:
-                    raise InputError(
-                        f"the frozen layer {constants[source.name]} of the method {method!r} was "
-                        "left outside the delegates; it would be slow, so nothing is written"
-                    )
-
-
-def _source(node: Node) -> Node:
-    """Return what a node is a rearrangement or a dequantised form of."""
-    while _operator(node) in (
-        "permute_copy",
-        "t_copy",
-        "dequantize_affine",
-        "dequantize_per_channel",
-    ) or ("view_copy" in str(node.target)):
-        node = node.all_input_nodes[0]
-    return node
+        if _operator(node) in _FROZEN:
+            weight = constants[node.args[1].name]
+            raise InputError(
+                f"the frozen layer {weight} of the method {method!r} was left outside the "
+                "delegates; it would be slow, so nothing is written"
+            )
 
 
 def _constants(program: ExportedProgram) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 A frozen layer passes gradients on to its input and has none of its own, so its backward pass is
 a product with the same weight, read along its other axis. Both directions are operators of ours,
-opaque to a tracer; `quantize.rewrite` turns them into what a delegate recognises.
+opaque to a tracer and to the exporter: a target writes them in its delegate's own form.
 
 int8: symmetric weights with a scale for each output channel, and activations quantised
 asymmetrically for each token (each vector of the last axis) at run time. Gradients are quantised
@@ -29,9 +29,7 @@ __all__ = [
     "Precision",
     "dequantise_tokens",
     "frozen_linear",
-    "frozen_linear_int8",
     "frozen_linear_transposed",
-    "frozen_linear_transposed_int8",
     "quantise_tokens",
     "quantise_weight",
 ]
@@ -77,43 +75,36 @@ def dequantise_tokens(rounded: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("cbpnet::frozen_linear", mutates_args=())
-def frozen_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return ``x W^T + b`` for x [..., in] and W [out, in]."""
-    return F.linear(x, weight, bias)
+def frozen_linear(x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Return ``x W^T + b`` for x [..., in] and W [out, in].
 
-
-@torch.library.custom_op("cbpnet::frozen_linear_int8", mutates_args=())
-def frozen_linear_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
-    """Return `frozen_linear` for an int8 weight with the scales [out], on x rounded to int8."""
-    rounded = dequantise_tokens(*quantise_tokens(x))
-    return F.linear(rounded, weight * scale.unsqueeze(1), bias)
+    With the ``scale`` [out] of its channels, W is int8 and x is rounded to int8.
+    """
+    if scale is None:
+        return F.linear(x, weight, bias)
+    return F.linear(_rounded(x), weight * scale.unsqueeze(1), bias)
 
 
 @torch.library.custom_op("cbpnet::frozen_linear_transposed", mutates_args=())
-def frozen_linear_transposed(x: Tensor, weight: Tensor) -> Tensor:
-    """Return ``x W`` for x [..., out] and W [out, in]."""
-    return x @ weight
+def frozen_linear_transposed(x: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+    """Return ``x W`` for x [..., out] and W [out, in].
+
+    With the ``scale`` [out] of its channels, W is int8 and x is multiplied by it and then rounded.
+    """
+    return x @ weight if scale is None else _rounded(x * scale) @ weight.to(x.dtype)
 
 
-@torch.library.custom_op("cbpnet::frozen_linear_transposed_int8", mutates_args=())
-def frozen_linear_transposed_int8(x: Tensor, weight: Tensor) -> Tensor:
-    """Return ``x W`` for an int8 W without scales, on x rounded to int8."""
-    return dequantise_tokens(*quantise_tokens(x)) @ weight.to(x.dtype)
+def _rounded(x: Tensor) -> Tensor:
+    return dequantise_tokens(*quantise_tokens(x))
 
 
 @frozen_linear.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(*x.shape[:-1], weight.shape[0])
-
-
-@frozen_linear_int8.register_fake
-def _(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+def _(x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
 @frozen_linear_transposed.register_fake
-@frozen_linear_transposed_int8.register_fake
-def _(x: Tensor, weight: Tensor) -> Tensor:
+def _(x: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[1])
 
 
@@ -146,19 +137,10 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: FrozenLinear) -> Tensor:
         ctx.layer = layer
-        output: Tensor = (
-            frozen_linear(x, layer.weight, layer.bias)
-            if layer.scale is None
-            else frozen_linear_int8(x, layer.weight, layer.scale, layer.bias)
-        )
+        output: Tensor = frozen_linear(x, layer.weight, layer.scale, layer.bias)
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        layer: FrozenLinear = ctx.layer
-        output: Tensor = (
-            frozen_linear_transposed(gradient, layer.weight)
-            if layer.scale is None
-            else frozen_linear_transposed_int8(gradient * layer.scale, layer.weight)
-        )
+        output: Tensor = frozen_linear_transposed(gradient, ctx.layer.weight, ctx.layer.scale)
         return output, None

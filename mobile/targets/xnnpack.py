@@ -48,8 +48,8 @@ class _TrunkPartitioner(XnnpackPartitioner):  # type: ignore[misc]  # executorch
 
     def __init__(self) -> None:
         super().__init__(configs=_CONFIGS)
-        # Of XNNPACK's seventeen passes, each of which interprets the graph, this leaves the one
-        # that our graphs need something of.
+        # Of XNNPACK's seventeen passes, each of which interprets the graph and none of which our
+        # graphs need, this leaves one that finds nothing to do.
         self.delegation_spec = DelegationSpec(
             XnnpackBackend.__name__, [CompileSpec("dqlinear_partitioner", b"")]
         )

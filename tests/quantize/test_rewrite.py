@@ -64,53 +64,15 @@ def test_a_rewritten_step_gives_the_same_numbers(precision: Precision) -> None:
         torch.testing.assert_close(found, expected, atol=bound, rtol=tolerance)
 
 
-def test_fp32_layers_become_plain_products() -> None:
-    _, graph_module = _traced("fp32")
+def test_sums_become_layers_and_each_layer_stays_one_operator() -> None:
+    _, graph_module = _traced("int8", ("patch_embed", "blocks.0.qkv"))
     sums = _operators(graph_module)["cbpnet.row_sum.default"]
     assert sums > 0
     rewrite_frozen_operators(graph_module)
     found = _operators(graph_module)
-    assert found["aten.linear.default"] == FORWARD + sums
-    assert found["aten.matmul.default"] == BACKWARD
-    assert not any("cbpnet" in name or "torchao" in name for name in found)
-
-
-def test_int8_layers_become_the_pattern_for_each_token() -> None:
-    _, graph_module = _traced("int8", ("patch_embed", "blocks.0.qkv"))
-    sums = _operators(graph_module)["cbpnet.row_sum.default"]
-    layers = rewrite_frozen_operators(graph_module)
-    found = _operators(graph_module)
-    kept = 2
-    assert found["aten.linear.default"] == FORWARD + sums
-    assert found["torchao.choose_qparams_affine.default"] == layers - kept
-    assert found["torchao.quantize_affine.default"] == layers - kept
-    assert found["torchao.dequantize_affine.default"] == 2 * FORWARD + BACKWARD - 2 * kept
-    assert not any("cbpnet" in name for name in found)
-    for node in graph_module.graph.find_nodes(
-        op="call_function", target=torch.ops.aten.linear.default
-    ):
-        activation, weight, _ = node.args
-        if activation.target != torch.ops.torchao.dequantize_affine.default:
-            assert getattr(graph_module, weight.target).dtype == torch.float32
-            continue
-        tokens, block = activation.args[0].args[:2]
-        assert tokens.meta["val"].shape[-1] == block[-1]
-        assert set(block[:-1]) == {1}
-        stored, block, scale = (weight.args[i] for i in range(3))
-        rounded = getattr(graph_module, stored.target)
-        assert rounded.dtype == torch.int8
-        assert block == [1, rounded.shape[1]]
-        assert getattr(graph_module, scale.target).shape == (rounded.shape[0],)
-    backward = graph_module.graph.find_nodes(
-        op="call_function", target=torch.ops.aten.matmul.default
-    )
-    assert len(backward) == BACKWARD
-    for node in backward:
-        stored, scale, zero, axis = node.args[1].args[:4]
-        width = getattr(graph_module, stored.target).shape[1]
-        assert axis == 1
-        assert getattr(graph_module, scale.target).equal(torch.ones(width))
-        assert getattr(graph_module, zero.target).equal(torch.zeros(width, dtype=torch.int32))
+    assert found["cbpnet.frozen_linear.default"] == FORWARD + sums
+    assert found["cbpnet.frozen_linear_transposed.default"] == BACKWARD
+    assert not any("row_sum" in name or "torchao" in name for name in found)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -124,8 +86,9 @@ def test_no_constant_is_left_unused_and_each_weight_is_held_once(precision: Prec
     # The vectors that sum over a token's width and over the keys, in scale 1/64 and 1.
     vectors = [tuple(v.shape) for name, v in held.items() if name.startswith("_frozen_constant")]
     assert vectors.count((1, 64)) == 1
-    floats = sum(v.numel() for v in held.values() if v.dtype == torch.float32 and v.dim() == 2)
-    weights = sum(v.numel() for v in held.values() if v.dtype == torch.int8)
+    once = {value.data_ptr(): value for value in held.values()}.values()
+    floats = sum(v.numel() for v in once if v.dtype == torch.float32 and v.dim() == 2)
+    weights = sum(v.numel() for v in once if v.dtype == torch.int8)
     trunk = 3 * (4 * 64 * 64 + 2 * 64 * 128) + 3 * 8 * 8 * 64
     vectors_and_position = 1000 + 17 * 64
     if precision == "int8":
@@ -134,6 +97,21 @@ def test_no_constant_is_left_unused_and_each_weight_is_held_once(precision: Prec
     else:
         assert weights == 0
         assert trunk <= floats < trunk + vectors_and_position
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_forward_and_backward_name_the_same_values_apart(precision: Precision) -> None:
+    _, graph_module = _traced(precision)
+    rewrite_frozen_operators(graph_module)
+    names = {True: set(), False: set()}  # type: dict[bool, set[str]]
+    for node in graph_module.graph.nodes:
+        if "frozen_linear" in str(node.target):
+            constants = [source.target for source in node.args[1:] if source is not None]
+            names["transposed" in str(node.target)].update(constants)
+    assert not names[True] & names[False]
+    values = {name: getattr(graph_module, name) for name in names[True] | names[False]}
+    forward = {values[name].data_ptr() for name in names[False]}
+    assert all(values[name].data_ptr() in forward for name in names[True])
 
 
 def test_autograds_detach_is_gone() -> None:
