@@ -28,7 +28,8 @@ def rewrite_frozen_operators(graph_module: GraphModule) -> int:
         with graph.inserting_before(node):
             node.args = (node.args[0], *(constants.alias(source) for source in node.args[1:]))
     for node in _nodes(graph_module, _OURS.row_sum.default):
-        x, factor = node.args
+        arguments: Any = node.args
+        x, factor = arguments
         width = x.meta["val"].shape[-1]
         with graph.inserting_before(node):
             vector = constants.get((width, factor), torch.full((1, width), factor))
@@ -36,7 +37,8 @@ def rewrite_frozen_operators(graph_module: GraphModule) -> int:
         layer.meta["val"] = node.meta["val"]
         node.replace_all_uses_with(layer)
     for node in _nodes(graph_module, _ATEN.detach.default):
-        node.replace_all_uses_with(node.args[0])  # what autograd leaves behind; a copy on a device
+        # what autograd leaves behind; a copy on a device
+        node.replace_all_uses_with(node.all_input_nodes[0])
     graph.eliminate_dead_code()
     used = {node.target for node in graph.nodes if node.op == "get_attr"}
     for name in [*dict(graph_module.named_buffers()), *dict(graph_module.named_parameters())]:

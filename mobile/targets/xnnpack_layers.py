@@ -76,7 +76,8 @@ class _FrozenLinearVisitor(NodeVisitor):  # type: ignore[misc]
 
     def define_node(self, node: Node, xnn_graph: XNNGraph, vals_to_ids: Ids, handle: int) -> None:
         """Add ``x W^T + b`` to XNNPACK's graph."""
-        x, weight, scale, bias = _arguments(node)
+        arguments: Any = node.args
+        x, weight, scale, bias = arguments
         graph = _Graph(self, xnn_graph, vals_to_ids, handle)
         given = graph.tensor(x)
         if scale is None:
@@ -94,7 +95,8 @@ class _FrozenLinearTransposedVisitor(NodeVisitor):  # type: ignore[misc]
 
     def define_node(self, node: Node, xnn_graph: XNNGraph, vals_to_ids: Ids, handle: int) -> None:
         """Add ``(x scale) W`` to XNNPACK's graph."""
-        x, weight, scale = _arguments(node)
+        arguments: Any = node.args
+        x, weight, scale = arguments
         graph = _Graph(self, xnn_graph, vals_to_ids, handle)
         given = graph.tensor(x)
         if scale is None:
@@ -177,10 +179,6 @@ def _inner_value(graph: XNNGraph, datatype: XNNDatatype, shape: Sequence[int]) -
         flags=0,
         id_out=len(graph.xvalues),
     )
-
-
-def _arguments(node: Node) -> Any:
-    return node.args
 
 
 def _shape(node: Node) -> torch.Size:
