@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,15 +20,27 @@ from benchmarks.scaling import AXES, BASE, measure_scaling, points, write_scalin
 from benchmarks.side_by_side import compare_peers
 from benchmarks.step import Model
 from cbpnet.atomic import make_folder, write_atomically
+from cbpnet.cpu import cpu_name
 from cbpnet.data.catalogue import DATASETS
-from mobile.bench import cpu_name
+from cbpnet.errors import InputError
 
 __all__ = ["main"]
 
 _PACKAGES = ("torch", "executorch", "torchao")
 
 
-@click.group()
+class _Group(click.Group):
+    """Turns bad input into one sentence and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group)
 def main() -> None:
     """Measure learning steps: other runtimes' beside ours, and how ours grows."""
 

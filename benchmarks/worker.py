@@ -28,6 +28,9 @@ __all__ = ["AbsentError", "Assignment", "Operations", "Worker", "log_errors"]
 Operations = dict[str, Callable[[int], dict[str, Tensor]]]
 
 
+_LEARNING = ("gradients", "update")
+
+
 class AbsentError(Exception):
     """A peer that cannot be run here; the message says why."""
 
@@ -136,8 +139,9 @@ def _load(assignment: Assignment) -> tuple[Operations, float, float]:
     operations: Operations = peer.load(step, assignment.program, assignment.variant)
     load_ms = 1e3 * (time.perf_counter() - begin)
     for turn in range(2):
-        for operation in ("gradients", "update"):
-            operations[operation](turn)
+        for operation in _LEARNING:
+            if operation in operations:
+                operations[operation](turn)
     return operations, load_ms, peak_rss_mb() - bare
 
 

@@ -84,4 +84,12 @@ PEERS = {
         maker="benchmarks.peers.onnxruntime_maker",
         note="on-device training of onnxruntime-training-cpu 1.19.2, the last release; AdamW",
     ),
+    "litert": Peer(
+        "LiteRT, fp32",
+        "benchmarks.peers.litert_training",
+        "fp32",
+        maker="benchmarks.peers.litert_maker",
+        note="the ViT and the loss written again in TensorFlow, whose GradientTape differentiates "
+        "them; GELU in its tanh form; XNNPACK delegate; without an optimiser",
+    ),
 }
