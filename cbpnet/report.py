@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from cbpnet.atomic import make_folder, write_atomically
+from cbpnet.cpu import cpu_name
 from cbpnet.errors import InputError
 from cbpnet.metrics import (
     MethodSummary,
@@ -216,7 +217,7 @@ def _plain(value: object) -> object:
 
 def _environment() -> dict[str, object]:
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_name(),
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
         "timm": _installed("timm"),
@@ -229,15 +230,6 @@ def _installed(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None  # a device runs bundles without it
-
-
-def _cpu_model() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    named = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
-    return named[1] if named else platform.processor() or platform.machine()
 
 
 def _slug(method: str) -> str:

@@ -1,10 +1,9 @@
 """How long a bundle's methods take on this machine, and how much memory they need."""
 
-import platform
-import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +19,7 @@ from cbpnet.training import Progress
 from mobile.program import Program, get_threads, set_threads
 from mobile.program_learner import ProgramLearner
 
-__all__ = ["WARM_UP", "Memory", "Times", "Timing", "cpu_name", "measure_memory", "measure_times"]
+__all__ = ["WARM_UP", "Memory", "Times", "Timing", "measure_memory", "measure_times"]
 
 WARM_UP = 3  # rounds that are not counted
 
@@ -113,22 +112,19 @@ def measure_memory(bundle: Path) -> Memory:
     calls this, which must guard what it runs with ``if __name__ == "__main__"``.
 
     Raises:
-        InputError: the file cannot be used.
+        InputError: the file cannot be used, or the system ended the process.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(
-            _measure_own_memory, bundle, get_threads(), torch.get_num_threads()
-        ).result()
-
-
-def cpu_name() -> str:
-    """Return what the processor is called; at least its architecture."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    named = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
-    return named[1] if named else platform.processor() or platform.machine()
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            return process.submit(
+                _measure_own_memory, bundle, get_threads(), torch.get_num_threads()
+            ).result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"the process that measures the memory of bundle {bundle} was ended by the system, "
+            "most likely for lack of memory; close other programs, or measure on a machine with "
+            "more of it"
+        ) from error
 
 
 def _measure_own_memory(bundle: Path, threads: int, torch_threads: int) -> Memory:
@@ -138,9 +134,9 @@ def _measure_own_memory(bundle: Path, threads: int, torch_threads: int) -> Memor
         set_threads(threads)
     gauge = _Gauge()
     program, state = gauge("load", _load, bundle)
-    _learn_and_classify(program, state, gauge)
+    _learn_and_classify(program, state, gauge, program.release)
     first = dict(gauge.peaks)
-    _learn_and_classify(program, state, gauge)
+    _learn_and_classify(program, state, gauge, program.release)
     return Memory(gauge.bare_mb, max(gauge.peaks.values()), first)
 
 
@@ -187,8 +183,16 @@ def _load(bundle: Path) -> tuple[Program, LearnerState]:
     return program, ProgramLearner(program).stored_state()
 
 
-def _learn_and_classify(program: Program, state: LearnerState, call: _Call) -> None:
-    """Call every method once, as a device does, on one micro-batch of random numbers."""
+def _learn_and_classify(
+    program: Program,
+    state: LearnerState,
+    call: _Call,
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """Call every method once, as a device does, on one micro-batch of random numbers.
+
+    ``between`` is called before learning and after it.
+    """
     learner, manifest = ProgramLearner(program), program.manifest
     generator = torch.Generator().manual_seed(0)
     size = manifest.image_size
@@ -199,11 +203,13 @@ def _learn_and_classify(program: Program, state: LearnerState, call: _Call) -> N
     noise = torch.rand(learner.noise_shape, generator=generator)
 
     query = call("query", learner.query, images)
+    between()
     state = call("observe", learner.observe, state, query, labels)
     state = call("begin_task", learner.begin_task, state, torch.zeros(1), members)
     empty = learner.zero_sums()
     sums = call("gradients", learner.gradients, state, images, query, labels, empty)
     state = call("update", learner.update, state, sums, noise, torch.ones(1))
+    between()
     call("predict", learner.predict, state, images, query)
 
 

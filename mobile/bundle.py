@@ -15,10 +15,11 @@ runtime sees a byte of it: a damaged program can end the process.
 
 import hashlib
 import json
+import os
 import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cbpnet.config import LearnerConfig
 from cbpnet.dataclass_json import from_json
@@ -48,6 +49,7 @@ _MAGIC = b"CBPNETMB"
 _HEAD = struct.Struct("<8sII")
 _DIGEST = hashlib.sha256().digest_size
 _TRAILER = _HEAD.size + _DIGEST
+_PIECE = 1 << 18  # bytes that are read at a time
 _PROGRAM_MAGIC = slice(4, 8)  # of an ExecuTorch program: ET12 and the like
 
 
@@ -173,38 +175,60 @@ def seal(program: bytes) -> bytes:
     return content + hashlib.sha256(content).digest()
 
 
-def open_bundle(path: Path) -> bytes:
-    """Read a bundle and verify it; the trailer stays on, for the runtime ignores it.
+def open_bundle(path: Path) -> BinaryIO:
+    """Open a bundle and verify it; it is read in pieces, and nothing of it is kept.
 
     Raises:
         InputError: the file cannot be read, is no bundle, a bundle of a newer format, or damaged.
     """
     try:
-        content = path.read_bytes()
+        file = path.open("rb")
+        try:
+            _verify(file, path)
+        except BaseException:
+            file.close()
+            raise
     except OSError as error:
         raise InputError(
             f"bundle {path} cannot be read: {error.strerror}; "
             "name a file that `cbpnet-mobile export` wrote"
         ) from error
-    trailer = content[-_TRAILER:]
-    if len(content) <= _TRAILER or trailer[: len(_MAGIC)] != _MAGIC:
-        raise InputError(f"{path} is {_kind(content)}; export it again with `cbpnet-mobile export`")
-    version = _HEAD.unpack_from(trailer)[1]
+    return file
+
+
+def _verify(file: BinaryIO, path: Path) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TRAILER))
+    trailer = file.read()
+    file.seek(0)
+    start = file.read(_PROGRAM_MAGIC.stop)
+    if size <= _TRAILER or trailer[: len(_MAGIC)] != _MAGIC:
+        raise InputError(f"{path} is {_kind(start)}; export it again with `cbpnet-mobile export`")
+    file.seek(0)
     # The checksum is of the same form in every version, so that damage is not taken for a version.
-    if hashlib.sha256(memoryview(content)[:-_DIGEST]).digest() != content[-_DIGEST:]:
+    if _sha256(file, size - _DIGEST) != trailer[-_DIGEST:]:
         raise InputError(
             f"bundle {path} is damaged: its checksum does not match; use an intact copy"
         )
+    version = _HEAD.unpack_from(trailer)[1]
     if version != VERSION:
         raise InputError(
             f"bundle {path} has format version {version}; this version of cbpnet-mobile reads "
             f"version {VERSION}, so update it or export the bundle again"
         )
-    return content
 
 
-def _kind(content: bytes) -> str:
-    """Say what a file without a trailer is."""
-    if content[_PROGRAM_MAGIC].startswith(b"ET"):
+def _sha256(file: BinaryIO, size: int) -> bytes:
+    """Return the SHA-256 of a file's next ``size`` bytes."""
+    digest = hashlib.sha256()
+    while piece := file.read(min(size, _PIECE)):
+        digest.update(piece)
+        size -= len(piece)
+    return digest.digest()
+
+
+def _kind(start: bytes) -> str:
+    """Say what a file without a trailer is, from its first bytes."""
+    if start[_PROGRAM_MAGIC].startswith(b"ET"):
         return "a plain ExecuTorch program or a bundle cut short, without the end of a bundle"
     return "not a bundle"

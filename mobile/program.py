@@ -6,20 +6,23 @@ shapes and dtypes are checked on both sides before the runtime sees them.
 
 import importlib
 import importlib.metadata
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Mapping
 from contextlib import redirect_stderr
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from cbpnet.errors import InputError
 from mobile.bundle import Manifest, TensorInfo, manifest_from_json, open_bundle
+from mobile.cores import performance_cores
 
 __all__ = ["METHODS", "Program", "get_threads", "set_threads"]
 
@@ -41,7 +44,10 @@ _SCALAR_TYPES = {6: "float32", 4: "int64"}  # as ExecuTorch's metadata number th
 
 
 def get_threads() -> int:
-    """Return the number of threads of ExecuTorch's pool, which all programs of a process share."""
+    """Return the number of threads of ExecuTorch's pool, which all programs of a process share.
+
+    It starts with one for each fast core that the process may use, see `mobile.cores`.
+    """
     count: int = _runtime()._threadpool_get_thread_count()
     return count
 
@@ -60,12 +66,14 @@ def set_threads(count: int) -> None:
 class Program:
     """A verified bundle, loaded; a method is loaded when it is first called.
 
-    It may be called by several threads: one call runs at a time. ExecuTorch's Python binding keeps
-    the interpreter's lock meanwhile, so that several programs never use its pool at once either.
-    What a call returns are copies, which no later call changes.
+    The file is mapped and not read into memory, and it stays open: it may be renamed, replaced or
+    deleted meanwhile, but not overwritten. It may be called by several threads: one call runs at a
+    time. ExecuTorch's Python binding keeps the interpreter's lock meanwhile, so that several
+    programs never use its pool at once either. What a call returns are copies, which no later call
+    changes.
 
     Attributes:
-        path: the bundle's file, which is not read again.
+        path: the bundle's file.
         manifest: what the bundle says of itself.
 
     Raises:
@@ -74,24 +82,23 @@ class Program:
     """
 
     def __init__(self, path: Path) -> None:
-        # The runtime keeps pointers into the bytes, and methods into the program, without owning
-        # either: without these two attributes the process would end at the first call.
-        self._bytes = open_bundle(path)
+        self.path = path
+        self._file = open_bundle(path)
+        weakref.finalize(self, self._file.close)
+        self._verified = _condition(self._file)
+        self._lock = threading.Lock()
+        self._program: Any = None
+        self._methods: dict[str, Any] = {}
         try:
-            self._program = _runtime()._load_program_from_buffer(self._bytes)
-            found = {
-                self._program.get_method_name(index) for index in range(self._program.num_methods())
-            }
+            program = self._loaded()
+            found = {program.get_method_name(index) for index in range(program.num_methods())}
             if "manifest" not in found:
                 raise InputError(f"{path} has no method 'manifest'; export the bundle again")
-            self._methods: dict[str, Any] = {}
-            self._lock = threading.Lock()
             (text,) = self._method("manifest").call([])
         except RuntimeError as error:
             raise InputError(
                 f"bundle {path} cannot be loaded by the installed executorch: {error}"
             ) from error
-        self.path = path
         self.manifest: Manifest = manifest_from_json(text)
         for name in METHODS:
             if name not in found or name not in self.manifest.methods:
@@ -105,7 +112,8 @@ class Program:
 
         Raises:
             ValueError: a tensor is missing, or its shape or dtype is not the one in the manifest.
-            InputError: the runtime refuses the method, for instance for lack of a backend.
+            InputError: the runtime refuses the method, for instance for lack of a backend, or the
+                file has been overwritten.
         """
         info = self.manifest.methods[method]
         inputs = [_checked(method, wanted, tensors) for wanted in info.inputs]
@@ -119,14 +127,33 @@ class Program:
         names = [output.name for output in info.outputs]
         return dict(zip(names, outputs, strict=True))
 
+    def release(self) -> None:
+        """Give back the memory of all methods; the next call loads what it needs again."""
+        with self._lock:
+            self._methods.clear()
+            self._program = None
+
+    def _loaded(self) -> Any:
+        """Return the program, which stands in the file as it was verified."""
+        if _condition(self._file) != self._verified:
+            raise InputError(
+                f"bundle {self.path} was overwritten while it was in use; start again, and put a "
+                "new bundle in an old one's place by renaming it"
+            )
+        if self._program is None:
+            # By its number: the path may stand for another file by now.
+            self._program = _runtime()._load_program(f"/dev/fd/{self._file.fileno()}")
+        return self._program
+
     def _method(self, name: str) -> Any:
+        program = self._loaded()
         if name not in self._methods:
-            self._methods[name] = self._program.load_method(name)
+            self._methods[name] = program.load_method(name)
         return self._methods[name]
 
     def _check_signature(self, name: str) -> None:
         """Raise `InputError` unless the program's own metadata agree with the manifest."""
-        meta = self._program.method_meta(name)
+        meta = self._loaded().method_meta(name)
         info = self.manifest.methods[name]
         for kind, described, count, tensor_meta in (
             ("takes", info.inputs, meta.num_inputs(), meta.input_tensor_meta),
@@ -139,6 +166,12 @@ class Program:
                     f"bundle {self.path} contradicts itself: its method {name!r} {kind} other "
                     f"tensors than its manifest says; export it again"
                 )
+
+
+def _condition(file: BinaryIO) -> tuple[int, int]:
+    """Return what changes when a file is written to: its size and its time of modification."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def _checked(method: str, wanted: TensorInfo, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -170,10 +203,12 @@ def _start_runtime() -> Any:
     runtime = importlib.import_module("executorch.extension.pybindings._portable_lib")
     said = StringIO()
     with redirect_stderr(said):
-        runtime._threadpool_get_thread_count()
+        # Its own choice knows the latest little cores only, and not what the process may use.
+        if runtime._threadpool_get_thread_count() != performance_cores():
+            runtime._unsafe_reset_threadpool(performance_cores())
     for line in said.getvalue().splitlines():
-        # Which of an Android phone's files it has looked for in vain.
-        if not line.startswith("[cpuinfo_utils.cpp:"):
+        # Which of an Android phone's files it has looked for in vain, and how many threads it has.
+        if not line.startswith(("[cpuinfo_utils.cpp:", "[threadpool.cpp:")):
             print(line, file=sys.stderr)
     return runtime
 

@@ -30,10 +30,12 @@ class ProgramLearner:
         classes: capacity C in classes.
         tasks: capacity T in tasks.
         layout: names and shapes of the state's tensors.
+        release: gives back the memory of all methods, see `mobile.program.Program.release`.
     """
 
     def __init__(self, program: Program) -> None:
         self._call: Callable[[str, Mapping[str, Tensor]], dict[str, Tensor]] = program.call
+        self.release: Callable[[], None] = program.release
         self._manifest = program.manifest
         self.config: LearnerConfig = program.manifest.config
         self.classes = program.manifest.classes
@@ -151,12 +153,16 @@ class ProgramLearner:
         size = self._manifest.micro_batch
         for parts in zip(*(tensor.split(size) for tensor in tensors), strict=True):
             real = len(parts[0])
-            rows = torch.arange(size).clamp(max=real - 1)
-            yield real, [part[rows] for part in parts]
+            if real < size:
+                rows = torch.arange(size).clamp(max=real - 1)
+                parts = tuple(part[rows] for part in parts)
+            yield real, list(parts)
 
 
 def _masked(labels: Tensor, real: int) -> Tensor:
     """Return labels of which all after the real ones mark padding."""
+    if real == len(labels):
+        return labels
     return labels.where(torch.arange(len(labels)) < real, _PADDING)
 
 

@@ -164,6 +164,9 @@ class OnDeviceLearner:
                 shown = self._look_at(
                     {names.index(label): given[label] for label in labels}, progress
                 )
+                # What finds queries is not needed while learning, nor the other way round; to load
+                # a method again takes about as long as a step.
+                self._learner.release()
                 state = learn_task(
                     self._learner,
                     state,
@@ -174,6 +177,7 @@ class OnDeviceLearner:
                     before.lessons if seed is None else seed,
                     progress,
                 )
+                self._learner.release()
             self._knowledge = Knowledge(state, names, before.lessons + 1)
         return [
             Lesson(

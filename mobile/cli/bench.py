@@ -10,7 +10,8 @@ import click
 import torch
 from tqdm import tqdm
 
-from mobile.bench import WARM_UP, Memory, Times, cpu_name, measure_memory, measure_times
+from cbpnet.cpu import cpu_name
+from mobile.bench import WARM_UP, Memory, Times, measure_memory, measure_times
 from mobile.bundle import Manifest
 from mobile.cli.bundle_options import bundle_argument, open_program, threads_option
 from mobile.program import get_threads

@@ -13,7 +13,7 @@ __all__ = ["bundle_argument", "open_learner", "open_program", "threads_option"]
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="ExecuTorch's threads; default: its own choice."
+    "--threads", type=click.IntRange(min=1), help="ExecuTorch's threads; default: the fast cores."
 )
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobile.bench import cpu_name
+from cbpnet.cpu import cpu_name
 
 __all__ = ["Board", "describe_board"]
 

@@ -174,14 +174,6 @@ def test_folder_that_cannot_be_made_is_named(tmp_path):
         write_report(RUNS, CONDITIONS, tmp_path / "file" / "report")
 
 
-def test_a_cpu_without_a_name_is_still_described(monkeypatch):
-    def missing(*_, **__):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert cbpnet.report._cpu_model()
-
-
 @pytest.mark.parametrize(
     ("runs", "message"),
     [

@@ -1,6 +1,7 @@
 """Times and memory of a bundle: what is called how often, and what is made of it."""
 
 import os
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 from cbpnet.errors import InputError
 from mobile import bench
-from mobile.bench import WARM_UP, Times, cpu_name, measure_memory, measure_times
+from mobile.bench import WARM_UP, Times, measure_memory, measure_times
 from mobile.program import Program, get_threads, set_threads
 
 ORDER = ["query", "observe", "begin_task", "gradients", "update", "predict"]
@@ -162,21 +163,32 @@ def test_a_file_that_is_no_bundle_is_one_sentence_from_the_other_process_too(tmp
             measure(path)
 
 
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("processor\t: 0\nmodel name\t: AMD EPYC 9\nflags\t: sse\n", "AMD EPYC 9"),
-        ("processor\t: 0\nCPU part\t: 0xd0b\n\nModel\t\t: Raspberry Pi 5 B\n", "Raspberry Pi 5 B"),
-    ],
-)
-def test_the_cpu_is_named(monkeypatch, text, name):
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
-    assert cpu_name() == name
+def _end_this_process(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_cpu_without_a_name_is_still_described(monkeypatch):
-    def missing(*_, **__):
-        raise FileNotFoundError
+def test_a_measuring_process_that_is_killed_is_one_sentence(bundle, monkeypatch):
+    monkeypatch.setattr(bench, "_measure_own_memory", _end_this_process)
+    with pytest.raises(InputError, match="was ended by the system, most likely for lack of memory"):
+        measure_memory(bundle)
 
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert cpu_name() in (os.uname().machine, bench.platform.processor())
+
+def test_memory_is_measured_as_a_device_learns_with_one_phases_methods_at_a_time(
+    bundle, monkeypatch
+):
+    done: list[str] = []
+    real_call, real_release = Program.call, Program.release
+
+    def call(program, method, tensors):
+        done.append(method)
+        return real_call(program, method, tensors)
+
+    def release(program):
+        done.append("-")
+        real_release(program)
+
+    monkeypatch.setattr(Program, "call", call)
+    monkeypatch.setattr(Program, "release", release)
+    bench._measure_own_memory(bundle, get_threads(), 1)
+    one_round = ["query", "-", "observe", "begin_task", "gradients", "update", "-", "predict"]
+    assert done == ["initial_state", *2 * one_round]

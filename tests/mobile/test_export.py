@@ -9,7 +9,6 @@ import torch
 import mobile.export
 from cbpnet.errors import InputError
 from cbpnet.learner import Learner
-from mobile.bundle import open_bundle
 from mobile.export import ExportSettings, export_bundle
 from mobile.program import METHODS, Program
 from mobile.program_learner import ProgramLearner
@@ -24,7 +23,7 @@ class AsLowered:
 
     def __init__(self, bundle):
         self.delegation = bundle.delegation
-        self.program = open_bundle(bundle.path)[:-TRAILER]
+        self.program = bundle.path.read_bytes()[:-TRAILER]
 
     def serialise(self, manifest):
         return self.program

@@ -2,6 +2,9 @@
 
 import dataclasses
 import importlib.metadata
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -43,15 +46,71 @@ def test_what_was_returned_does_not_change_with_later_calls(program):
     assert torch.equal(first, kept)
 
 
-def test_the_program_outlives_the_file(bundle, tmp_path, eager):
+@pytest.mark.parametrize("gone", ["replaced", "deleted"])
+def test_the_program_outlives_the_files_name(bundle, tmp_path, eager, gone):
     path = tmp_path / "copy.pte"
     path.write_bytes(bundle.read_bytes())
     program = Program(path)
-    path.write_bytes(b"\0" * path.stat().st_size)
+    if gone == "deleted":
+        path.unlink()
+    else:
+        other = tmp_path / "other.pte"
+        other.write_bytes(b"another bundle")
+        other.replace(path)
     images = torch.randn(2, 3, 8, 8)
-    torch.testing.assert_close(
-        program.call("query", {"images": images})["query"], eager.query(images)
-    )
+    for _ in range(2):
+        found = program.call("query", {"images": images})["query"]
+        torch.testing.assert_close(found, eager.query(images))
+        program.release()
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_a_file_that_is_overwritten_is_not_used_any_more(bundle, tmp_path, released):
+    path = tmp_path / "copy.pte"
+    path.write_bytes(bundle.read_bytes())
+    program = Program(path)
+    program.call("initial_state", {})
+    if released:
+        program.release()
+    os.utime(path, ns=(0, 0))  # as any write does
+    for method in ("initial_state", "query"):
+        with pytest.raises(InputError, match=r"copy\.pte was overwritten while it was in use"):
+            program.call(method, {"images": torch.zeros(2, 3, 8, 8)})
+
+
+def test_what_is_released_is_loaded_again(program, eager):
+    images = torch.randn(2, 3, 8, 8)
+    before = program.call("query", {"images": images})["query"]
+    kept = before.clone()
+    program.release()
+    assert torch.equal(before, kept)
+    program.release()
+    assert torch.equal(program.call("query", {"images": images})["query"], kept)
+
+
+def test_release_gives_memory_back(int8_bundle):
+    """In a process of its own: a method's packed weights and buffers do not pile up."""
+    code = """
+import sys
+from pathlib import Path
+import torch
+from mobile.bench import _resident_mb
+from mobile.program import Program
+torch.set_num_threads(1)
+program = Program(Path(sys.argv[1]))
+image = torch.zeros(program.manifest.methods["query"].inputs[0].shape)
+def rounds(count):
+    for _ in range(count):
+        program.call("query", {"images": image})
+        program.release()
+rounds(20)
+before = _resident_mb()
+rounds(100)
+print(_resident_mb() - before)
+"""
+    command = [sys.executable, "-c", code, str(int8_bundle)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert float(output) < 4
 
 
 @pytest.mark.parametrize(
