@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import signal
 import sys
 
 import click
@@ -15,7 +16,7 @@ COMMANDS = {
     "bench": "Measure how fast a bundle learns and classifies here, and in how much memory.",
     "benchmark": "Compare methods task after task on the same images, and write the report.",
     "demo": "Export a network that knows the digits 0 to 4, and let the program learn 5 to 9.",
-    "evaluate": "Learn a data set through a bundle, task after task, and write the report.",
+    "evaluate": "Test a bundle on images; or learn a data set through it, task after task.",
     "export": "Write a bundle: one .pte file that classifies, and learns new classes, on a device.",
     "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
     "latency": "Measure how fast, how hot and how hungry a bundle is on this board.",
@@ -27,6 +28,7 @@ COMMANDS = {
     "sensitivity": "Find what a target with static int8 must keep in fp32.",
     "targets": "List the targets of export: what each runs on, what was verified how.",
     "train": "Learn the classes of a data set, task after task, and write the learner's state.",
+    "watch": "Learn every lesson that is put into a folder, until it is stopped.",
 }
 
 # What torchao says of itself whenever it is imported, by logger: the GPU kernels that it has no use
@@ -55,6 +57,7 @@ class _Group(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
+        before = signal.signal(signal.SIGTERM, _terminate)
         for logger in _NOISE:
             logging.getLogger(logger).addFilter(_is_no_noise)
         try:
@@ -69,12 +72,23 @@ class _Group(click.Group):
                 err=True,
             )
             sys.exit(1)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, _Terminated) as stop:
             click.echo(
-                "stopped; benchmark, evaluate and train, run again, go on from what was finished",
+                "stopped; a state is that of the last finished lesson; benchmark, evaluate, train "
+                "and watch, run again, go on from what was finished",
                 err=True,
             )
-            sys.exit(130)
+            sys.exit(128 + (signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT))
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(BaseException):
+    """The process was asked to end; what it has open is closed on the way."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
 
 
 def _is_no_noise(record: logging.LogRecord) -> bool:

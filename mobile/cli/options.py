@@ -22,6 +22,7 @@ __all__ = [
     "dataset_options",
     "holdout_option",
     "learner_options",
+    "optional_dataset_options",
     "read_dataset",
 ]
 
@@ -39,13 +40,16 @@ def _together(*options: Decorator) -> Decorator:
     return decorate
 
 
-dataset_options = _together(
-    click.option(
+def _dataset_option(required: bool) -> Decorator:
+    return click.option(
         "--dataset",
         type=click.Choice(list(DATASETS)),
-        required=True,
+        required=required,
         help="What kind of data set --data is.",
-    ),
+    )
+
+
+_data_options = _together(
     click.option(
         "--data",
         type=click.Path(path_type=Path),
@@ -67,6 +71,9 @@ dataset_options = _together(
         help="Random orders are drawn from the seed.",
     ),
 )
+
+dataset_options = _together(_dataset_option(required=True), _data_options)
+optional_dataset_options = _together(_dataset_option(required=False), _data_options)
 
 holdout_option = click.option(
     "--holdout",

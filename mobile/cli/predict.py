@@ -8,18 +8,23 @@ import click
 from tqdm import tqdm
 
 from mobile.cli.bundle_options import bundle_argument, open_learner, threads_option
+from mobile.cli.live import camera_option, frames_option, recognise
+from mobile.raspberry_pi.camera import open_camera
 
 __all__ = ["predict"]
 
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
   cbpnet-mobile predict pets.pte --state pets.safetensors cat.jpg dog.jpg
+  cbpnet-mobile predict pets.pte --state pets.safetensors --camera picamera2
 """
 )
 @bundle_argument
-@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1)
+@camera_option
+@frames_option
 @click.option(
     "--state",
     type=click.Path(path_type=Path),
@@ -31,6 +36,8 @@ Example:
 def predict(
     bundle: Path,
     images: tuple[Path, ...],
+    camera: str | None,
+    frames: int | None,
     state: Path | None,
     top: int,
     threads: int | None,
@@ -39,9 +46,15 @@ def predict(
     """Classify images with a bundle and what it has learnt.
 
     Prints the best classes with their probabilities (not calibrated), and the task whose prompt
-    was used, counted from 1.
+    was used, counted from 1. With --camera, what it sees, until it is stopped.
     """
+    if bool(images) == (camera is not None):
+        raise click.UsageError("name images, or --camera")
     learner = open_learner(bundle, state, threads)
+    if camera is not None:
+        with open_camera(camera) as capture:
+            recognise(learner, capture, frames, top)
+        return
     with tqdm(total=len(images), unit="img", mininterval=1.0, disable=len(images) == 1) as bar:
         predictions = learner.predict(images, bar.update)
     rows = [
