@@ -1,0 +1,83 @@
+package cbpnet.app
+
+import android.content.res.AssetManager
+import cbpnet.core.InputException
+import cbpnet.core.StorageException
+import cbpnet.core.verifyBundle
+import java.io.File
+import java.io.IOException
+import java.io.InputStream
+
+/** The bundle that came with the app, and the one that a person has chosen, which comes first. */
+class BundleFiles(private val assets: AssetManager, private val folder: File) {
+    private val chosen = File(folder, "chosen.pte")
+    private val builtIn = File(folder, "built-in.pte")
+
+    /** Whether a person's own bundle is in use. */
+    val isChosen: Boolean get() = chosen.exists()
+
+    /** Whether the app came with a bundle. */
+    val hasBuiltIn: Boolean get() = ASSET in assets.list("").orEmpty()
+
+    /**
+     * The bundle to be used, verified, or null where there is none.
+     *
+     * @throws InputException it is damaged or of another format, or there is no room to unpack it.
+     */
+    fun current(): File? {
+        val file = when {
+            isChosen -> chosen
+            hasBuiltIn -> builtIn.also(::unpack)
+            else -> return null
+        }
+        verifyBundle(file)
+        return file
+    }
+
+    /**
+     * Takes a bundle from outside, in place of the one chosen before.
+     *
+     * @throws InputException it is no bundle that this app can use, or there is no room for it; the
+     *   one before stays.
+     */
+    fun choose(content: InputStream) {
+        val candidate = File(folder, "candidate.pte")
+        try {
+            copy(content, candidate)
+            verifyBundle(candidate)
+            if (!candidate.renameTo(chosen)) throw StorageException("The bundle could not be kept. Try again.")
+        } finally {
+            candidate.delete()
+        }
+    }
+
+    /** Goes back to the bundle that came with the app. */
+    fun useBuiltIn() {
+        chosen.delete()
+    }
+
+    /** An update of the app may have brought another bundle; it is told by its length. */
+    private fun unpack(target: File) {
+        if (target.length() == assets.openFd(ASSET).use { it.length }) return
+        val part = File(folder, "unpacking.pte")
+        assets.open(ASSET).use { copy(it, part) }
+        part.renameTo(target)
+    }
+
+    private fun copy(content: InputStream, target: File) {
+        folder.mkdirs()
+        try {
+            target.outputStream().use { stream ->
+                content.copyTo(stream)
+                stream.fd.sync()
+            }
+        } catch (error: IOException) {
+            target.delete()
+            throw StorageException("The bundle could not be copied (${error.message}). Free some storage and try again.", error)
+        }
+    }
+
+    private companion object {
+        const val ASSET = "bundle.pte"
+    }
+}
