@@ -13,8 +13,7 @@ class Peer:
     """A way to compute the step.
 
     ``module`` runs it, in a process of its own (`benchmarks.worker.Assignment`); ``maker`` has
-    `make(step, variant, path)`, which writes the program that it runs, and ``sources`` are the
-    folders and files that decide what it writes, beside the maker's own. A slow peer takes part in
+    `make(step, variant, path)`, which writes the program that it runs. A slow peer takes part in
     few rounds. ``exact`` peers compute in fp32 and must have the gradients of PyTorch. ``note``
     says how it differs from the others.
     """
@@ -23,7 +22,6 @@ class Peer:
     module: str
     variant: str
     maker: str | None = None
-    sources: tuple[str, ...] = ("cbpnet", "benchmarks/learner.py")
     exact: bool = True
     slow: bool = False
     note: str = ""
@@ -35,7 +33,6 @@ PEERS = {
         "benchmarks.peers.bundle",
         "int8",
         maker="benchmarks.peers.bundle_maker",
-        sources=("cbpnet", "quantize", "mobile"),
         exact=False,
     ),
     "fp32": Peer(
@@ -43,7 +40,6 @@ PEERS = {
         "benchmarks.peers.bundle",
         "fp32",
         maker="benchmarks.peers.bundle_maker",
-        sources=("cbpnet", "quantize", "mobile"),
     ),
     "eager": Peer("PyTorch eager, fp32", "benchmarks.peers.pytorch", "eager"),
     "compile": Peer(

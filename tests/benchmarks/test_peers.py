@@ -7,9 +7,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks import programs
 from benchmarks.cli import main
 from benchmarks.peers import EXACT, PEERS, REFERENCE
-from benchmarks.programs import fingerprint, get_program
+from benchmarks.programs import get_program
 from benchmarks.side_by_side import least_cosine
 from benchmarks.step import Model, load_step, save_step
 from benchmarks.step_maker import make_step
@@ -55,16 +56,25 @@ def test_the_least_cosine_is_of_trainables_only():
     assert least_cosine(found, exact) == pytest.approx(0.5**0.5)
 
 
-def test_the_fingerprint_follows_the_code(tmp_path: Path):
-    folder, host = tmp_path / "code", tmp_path / "code" / "cli"
-    host.mkdir(parents=True)
-    (folder / "a.py").write_text("a = 1")
-    before = fingerprint([str(folder)], "x")
-    (host / "b.py").write_text("b = 1")
-    assert fingerprint([str(folder)], "x") == before
-    assert fingerprint([str(folder)], "y") != before
-    (folder / "a.py").write_text("a = 2")
-    assert fingerprint([str(folder)], "x") != before
+def test_a_program_is_made_again_when_its_code_has_changed(tmp_path: Path):
+    path, record = tmp_path / "step.safetensors", tmp_path / "step.safetensors.json"
+
+    def make() -> int:
+        programs._make_once(path, programs._write_step, path, MODEL, 4, None, None)
+        return path.stat().st_mtime_ns
+
+    first = make()
+    assert make() == first
+    content = json.loads(record.read_text())
+    assert {"cbpnet/learner.py", "benchmarks/learner.py"} <= content["sources"].keys()
+    assert "benchmarks/worker.py" not in content["sources"]
+    assert content["seconds"] > 0
+    content["sources"]["cbpnet/learner.py"] = "of an older file"
+    record.write_text(json.dumps(content))
+    assert make() > first
+    path.unlink()
+    make()
+    assert path.exists()
 
 
 def test_a_peer_without_a_program_needs_none(step):
