@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from executorch.backends.xnnpack.operators.node_visitor import NodeVisitor, register_node_visitor
+from executorch.backends.xnnpack.operators.node_visitor import (
+    NodeVisitor,
+    get_tensor_value,
+    register_node_visitor,
+)
 from executorch.backends.xnnpack.operators.quant_params import QuantParams
 from executorch.backends.xnnpack.partition.config.xnnpack_config import (
     ConfigPrecisionType,
@@ -29,6 +33,9 @@ from executorch.backends.xnnpack.serialization.xnnpack_graph_schema import (
     XNNTensorValue,
     XNode,
     XValue,
+)
+from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import (
+    CONSTANT_TENSOR_ALIGNMENT,
 )
 from executorch.backends.xnnpack.utils.utils import get_param_tensor, is_param_node
 from executorch.backends.xnnpack.utils.xnnpack_constants import (
@@ -104,6 +111,7 @@ class _FrozenLinearTransposedVisitor(NodeVisitor):  # type: ignore[misc]
         else:
             given = graph.rounded(graph.scaled(given, graph.tensor(scale), _shape(x)), _shape(x))
             filters = graph.int8_weight(weight, torch.ones(_shape(weight)[1]), 1)
+        graph.rename_constant(filters, "transposed_")
         output = graph.tensor(node)
         graph.layer(given, filters, XNN_INVALID_VALUE_ID, output, XNN_FLAG_TRANSPOSE_WEIGHTS)
 
@@ -138,6 +146,17 @@ class _Graph:
             is_input=False,
         )
         return self.tensor(weight, params)
+
+    def rename_constant(self, value: int, prefix: str) -> None:
+        """Give a constant's bytes, which lie in the file once, another name.
+
+        A runtime with a cache of packed weights finds them by name, and packs the directions apart.
+        """
+        index = get_tensor_value(self.graph.xvalues[value]).constant_buffer_idx
+        constant, store = self.graph.constant_data[index], self.visitor._named_data_store
+        data = store.buffers[store.key_to_buffer_idx[constant.named_key]]
+        constant.named_key = prefix + constant.named_key
+        store.add_named_data(constant.named_key, data, CONSTANT_TENSOR_ALIGNMENT)
 
     def scaled(self, x: int, scale: int, shape: Sequence[int]) -> int:
         """Add a multiplication, and return the product's value."""

@@ -1,5 +1,6 @@
 """The backward direction in XNNPACK: its numbers, and each weight in the file once."""
 
+import hashlib
 import importlib
 
 import pytest
@@ -84,3 +85,14 @@ def test_the_file_holds_each_weight_once_for_both_directions(precision, byte):
         assert program.count(layer.weight.T.contiguous().numpy().tobytes()) == 0
     weights = 2 * WIDTH * HIDDEN * byte
     assert weights < len(program) < weights + 24_000
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_each_direction_has_a_name_of_its_own_for_the_weight(precision):
+    """A cache of packed weights would otherwise take the one direction's for the other's."""
+    layers = perceptron(precision)
+    program = lowered_step(layers)
+    for layer in (layers[0], layers[2]):
+        name = hashlib.sha256(layer.weight.numpy().tobytes()).hexdigest().encode()
+        assert b"transposed_" + name in program
+        assert name in program.replace(b"transposed_" + name, b"")
