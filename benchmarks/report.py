@@ -1,6 +1,7 @@
 """The peers' figures as a table, as JSON and as a plot."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -148,7 +149,8 @@ def plot_peers(runs: Sequence[SideBySide], caption: str, path: Path) -> None:
     axes.set_xlabel("forward and backward pass of one image, ms (median, p5 to p95)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.supxlabel(caption, fontsize=8, color="#555555")
+    lines = textwrap.wrap(caption, 150, break_on_hyphens=False)
+    figure.supxlabel("\n".join(lines), fontsize=8, color="#555555", x=0.01, ha="left")
     figure.savefig(path)
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -134,6 +135,7 @@ def _load(assignment: Assignment) -> tuple[Operations, float, float]:
     step: Step = load_step(assignment.step)
     peer: Any = importlib.import_module(assignment.module)
     peer.start(assignment.threads)
+    _forget_peak()
     bare = peak_rss_mb()
     begin = time.perf_counter()
     operations: Operations = peer.load(step, assignment.program, assignment.variant)
@@ -143,6 +145,12 @@ def _load(assignment: Assignment) -> tuple[Operations, float, float]:
             if operation in operations:
                 operations[operation](turn)
     return operations, load_ms, peak_rss_mb() - bare
+
+
+def _forget_peak() -> None:
+    """Let the peak begin anew at what is resident now; where the system cannot, it stays."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _time(
