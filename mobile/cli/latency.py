@@ -4,7 +4,6 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Self
 
 import click
@@ -13,7 +12,8 @@ from tqdm import tqdm
 from cbpnet.atomic import make_folder
 from cbpnet.training import Progress
 from mobile.cli.bundle_options import bundle_argument, open_program
-from mobile.raspberry_pi.latency import AtThreads, Latency, Phase, Plan, Soak, measure_latency
+from mobile.raspberry_pi.latency import AtThreads, Plan, Soak, measure_latency
+from mobile.raspberry_pi.phases import PhaseFigures, phase_figures
 from mobile.raspberry_pi.results import describe_bundle, take, write_result
 
 __all__ = ["latency"]
@@ -113,8 +113,8 @@ def latency(
     click.echo(_ROW.format("threads", "method", "median", "p5", "p95", "images/s", "peak MB"))
     for at in found.at:
         _print_times(at)
-    for phase in found.phases:
-        click.echo(_describe_phase(found, phase))
+    for phase in phase_figures(found):
+        click.echo(_describe(phase))
     if found.soak is not None:
         click.echo(_verdict(found.soak))
     if found.clock_jump:
@@ -161,18 +161,20 @@ def _print_times(at: AtThreads) -> None:
         )
 
 
-def _describe_phase(found: Latency, phase: Phase) -> str:
+def _describe(phase: PhaseFigures) -> str:
     """Return what the board said of itself in a part of the measurement."""
-    inside = [one for one in found.samples if phase.start <= one.seconds <= phase.end]
-    heat = [one.celsius for one in inside if one.celsius is not None]
-    clocks = [one.megahertz for one in inside if one.megahertz is not None]
-    watts = [one.watts for one in found.power if phase.start <= one.seconds <= phase.end]
-    parts = [f"{phase.end - phase.start:.0f} s"]
-    parts.append(f"{heat[0]:.1f} to {max(heat):.1f} °C" if heat else "temperature unknown")
-    parts.append(f"{min(clocks):.0f} to {max(clocks):.0f} MHz" if clocks else "clock unknown")
-    parts.append(f"{fmean(watts):.2f} W" if watts else "power unknown")
-    if inside:
-        parts.append(f"{min(one.available_mb for one in inside):.0f} MB of memory left")
+    parts = [
+        f"{phase.seconds:.0f} s",
+        "temperature unknown"
+        if phase.first_celsius is None
+        else f"{phase.first_celsius:.1f} to {phase.most_celsius:.1f} °C",
+        "clock unknown"
+        if phase.least_megahertz is None
+        else f"{phase.least_megahertz:.0f} to {phase.most_megahertz:.0f} MHz",
+        "power unknown" if phase.watts is None else f"{phase.watts:.2f} W",
+    ]
+    if phase.least_available_mb is not None:
+        parts.append(f"{phase.least_available_mb:.0f} MB of memory left")
     return f"{phase.name}: {', '.join(parts)}"
 
 

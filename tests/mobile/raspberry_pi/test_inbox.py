@@ -84,7 +84,9 @@ def test_a_lesson_that_cannot_be_used_is_refused_with_the_reason(bundle: Path, l
     found = names(folder)
     assert found["learnt"] == ["000000-b"]
     assert found["refused"] == ["000000-a", "000000-a.txt"]
-    assert "no class folder with a readable image" in (folder / "refused" / "000000-a.txt").read_text()
+    assert (
+        "no class folder with a readable image" in (folder / "refused" / "000000-a.txt").read_text()
+    )
 
 
 @pytest.mark.parametrize("moment", ["before the lesson", "after it", "after the state"])
