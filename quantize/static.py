@@ -3,8 +3,10 @@
 For targets that cannot choose scales at run time. What can be rounded are the layers (a layer's
 input and its weight, for each output channel) and the tensors between them: layers' outputs and the
 residual stream. Attention's scores and weights, norms and GELU compute on rounded tensors in fp32.
-This module simulates such a target in PyTorch, forward only; the recipe is what a target's own
-lowering reads.
+
+A static trunk computes forward only, in the operators that targets' exporters know from PyTorch's
+own quantisation (`quantized_decomposed`). Run in PyTorch it simulates a target; traced, it is what
+a target lowers.
 """
 
 import copy
@@ -14,10 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.ao.quantization.fx._decomposed  # registers the operators
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cbpnet.errors import InputError
-from quantize.frozen_linear import INT8_MAX, INT8_MIN, LEAST_SCALE, quantise_weight
+from quantize.frozen_linear import (
+    INT8_MAX,
+    INT8_MIN,
+    LEAST_SCALE,
+    FrozenLinear,
+)
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["Prefixes", "StaticRecipe", "TensorRange", "calibrate", "roundable", "static_trunk"]
@@ -25,6 +34,8 @@ __all__ = ["Prefixes", "StaticRecipe", "TensorRange", "calibrate", "roundable", 
 Prefixes = Mapping[int, Tensor] | None
 
 OUTPUT = ".output"
+
+_QUANTIZED = torch.ops.quantized_decomposed
 
 
 @dataclass(frozen=True)
@@ -46,9 +57,10 @@ class TensorRange:
 
     def round(self, x: Tensor) -> Tensor:
         """Return what int8 makes of x."""
-        return torch.fake_quantize_per_tensor_affine(
-            x, self.scale, self.zero_point, INT8_MIN, INT8_MAX
-        )
+        form = (self.scale, self.zero_point, INT8_MIN, INT8_MAX, torch.int8)
+        rounded: Tensor = _QUANTIZED.quantize_per_tensor.default(x, *form)
+        values: Tensor = _QUANTIZED.dequantize_per_tensor.default(rounded, *form)
+        return values
 
 
 @dataclass(frozen=True)
@@ -134,11 +146,26 @@ def static_trunk(trunk: FrozenTrunk, recipe: StaticRecipe) -> FrozenTrunk:
         if name in recipe.keep_fp32:
             continue
         if name in rounded.layers:
-            layer = rounded.layers[name]
-            weight, scale = quantise_weight(layer.weight)
-            layer.weight = weight * scale.unsqueeze(1)
+            rounded.layers[name] = _StaticLinear(rounded.layers[name])
+            rounded.set_submodule(name, rounded.layers[name])
         _at(rounded, name, tensor_range.round)
     return rounded
+
+
+class _StaticLinear(FrozenLinear):
+    """A frozen layer with an int8 weight, whose input was rounded before it."""
+
+    zero_point: Tensor
+
+    def __init__(self, layer: FrozenLinear) -> None:
+        super().__init__(layer.weight, layer.bias, "int8")
+        self.register_buffer("zero_point", torch.zeros(len(layer.weight), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = _QUANTIZED.dequantize_per_channel.default(
+            self.weight, self.scale, self.zero_point, 0, -INT8_MAX, INT8_MAX, torch.int8
+        )
+        return F.linear(x, weight, self.bias)
 
 
 _RESIDUAL = ("embedding", "attention_sum", "mlp_sum")
