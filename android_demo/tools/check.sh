@@ -15,28 +15,41 @@ check_core() {
     fetch_kotlin
     fetch_debian junit4 libhamcrest-java
     compile core ""
-    compile_tests core "$out/core"
+    compile_tests core "$out/core" core
     run_tests core "$out/core"
 }
 
-check_executorch() {
+# The Python host writes what it learns; the Kotlin host has to learn the same in ExecuTorch's
+# Android library, and each reads the other's state.
+check_conformance() {
+    local classpath
     fetch_executorch
     compile executorch "$out/core:$executorch_classes"
     desktop_library "$cache"/jni/x86_64/*.so
+    classpath=$out/core:$out/executorch:$desktop/classes:$executorch_classes
+    compile_tests conformance "$classpath" core
+    echo "Writing vectors"
+    rm -rf "$out/vectors"
+    "${PYTHON:-python3}" "$demo/conformance/write_vectors.py" "$out/vectors"
+    LD_LIBRARY_PATH=$desktop/lib run_tests conformance "$classpath" -Xmx512m -Dcbpnet.vectors="$out/vectors"
 }
 
 check_app() {
+    local classpath
     fetch_build_tools
     fetch_android_stubs
     link_resources
-    compile app "$out/core:$out/executorch:$executorch_classes:$out/resources/classes:$android_stubs"
+    classpath=$out/core:$out/executorch:$executorch_classes:$out/resources/classes:$android_stubs
+    compile app "$classpath"
+    compile_tests app "$out/app:$classpath" app
+    run_tests app "$out/app:$classpath"
     pack_apk
     check_apk
 }
 
 case ${1-all} in
     core) check_core ;;
-    app) fetch_kotlin && fetch_executorch && check_app ;;
-    all) check_core && check_executorch && check_app ;;
-    *) echo "usage: check.sh [core|app]" >&2 && exit 2 ;;
+    app) fetch_kotlin && fetch_executorch && fetch_debian junit4 libhamcrest-java && check_app ;;
+    all) check_core && check_conformance && check_app ;;
+    *) echo "usage: check.sh [core]" >&2 && exit 2 ;;
 esac

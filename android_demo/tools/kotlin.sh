@@ -10,9 +10,9 @@ compile() {
     kotlinc "$1" "$demo/$1/src/main/kotlin" "$2"
 }
 
-# compile_tests <part> <class path>: <part>/src/test, which sees the part's internals.
+# compile_tests <part> <class path> <friend>: <part>/src/test, which sees the internals of <friend>.
 compile_tests() {
-    kotlinc "$1-test" "$demo/$1/src/test/kotlin" "$2:$junit" -Xfriend-paths="$out/$1"
+    kotlinc "$1-test" "$demo/$1/src/test/kotlin" "$junit:$2" -Xfriend-paths="$out/$3"
 }
 
 # kotlinc <name> <sources> <class path> [options]: classes to $out/<name>; a warning is an error.
@@ -33,7 +33,7 @@ run_tests() {
     shift 2
     mapfile -t classes < <(cd "$demo/$part/src/test/kotlin" && find . -name '*Test.kt' |
         sed 's|^\./||; s|\.kt$||; s|/|.|g' | sort)
-    java "$@" -cp "$out/$part-test:$classpath:$junit:$(stdlib)" org.junit.runner.JUnitCore "${classes[@]}"
+    java "$@" -cp "$out/$part-test:$junit:$(stdlib):$classpath" org.junit.runner.JUnitCore "${classes[@]}"
 }
 
 stdlib() {
