@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cbpnet.adam import adam_step, clip_factor
@@ -33,6 +32,7 @@ from cbpnet.prompts import (
     select_task,
 )
 from cbpnet.readout import observe_images, readout_scores
+from cbpnet.rows import times_rows, unit_rows
 from cbpnet.state import LearnerState
 
 __all__ = ["FeatureExtractor", "Learner", "normalise_feature"]
@@ -52,7 +52,7 @@ class FeatureExtractor(Protocol):
 
 def normalise_feature(feature: Tensor) -> Tensor:
     """Return features [B, D] at a root mean square of 1, so that one rate fits any backbone."""
-    normalised: Tensor = F.normalize(feature, dim=1) * feature.shape[1] ** 0.5
+    normalised: Tensor = unit_rows(feature) * feature.shape[1] ** 0.5
     return normalised
 
 
@@ -313,8 +313,8 @@ class Learner:
             block = _block(parameters)
             feature = feature + config.gate * block_output(block, feature, config.activation)[0]
         if head.kind == "linear":
-            return F.linear(feature, weight, parameters["head.bias"])
-        return head.scale * F.normalize(feature, dim=1) @ F.normalize(weight, dim=1).T
+            return times_rows(feature, weight) + parameters["head.bias"]
+        return head.scale * times_rows(unit_rows(feature), unit_rows(weight))
 
 
 def _block(parameters: Mapping[str, Tensor]) -> BlockParameters:

@@ -10,8 +10,9 @@ port reshapes where it must permute, and with a shared prompt half of a batch th
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from cbpnet.rows import times_rows, unit_rows
 
 __all__ = ["gather_task", "key_similarity", "one_hot", "prefixes", "scatter_task", "select_task"]
 
@@ -40,7 +41,7 @@ def scatter_task(pool: Tensor, task: Tensor, entry: Tensor) -> Tensor:
 
 def key_similarity(query: Tensor, keys: Tensor) -> Tensor:
     """Return the cosine [B, T] between queries [B, D] and keys [T, D], in [-1, 1]."""
-    return F.normalize(query, dim=1) @ F.normalize(keys, dim=1).T
+    return times_rows(unit_rows(query), unit_rows(keys))
 
 
 def select_task(query: Tensor, keys: Tensor, known: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ et al., NeurIPS 2023, arXiv:2307.02251); without random features x = [query, 1].
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cbpnet.config import ReadoutConfig, ReadoutKind
+from cbpnet.rows import times_rows, unit_rows
 from cbpnet.state import Layout
 
 __all__ = ["initial_readout", "observe_images", "readout_layout", "readout_scores"]
@@ -73,7 +73,8 @@ def observe_images(
         for row, target in zip(inputs.split(1), targets.split(1), strict=True):
             projected = row @ inverse
             gain = projected / (1 + projected @ row.T)
-            weight = weight + (target - row @ weight.T).T @ gain * target.sum()
+            missed = (target - times_rows(row, weight)) * target.sum()
+            weight = weight + missed.T @ gain
             inverse = inverse - projected.T @ gain
         changed |= {"readout.inverse": inverse, "readout.weight": weight}
     return changed
@@ -82,8 +83,8 @@ def observe_images(
 def readout_scores(kind: ReadoutKind, state: Mapping[str, Tensor], query: Tensor) -> Tensor:
     """Return the scores [B, C] of "means" (cosine, in [-1, 1]) or "rls" (about 0 to 1)."""
     if kind == "means":
-        return F.normalize(query, dim=1) @ F.normalize(state["classes.mean"], dim=1).T
-    return _inputs(state, query) @ state["readout.weight"].T
+        return times_rows(unit_rows(query), unit_rows(state["classes.mean"]))
+    return times_rows(_inputs(state, query), state["readout.weight"])
 
 
 def _inputs(state: Mapping[str, Tensor], query: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from executorch.exir import (
     to_edge_transform_and_lower,
 )
 from executorch.exir.backend.partitioner import Partitioner
+from executorch.exir.passes import MemoryPlanningPass
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
@@ -61,13 +62,16 @@ class Lowered:
             compile_config=_EDGE,
         )
         with _quiet():
-            program: bytes = edge.to_executorch(ExecutorchBackendConfig()).buffer
+            program: bytes = edge.to_executorch(_BUFFERS).buffer
         return program
 
 
 # Our frozen layers hold torchao's operators, which the validity check does not know; dimension
 # orders are all the usual one, and tracking them would leave copies in the graph.
 _EDGE = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
+
+# A method reads what it takes where the host has it: a state of megabytes is not copied.
+_BUFFERS = ExecutorchBackendConfig(memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False))
 
 
 def lower(programs: Sequence[TracedProgram], partitioner: Callable[[], Partitioner]) -> Lowered:

@@ -24,7 +24,7 @@ def keep_fewer_bytes(partitions: Sequence[Partition]) -> None:
 
 def _move(earlier: Partition, later: Partition) -> None:
     movable = _computed_from(earlier, later)
-    for node in reversed(movable):
+    for node in movable:
         if node in later.nodes:
             needed = _ancestors(node, later)
             if _crossing(earlier, later, needed) < _crossing(earlier, later, set()):

@@ -82,7 +82,7 @@ class FrozenTrunk(nn.Module):
         self.embedding = nn.Identity()  # a place for observers, like a block's sums
         self.pre_norm = _Norm(vit.norm_pre)
         self.blocks = nn.ModuleList(
-            _Block(block, f"blocks.{index}", frozen, self.centred)
+            _Block(block, f"blocks.{index}", frozen, self.centred, precision)
             for index, block in enumerate(vit.blocks)
         )
         self.norm = _Norm(vit.norm)
@@ -131,12 +131,15 @@ class FrozenTrunk(nn.Module):
 class _Block(nn.Module):
     """One layer: attention with a prefix, then the MLP."""
 
-    def __init__(self, block: Any, name: str, frozen: Any, centred: bool) -> None:
+    def __init__(
+        self, block: Any, name: str, frozen: Any, centred: bool, precision: Precision
+    ) -> None:
         super().__init__()
         source = block.attn
         self.heads: int = source.num_heads
-        self.norm1 = _Norm(block.norm1, folded=True, centred=centred)
-        self.norm2 = _Norm(block.norm2, folded=True, centred=centred)
+        self.halves = precision == "int8"
+        self.norm1 = _Norm(block.norm1, folded=True, centred=centred, halves=self.halves)
+        self.norm2 = _Norm(block.norm2, folded=True, centred=centred, halves=self.halves)
         self.q_norm, self.k_norm = _Norm(source.q_norm), _Norm(source.k_norm)
         self.inner_norm = _Norm(source.norm, folded=True)
         weight, bias = _after_norm(block.norm1, source.qkv)
@@ -174,11 +177,11 @@ class _Block(nn.Module):
         if rows is not None:
             query, tokens = first_tokens(query, rows), first_tokens(tokens, rows)
         before = None if prefix is None else _split_prefix(prefix, batch, self.heads)
-        mixed = attention(query, key, value, before)  # [B heads, N, head_dim]
+        mixed = attention(query, key, value, before, self.halves)  # [B heads, N, head_dim]
         mixed = mixed.view(batch, self.heads, *mixed.shape[1:]).permute(0, 2, 1, 3)
         mixed = mixed.reshape(batch, mixed.shape[1], -1)
         tokens = self.attention_sum(tokens + self.proj(self.inner_norm(mixed)))
-        hidden = gelu(self.fc1(self.norm2(tokens)))
+        hidden = gelu(self.fc1(self.norm2(tokens)), self.halves)
         output: Tensor = self.mlp_sum(tokens + self.fc2(self.mlp_norm(hidden)))
         return output
 
@@ -192,9 +195,12 @@ class _Norm(nn.Module):
     weight: Tensor | None
     bias: Tensor | None
 
-    def __init__(self, norm: nn.Module, folded: bool = False, centred: bool = False) -> None:
+    def __init__(
+        self, norm: nn.Module, folded: bool = False, centred: bool = False, halves: bool = False
+    ) -> None:
         super().__init__()
-        self.centred = centred
+        self.norm = rms_norm if centred else layer_norm
+        self.halves = halves
         self.eps: float | None = norm.eps if isinstance(norm, nn.LayerNorm) else None
         for name in ("weight", "bias"):
             self.register_buffer(name, None if folded else _detached(getattr(norm, name, None)))
@@ -202,7 +208,7 @@ class _Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.eps is None:
             return x
-        x = rms_norm(x, self.eps) if self.centred else layer_norm(x, self.eps)
+        x = self.norm(x, self.eps, self.halves)
         if self.weight is not None:
             x = x * self.weight
         return x if self.bias is None else x + self.bias

@@ -12,6 +12,7 @@ from torch.fx import Node
 from torch.fx.passes.infra.partitioner import Partition
 
 from mobile.partitions import keep_fewer_bytes
+from mobile.targets.xnnpack_halves import HalvedConfig, RestoredConfig
 from mobile.targets.xnnpack_layers import FrozenLinearConfig, FrozenLinearTransposedConfig
 
 __all__ = ["partitioner"]
@@ -36,6 +37,8 @@ _CONFIGS: list[type[XNNPartitionerConfig]] = [
     configs.ViewCopyConfig,
     FrozenLinearConfig,
     FrozenLinearTransposedConfig,
+    HalvedConfig,
+    RestoredConfig,
 ]
 
 

@@ -214,3 +214,50 @@ def test_small_gradients_are_not_rounded_away(size: float) -> None:
     )
     parts = (0.3 * x, 0.3 * x + 1, x - 1)
     _agree(attention, _textbook_attention, *parts, upward=size, single=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("ours", "textbook", "shapes"),
+    [
+        (gelu, _textbook_gelu, [(2, 5, 24)]),
+        (
+            lambda x, halves=False: layer_norm(x, 1e-6, halves),
+            lambda x: _textbook_layer_norm(x, 1e-6),
+            [(2, 5, 24)],
+        ),
+        (
+            lambda x, halves=False: rms_norm(x, 1e-6, halves),
+            lambda x: x / torch.sqrt((x**2).mean(-1, keepdim=True) + 1e-6),
+            [(2, 5, 24)],
+        ),
+        (
+            lambda *parts, halves=False: attention(*parts, None, halves),
+            _textbook_attention,
+            [(2, 5, 8)] * 3,
+        ),
+        (
+            lambda query, key, value, *prefix, halves=False: attention(
+                query, key, value, (prefix[0], prefix[1]), halves
+            ),
+            lambda query, key, value, *prefix: _textbook_attention(
+                query, torch.cat([prefix[0], key], 1), torch.cat([prefix[1], value], 1)
+            ),
+            [(2, 5, 8)] * 3 + [(2, 3, 8)] * 2,
+        ),
+    ],
+)
+def test_what_is_kept_in_half_precision_costs_eleven_bits(
+    ours: Function, textbook: Function, shapes: list[tuple[int, ...]]
+) -> None:
+    inputs = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    found, right = ours(*inputs, halves=True), textbook(*exact)
+    torch.testing.assert_close(found.double(), right, atol=1e-5, rtol=1e-5)  # all of its bits
+    gradient = torch.randn(found.shape)
+    for ours_, wanted in zip(
+        torch.autograd.grad(found, inputs, gradient),
+        torch.autograd.grad(right, exact, gradient.double()),
+        strict=True,
+    ):
+        error = (ours_.double() - wanted).norm() / wanted.norm()
+        assert 1e-5 < error < 1e-3
