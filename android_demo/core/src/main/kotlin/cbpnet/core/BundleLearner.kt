@@ -50,7 +50,8 @@ internal class BundleLearner(private val program: Program) {
             val answer = program.call("predict", inputs + features(part.map { it.second }))
             rows(answer.float("scores")).zip(rows(answer.float("task"))).take(part.size)
         }
-        return Scores(answers.map { it.first }, answers.map { (_, task) -> task.indexOfFirst { it == 1f }.takeIf { it >= 0 } })
+        val tasks = answers.map { (_, task) -> task.indexOfFirst { it == 1f }.takeIf { it >= 0 } }
+        return Scores(answers.map { it.first }, tasks)
     }
 
     /** Gradient sums of no images. */
@@ -59,8 +60,9 @@ internal class BundleLearner(private val program: Program) {
     }
 
     /** The sums with at most m images of the current task added. */
-    fun gradients(state: State, images: List<RgbImage>, query: List<FloatArray>, labels: List<Int>, sums: State): State {
-        val batch = mapOf("images" to pixels(images)) + features(query) + labels(labels)
+    fun gradients(state: State, examples: List<Example>, sums: State): State {
+        val batch = mapOf("images" to pixels(examples.map { it.image })) + features(examples.map { it.query }) +
+            labels(examples.map { it.label })
         return unprefixed(SUMS, program.call("gradients", prefixed(STATE, state) + prefixed(SUMS, sums) + batch))
     }
 

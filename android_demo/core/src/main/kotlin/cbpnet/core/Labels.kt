@@ -14,7 +14,9 @@ public fun cleanLabel(typed: String): String {
     val label = typed.trim()
     if (label.isEmpty()) throw InputException("The name is empty. Type what the thing is called.")
     if (label.length > LONGEST) throw InputException("The name is too long. Use at most $LONGEST letters.")
-    if (label.any(Char::isISOControl)) throw InputException("The name has a line break or a control character. Leave it out.")
+    if (label.any(Char::isISOControl)) {
+        throw InputException("The name has a line break or a control character. Leave it out.")
+    }
     return label
 }
 

@@ -44,8 +44,8 @@ private fun checkTask(before: Knowledge, manifest: Manifest, task: Int) {
     require(task in 0..before.knownTasks) { "task $task is none of the ${before.knownTasks} known ones" }
     if (task == manifest.tasks) {
         throw InputException(
-            "All ${manifest.tasks} tasks of the bundle are in use, so that no new one can be begun. Let the new class " +
-                "join the last one, forget all classes of one, or export a bundle with room for more.",
+            "All ${manifest.tasks} tasks of the bundle are in use, so that no new one can be begun. Let the new " +
+                "class join the last one, forget all classes of one, or export a bundle with room for more.",
         )
     }
 }

@@ -36,15 +36,15 @@ private fun trimStrip(image: RgbImage): RgbImage {
     return image.cropped((image.width - width) / 2, (image.height - height) / 2, width, height)
 }
 
-/** Prepared images as numbers: `(pixel / 255 - mean) / std` for each channel. */
-internal class Normaliser(private val preprocessing: Preprocessing) {
+/** Makes numbers of prepared images: `(pixel / 255 - mean) / std` for each channel. */
+public class Normaliser(private val preprocessing: Preprocessing) {
     /** The number of each pixel value, for each channel. */
     private val numbers = Array(CHANNELS) { channel ->
         FloatArray(LEVELS) { (it / 255f - preprocessing.mean[channel]) / preprocessing.std[channel] }
     }
 
-    /** Images that [prepare] gave, as fp32 [B, 3, S, S]. */
-    fun tensor(images: List<RgbImage>): FloatTensor {
+    /** B images that [prepare] gave, as fp32 [B, 3, S, S]. */
+    public fun tensor(images: List<RgbImage>): FloatTensor {
         val size = preprocessing.imageSize
         val area = size * size
         val values = FloatArray(images.size * CHANNELS * area)

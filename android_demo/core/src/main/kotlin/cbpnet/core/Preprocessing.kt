@@ -38,10 +38,15 @@ public data class Preprocessing(
     val interpolation: Interpolation,
     val cropPct: Double,
 ) {
-    internal companion object {
+    public companion object {
         private const val LARGEST_SIZE = 4096
 
-        fun read(json: JsonObject): Preprocessing {
+        /**
+         * Reads the manifest's entry.
+         *
+         * @throws JsonException an entry is missing, of another kind, or not possible.
+         */
+        public fun read(json: JsonObject): Preprocessing {
             val found = Preprocessing(
                 json.integer("image_size"),
                 json.numbers("mean").map(Double::toFloat),

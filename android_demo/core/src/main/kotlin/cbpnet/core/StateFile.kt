@@ -76,7 +76,9 @@ internal fun stateIdentity(manifest: Manifest): JsonObject {
 
 private fun checkFormat(metadata: Map<String, String>, name: String) {
     if (metadata["format"] != FORMAT) {
-        throw InputException("The file $name is not the state of a learner. Choose one that this app or cbpnet-mobile wrote.")
+        throw InputException(
+            "The file $name is not the state of a learner. Choose one that this app or cbpnet-mobile wrote.",
+        )
     }
     val version = metadata["format_version"]?.toIntOrNull() ?: throw JsonException("its format version is missing")
     if (version > VERSION) throw newerFormat("state", version, VERSION)

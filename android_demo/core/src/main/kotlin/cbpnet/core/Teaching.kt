@@ -40,7 +40,7 @@ internal fun learnTask(
         for (batch in order.chunked(settings.batchSize)) {
             val sums = batch.chunked(learner.microBatch).fold(learner.zeroSums()) { sums, part ->
                 checkCancelled()
-                learner.gradients(state, part.map { it.image }, part.map { it.query }, part.map { it.label }, sums)
+                learner.gradients(state, part, sums)
             }
             checkCancelled()
             state = learner.update(state, sums, random)

@@ -1,0 +1,39 @@
+"""Check that `cbpnet-mobile predict` reads the Kotlin host's states and says what that host said.
+
+    python android_demo/conformance/check_states.py FOLDER
+
+FOLDER is what write_vectors.py wrote, after the Kotlin tests have run on it.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from mobile.cli import main as cbpnet_mobile
+
+TOLERANCE = 1e-3  # of a probability
+
+
+def check(folder: Path) -> int:
+    """Return how many photographs were classified alike; stop with a sentence at any other."""
+    answers = json.loads((folder / "kotlin_answers.json").read_text())["answers"]
+    pictures = [str(folder / answer["picture"]) for answer in answers]
+    state = str(folder / "kotlin_state.safetensors")
+    arguments = ["predict", str(folder / "bundle.pte"), *pictures, "--state", state, "--json"]
+    result = CliRunner().invoke(cbpnet_mobile, arguments)
+    if result.exit_code != 0:
+        sys.exit(f"{state} was refused: {result.output}")
+    for answer, row in zip(answers, json.loads(result.stdout), strict=True):
+        best = row["classes"][0]
+        apart = abs(best["probability"] - answer["probability"])
+        if best["label"] != answer["label"] or apart > TOLERANCE:
+            sys.exit(f"{answer['picture']}: the Kotlin host says {answer}, Python {best}")
+    return len(answers)
+
+
+if __name__ == "__main__":
+    for precision in ("fp32", "int8"):
+        count = check(Path(sys.argv[1]) / precision)
+        print(f"{precision}: Python reads the Kotlin host's state, {count} answers alike")

@@ -1,0 +1,137 @@
+package cbpnet.conformance
+
+import cbpnet.core.FloatTensor
+import cbpnet.core.Json
+import cbpnet.core.JsonArray
+import cbpnet.core.JsonNumber
+import cbpnet.core.JsonObject
+import cbpnet.core.JsonText
+import cbpnet.core.LearningSession
+import cbpnet.core.MethodRunner
+import cbpnet.core.Prediction
+import cbpnet.core.Program
+import cbpnet.core.StateStore
+import cbpnet.core.Tensor
+import cbpnet.core.TrainingSettings
+import cbpnet.core.children
+import cbpnet.core.decodeState
+import cbpnet.core.get
+import cbpnet.core.integer
+import cbpnet.core.items
+import cbpnet.core.text
+import cbpnet.core.verifyBundle
+import cbpnet.executorch.ExecuTorchRunner
+import java.io.File
+import kotlin.math.abs
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertTrue
+import org.junit.Rule
+import org.junit.Test
+import org.junit.rules.TemporaryFolder
+
+/** The same bundle, photographs and random numbers: the state and the answers of the Python host. */
+class LearningTest {
+    @get:Rule val temporary = TemporaryFolder()
+
+    @Test
+    fun fp32StatesAndProbabilitiesAreThePythonHosts() {
+        val found = teach("fp32")
+        assertTrue("$found", found.state <= 1e-4 && found.probability <= 1e-4)
+        assertEquals(found.answers, found.agreeing)
+    }
+
+    @Test
+    fun int8AnswersAreThePythonHosts() {
+        val found = teach("int8")
+        // A kernel of another release may round a tie to the other int8 number.
+        assertTrue("$found", found.state <= 1e-2 && found.agreeing >= 0.98 * found.answers)
+    }
+
+    /**
+     * How far the two hosts are apart: the largest difference of a tensor over its largest number,
+     * the largest difference of a probability, and how many answers name the same class and task.
+     */
+    private data class Distance(val state: Double, val probability: Double, val agreeing: Int, val answers: Int)
+
+    private fun teach(precision: String): Distance {
+        val folder = File(vectors, precision)
+        val content = readJson(File(folder, "lessons.json"))
+        val settings = TrainingSettings(content.integer("epochs"), content.integer("batch_size"))
+        val bundle = File(folder, "bundle.pte").also(::verifyBundle)
+        val distances = mutableListOf<Distance>()
+        var said = emptyList<Json>()
+        ExecuTorchRunner(bundle.path, threads = 1).use { runner ->
+            val recorder = Recorder(runner)
+            val program = Program(recorder)
+            var lesson: RecordedLesson? = null
+            val session = LearningSession(program, StateStore(File(temporary.root, precision))) { _, task ->
+                lesson!!.random.getValue(task)
+            }
+            for ((number, json) in content.children("lessons").withIndex()) {
+                lesson = RecordedLesson(json, folder)
+                recorder.updates.clear()
+                session.learn(lesson.pictures, settings, lesson.joinedTask)
+                assertTrue(lesson.random.values.all { it.exhausted })
+                assertEquals(lesson.steps, recorder.updates.size)
+                val steps = readTensors(File(folder, "steps_$number.safetensors")).tensors
+                val names = session.manifest.method("update").outputs.map { it.name.removePrefix("state.") }
+                val apart = recorder.updates.flatMapIndexed { step, tensors ->
+                    names.zip(tensors) { name, tensor -> apart(steps.getValue("$step/$name"), tensor as FloatTensor) }
+                }
+                val stateFile = File(folder, "state_$number.safetensors")
+                val expected = decodeState(stateFile.readBytes(), session.manifest, stateFile.name)
+                assertEquals(expected.classNames, session.knowledge.classNames)
+                assertEquals(expected.lessons, session.knowledge.lessons)
+                val end = expected.state.map { (name, tensor) -> apart(tensor, session.knowledge.state.getValue(name)) }
+                val predictions = lesson.predictions.map { json ->
+                    session.predict(listOf(PictureFile(File(folder, json.text("picture"))).decode())).single()
+                }
+                distances += distance(lesson.predictions, predictions).copy(state = (apart + end).max())
+                said = lesson.predictions.zip(predictions, ::answer)
+            }
+            File(folder, "kotlin_state.safetensors").writeBytes(session.exportState())
+            File(folder, "kotlin_answers.json").writeText(JsonObject("answers" to JsonArray(said)).toString())
+        }
+        val total = Distance(
+            distances.maxOf { it.state }, distances.maxOf { it.probability },
+            distances.sumOf { it.agreeing }, distances.sumOf { it.answers },
+        )
+        println("$precision: $total")
+        return total
+    }
+
+    private fun distance(recorded: List<JsonObject>, predictions: List<Prediction>): Distance {
+        var furthest = 0.0
+        val agreeing = recorded.zip(predictions).count { (json, found) ->
+            val expected = json.items("ranking").associate {
+                val (label, probability) = (it as JsonArray).items
+                (label as JsonText).value to (probability as JsonNumber).value
+            }
+            furthest = maxOf(furthest, found.ranking.maxOf { abs(it.probability - expected.getValue(it.label)) })
+            found.best.label == expected.keys.first() && found.task == json.integer("task")
+        }
+        return Distance(0.0, furthest, agreeing, recorded.size)
+    }
+
+    /** What check_states.py compares with what the Python host says, given the state of this one. */
+    private fun answer(json: JsonObject, found: Prediction): Json = JsonObject(
+        "picture" to json["picture"],
+        "label" to JsonText(found.best.label),
+        "probability" to JsonNumber(found.best.probability.toString()),
+    )
+
+    private fun apart(expected: FloatTensor, found: FloatTensor): Double {
+        assertEquals(expected.shape, found.shape)
+        val largest = expected.values.maxOfOrNull { abs(it) } ?: return 0.0
+        val furthest = expected.values.indices.maxOf { abs(expected.values[it] - found.values[it]) }
+        return if (furthest == 0f) 0.0 else furthest / largest.toDouble()
+    }
+
+    /** Keeps what each step makes of the state. */
+    private class Recorder(private val runner: MethodRunner) : MethodRunner by runner {
+        val updates = mutableListOf<List<Tensor>>()
+
+        override fun run(method: String, inputs: List<Tensor>): List<Tensor> =
+            runner.run(method, inputs).also { if (method == "update") updates += it }
+    }
+}

@@ -1,0 +1,63 @@
+package cbpnet.conformance
+
+import cbpnet.core.JsonNull
+import cbpnet.core.JsonObject
+import cbpnet.core.Picture
+import cbpnet.core.RandomNumbers
+import cbpnet.core.RgbImage
+import cbpnet.core.Safetensors
+import cbpnet.core.child
+import cbpnet.core.children
+import cbpnet.core.exifOrientation
+import cbpnet.core.get
+import cbpnet.core.integer
+import cbpnet.core.integers
+import cbpnet.core.numbers
+import cbpnet.core.parseJson
+import cbpnet.core.texts
+import java.io.File
+import javax.imageio.ImageIO
+
+/** The folder that write_vectors.py wrote. */
+internal val vectors: File
+    get() = File(System.getProperty("cbpnet.vectors") ?: error("run with -Dcbpnet.vectors=FOLDER"))
+
+internal fun readJson(file: File): JsonObject = parseJson(file.readText())
+
+internal fun readTensors(file: File): Safetensors = Safetensors.parse(file.readBytes())
+
+/** An image file, decoded by Java's decoder, which gives a PNG's pixels as they are. */
+internal class PictureFile(private val file: File) : Picture {
+    override val name: String get() = file.name
+
+    override fun decode(): RgbImage {
+        val image = ImageIO.read(file)
+        val argb = image.getRGB(0, 0, image.width, image.height, null, 0, image.width)
+        return RgbImage.fromArgb(image.width, image.height, argb).upright(exifOrientation(file.readBytes()))
+    }
+}
+
+/** The numbers that the Python host drew for a task, in the order in which it drew them. */
+internal class RecordedNumbers(json: JsonObject) : RandomNumbers {
+    private val orders = json.integers("orders").iterator()
+    private val noise = json.numbers("noise").iterator()
+
+    override fun permutation(count: Int): IntArray = IntArray(count) { orders.next() }
+
+    override fun uniform(count: Int): FloatArray = FloatArray(count) { noise.next().toFloat() }
+
+    /** Whether every number has been used. */
+    val exhausted: Boolean get() = !orders.hasNext() && !noise.hasNext()
+}
+
+/** What the Python host was taught in a lesson, with which numbers, and what it said afterwards. */
+internal class RecordedLesson(json: JsonObject, folder: File) {
+    val pictures: Map<String, List<Picture>> = json.child("pictures").run {
+        entries.keys.associateWith { label -> texts(label).map { PictureFile(File(folder, it)) } }
+    }
+    val joinedTask: Int? = if (json["joined_task"] == JsonNull) null else json.integer("joined_task")
+    val random: Map<Int, RecordedNumbers> =
+        json.children("random").associate { it.integer("task") to RecordedNumbers(it) }
+    val steps: Int = json.integer("steps")
+    val predictions: List<JsonObject> = json.children("predictions")
+}
