@@ -16,11 +16,11 @@ from mobile.cli import main as cbpnet_mobile
 TOLERANCE = 1e-3  # of a probability
 
 
-def check(folder: Path) -> int:
+def check(folder: Path, name: str) -> int:
     """Return how many photographs were classified alike; stop with a sentence at any other."""
-    answers = json.loads((folder / "kotlin_answers.json").read_text())["answers"]
+    answers = json.loads((folder / f"{name}.json").read_text())["answers"]
     pictures = [str(folder / answer["picture"]) for answer in answers]
-    state = str(folder / "kotlin_state.safetensors")
+    state = str(folder / f"{name}.safetensors")
     arguments = ["predict", str(folder / "bundle.pte"), *pictures, "--state", state, "--json"]
     result = CliRunner().invoke(cbpnet_mobile, arguments)
     if result.exit_code != 0:
@@ -35,5 +35,6 @@ def check(folder: Path) -> int:
 
 if __name__ == "__main__":
     for precision in ("fp32", "int8"):
-        count = check(Path(sys.argv[1]) / precision)
-        print(f"{precision}: Python reads the Kotlin host's state, {count} answers alike")
+        for name in ("taught", "forgetful"):
+            count = check(Path(sys.argv[1]) / precision, name)
+            print(f"{precision}, {name}: Python reads Kotlin's state, {count} answers alike")

@@ -1,7 +1,6 @@
 package cbpnet.conformance
 
 import cbpnet.core.FloatTensor
-import cbpnet.core.Json
 import cbpnet.core.JsonArray
 import cbpnet.core.JsonNumber
 import cbpnet.core.JsonObject
@@ -59,7 +58,6 @@ class LearningTest {
         val settings = TrainingSettings(content.integer("epochs"), content.integer("batch_size"))
         val bundle = File(folder, "bundle.pte").also(::verifyBundle)
         val distances = mutableListOf<Distance>()
-        var said = emptyList<Json>()
         ExecuTorchRunner(bundle.path, threads = 1).use { runner ->
             val recorder = Recorder(runner)
             val program = Program(recorder)
@@ -83,14 +81,13 @@ class LearningTest {
                 assertEquals(expected.classNames, session.knowledge.classNames)
                 assertEquals(expected.lessons, session.knowledge.lessons)
                 val end = expected.state.map { (name, tensor) -> apart(tensor, session.knowledge.state.getValue(name)) }
-                val predictions = lesson.predictions.map { json ->
-                    session.predict(listOf(PictureFile(File(folder, json.text("picture"))).decode())).single()
-                }
+                val predictions = predict(session, folder, lesson.predictions)
                 distances += distance(lesson.predictions, predictions).copy(state = (apart + end).max())
-                said = lesson.predictions.zip(predictions, ::answer)
             }
-            File(folder, "kotlin_state.safetensors").writeBytes(session.exportState())
-            File(folder, "kotlin_answers.json").writeText(JsonObject("answers" to JsonArray(said)).toString())
+            writeForPython(session, folder, "taught", lesson!!.predictions)
+            session.forget("temple") // which leaves its task to another class
+            session.forget("portrait") // which was the only one of its task
+            writeForPython(session, folder, "forgetful", lesson.predictions)
         }
         val total = Distance(
             distances.maxOf { it.state }, distances.maxOf { it.probability },
@@ -113,12 +110,23 @@ class LearningTest {
         return Distance(0.0, furthest, agreeing, recorded.size)
     }
 
-    /** What check_states.py compares with what the Python host says, given the state of this one. */
-    private fun answer(json: JsonObject, found: Prediction): Json = JsonObject(
-        "picture" to json["picture"],
-        "label" to JsonText(found.best.label),
-        "probability" to JsonNumber(found.best.probability.toString()),
-    )
+    private fun predict(session: LearningSession, folder: File, recorded: List<JsonObject>): List<Prediction> =
+        recorded.map { json ->
+            session.predict(listOf(PictureFile(File(folder, json.text("picture"))).decode())).single()
+        }
+
+    /** Writes a state, and what this host says with it, for check_states.py. */
+    private fun writeForPython(session: LearningSession, folder: File, name: String, recorded: List<JsonObject>) {
+        val answers = recorded.zip(predict(session, folder, recorded)) { json, found ->
+            JsonObject(
+                "picture" to json["picture"],
+                "label" to JsonText(found.best.label),
+                "probability" to JsonNumber(found.best.probability.toString()),
+            )
+        }
+        File(folder, "$name.safetensors").writeBytes(session.exportState())
+        File(folder, "$name.json").writeText(JsonObject("answers" to JsonArray(answers)).toString())
+    }
 
     private fun apart(expected: FloatTensor, found: FloatTensor): Double {
         assertEquals(expected.shape, found.shape)

@@ -63,15 +63,16 @@ public class StateStore(public val file: File) {
      */
     public fun load(manifest: Manifest): Restored? {
         var damage: DamagedStateException? = null
-        // `next` is there, and whole, only where a crash came between two renamings.
+        // `next` is whole and wanted only where a crash came between two renamings.
         for (candidate in listOf(file, next, previous).filter(File::exists)) {
             try {
                 val knowledge = decodeState(read(candidate), manifest, candidate.name)
                 return Restored(knowledge, damage?.let { "${it.message} The state saved before it was taken instead." })
             } catch (error: DamagedStateException) {
+                if (candidate == next) continue // a crash came while it was written
                 if (damage == null) damage = error
                 // Out of the way, so that the next save does not put it in the intact one's place.
-                if (candidate == file) move(file, sibling("damaged"))
+                if (candidate == file) file.renameTo(sibling("damaged"))
             }
         }
         return damage?.let { throw it }

@@ -56,9 +56,10 @@ class BadInputTest {
     @Test
     fun aNameThatIsEmptyOrExists() {
         refused("The name is empty. Type what the thing is called.", "" to greens(1))
-        val twin = assertThrows(InputException::class.java) { checkNewLabel("cup", session.knowledge.classNames) }
+        val known = session.knowledge.classNames
         assertEquals(
-            "There is a class \"cup\" already. Choose another name, or teach that class more pictures.", twin.message,
+            "There is a class \"cup\" already. Choose another name, or teach that class more pictures.",
+            assertThrows(InputException::class.java) { checkNewLabel("cup", known) }.message,
         )
         refused(
             "The name \"Cup\" is the same as \"cup\" but for capitals or accents' form. Choose another name, or teach " +

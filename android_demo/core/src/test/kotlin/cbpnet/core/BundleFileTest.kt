@@ -30,7 +30,8 @@ class BundleFileTest {
     @Test
     fun whatIsNoBundleIsCalledSo() {
         val bytes = sealed(version = 1)
-        for (other in listOf(ByteArray(0), ByteArray(47), program, bytes.copyOf(bytes.size - 1), bytes.copyOf(100_000))) {
+        val cut = listOf(bytes.copyOf(bytes.size - 1), bytes.copyOf(100_000))
+        for (other in cut + listOf(ByteArray(0), ByteArray(47), program)) {
             refused(other, "not a bundle")
         }
     }

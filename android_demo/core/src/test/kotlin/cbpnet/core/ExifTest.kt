@@ -55,7 +55,8 @@ class ExifTest {
     }
 
     private fun jpeg(tiff: ByteArray?): ByteArray {
-        val first = segment(0xE0, "JFIF".toByteArray()) + segment(0xE1, "http://ns.adobe.com/xap/1.0/".toByteArray())
+        val xmp = segment(0xE1, "http://ns.adobe.com/xap/1.0/".toByteArray())
+        val first = segment(0xE0, "JFIF".toByteArray()) + xmp
         return bytes(0xFF, 0xD8) + first + (tiff?.let { segment(0xE1, HEADER + it) } ?: ByteArray(0)) +
             segment(0xDA, ByteArray(6)) + ByteArray(50) { it.toByte() } + bytes(0xFF, 0xD9)
     }

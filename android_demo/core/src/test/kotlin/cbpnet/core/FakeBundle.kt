@@ -70,7 +70,9 @@ internal class FakeBundle(
                 """{"image_size": $SIZE, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.25, 1.0],
                     "interpolation": "bicubic", "crop_pct": 1.0}""",
             ),
-            "config" to parseJson("""{"readout": {"kind": "none"}, "cbp": {"replacement_rate": 0.0001, "max": Infinity}}"""),
+            "config" to parseJson(
+                """{"readout": {"kind": "none"}, "cbp": {"replacement_rate": 0.0001, "max": Infinity}}""",
+            ),
             "classes" to JsonNumber(classes),
             "tasks" to JsonNumber(tasks),
             "class_names" to JsonArray(emptyList()),
@@ -139,7 +141,11 @@ private class FakeLearner(private val call: FakeBundle.Call, private val layout:
     private fun input(name: String) = (call.inputs.getValue(name) as FloatTensor).values.copyOf()
 
     private fun initialState() = layout.entries.associate { (name, shape) ->
-        val value = if (name == "classes.task" || name == "tasks.current") -1f else if (name == "prompts.e") 0.5f else 0f
+        val value = when (name) {
+            "classes.task", "tasks.current" -> -1f
+            "prompts.e" -> 0.5f
+            else -> 0f
+        }
         "state.$name" to FloatArray(elements(shape)) { value }
     }
 

@@ -9,19 +9,19 @@ class JsonTest {
     @Test
     fun itReadsEveryKindOfValue() {
         val json = parseJson(
-            """ {"a": [1, -2.5e-3, true, false, null, ""], "b": {"c": "\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00ü"}, "d": {}, "e": []} """,
+            """ {"a": [1, -2.5e-3, true, false, null, ""], "d": {}, "e": [],
+                 "b": {"c": "\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00ü"}} """,
         )
         assertEquals("\"\\/\b\u000C\n\r\té😀ü", json.child("b").text("c"))
-        assertEquals(
-            listOf(JsonNumber("1"), JsonNumber("-0.0025"), JsonBoolean(true), JsonBoolean(false), JsonNull, JsonText("")),
-            json.items("a"),
-        )
-        assertEquals(listOf("a", "b", "d", "e"), json.entries.keys.toList())
+        val words = listOf(JsonBoolean(true), JsonBoolean(false), JsonNull, JsonText(""))
+        assertEquals(listOf(JsonNumber("1"), JsonNumber("-0.0025")) + words, json.items("a"))
+        assertEquals(listOf("a", "d", "e", "b"), json.entries.keys.toList())
     }
 
     @Test
     fun whatItWritesIsWhatPythonWrites() {
-        val text = """{"a": [1, 1.0, 1e-05, Infinity, -Infinity, NaN], "b\u00e9\ud83d\ude00": {"c": null}, "\"\\\n": true}"""
+        val numbers = "[1, 1.0, 1e-05, Infinity, -Infinity, NaN]"
+        val text = """{"a": $numbers, "b\u00e9\ud83d\ude00": {"c": null}, "\"\\\n": true}"""
         assertEquals(text.replace("\\n", "\\u000a"), parseJson(text).toString())
     }
 
@@ -35,9 +35,9 @@ class JsonTest {
     @Test
     fun whatIsNoJsonIsRefused() {
         val wrong = listOf(
-            "", "{", "[1]", "1", "{\"a\" 1}", "{\"a\": 1,}", "{\"a\": 01}", "{\"a\": +1}", "{\"a\": .5}", "{\"a\": 1} 2",
-            "{\"a\": \"\\x\"}", "{\"a\": \"\\u12g4\"}", "{\"a\": \"\\u12\"}", "{\"a\": \"b", "{a: 1}", "{\"a\": \"\n\"}",
-            "{\"a\": truth}", "{\"a\": }", "{\"a\": [1 2]}",
+            "", "{", "[1]", "1", "{\"a\" 1}", "{\"a\": 1,}", "{\"a\": 01}", "{\"a\": +1}", "{\"a\": .5}",
+            "{\"a\": 1} 2", "{\"a\": \"\\x\"}", "{\"a\": \"\\u12g4\"}", "{\"a\": \"\\u12\"}", "{\"a\": \"b", "{a: 1}",
+            "{\"a\": \"\n\"}", "{\"a\": truth}", "{\"a\": }", "{\"a\": [1 2]}",
         )
         for (text in wrong) assertThrows(text, JsonException::class.java) { parseJson(text) }
     }
@@ -51,8 +51,8 @@ class JsonTest {
     fun anEntryOfAnotherKindIsNamed() {
         val json = parseJson("""{"a": 1.5, "b": ["x", 2]}""")
         val reads = listOf<() -> Any>(
-            { json.integer("a") }, { json.text("a") }, { json.child("a") }, { json.items("a") }, { json.texts("b") },
-            { json.numbers("b") }, { json.integers("b") }, { json.children("b") }, { json["none"] },
+            { json.integer("a") }, { json.text("a") }, { json.child("a") }, { json.items("a") }, { json["none"] },
+            { json.texts("b") }, { json.numbers("b") }, { json.integers("b") }, { json.children("b") },
         )
         for (read in reads) {
             val message = assertThrows(JsonException::class.java) { read() }.message!!

@@ -24,7 +24,8 @@ class LabelsTest {
         checkNewLabel("cup", listOf("cups", "mug"))
         val twins = listOf("cup" to "cup", "cup" to "CUP", "caf\u00e9" to "cafe\u0301", "straße" to "STRASSE", "Σ" to "ς")
         for ((known, label) in twins) {
-            val error = assertThrows(label, InputException::class.java) { checkNewLabel(label, listOf("mug", known)) }
+            val labels = listOf("mug", known)
+            val error = assertThrows(label, InputException::class.java) { checkNewLabel(label, labels) }
             assertTrue(error.message!!, "\"$known\"" in error.message!!)
         }
     }

@@ -1,7 +1,12 @@
 package cbpnet.core
 
 /** A picture for tests: one colour, and a few pixels that are not. */
-internal class Colour(private val red: Int, private val green: Int, private val blue: Int, val seed: Int = 0) : Picture {
+internal class Colour(
+    private val red: Int,
+    private val green: Int,
+    private val blue: Int,
+    private val seed: Int = 0,
+) : Picture {
     override val name get() = "colour $red $green $blue"
     var decoded = 0
 

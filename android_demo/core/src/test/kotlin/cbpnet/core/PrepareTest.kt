@@ -72,14 +72,15 @@ class PrepareTest {
     @Test
     fun pixelsBecomeNumbersChannelByChannel() {
         val images = listOf(noise(2, 2), RgbImage(2, 2, byteArrayOf(0, 127, -1, 1, 2, 3, 4, 5, 6, -128, -2, 9)))
-        val preprocessing = Preprocessing(2, listOf(0.5f, 0.4f, 0.3f), listOf(0.5f, 0.2f, 0.1f), Interpolation.BICUBIC, 1.0)
+        val mean = listOf(0.5f, 0.4f, 0.3f)
+        val preprocessing = Preprocessing(2, mean, listOf(0.5f, 0.2f, 0.1f), Interpolation.BICUBIC, 1.0)
         val tensor = Normaliser(preprocessing).tensor(images)
         assertEquals(listOf(2, 3, 2, 2), tensor.shape)
         for ((index, image) in images.withIndex()) {
             for (place in 0 until 12) {
                 val channel = place % 3
                 val pixel = (image.pixels[place].toInt() and 0xFF) / 255.0
-                val expected = (pixel - preprocessing.mean[channel]) / preprocessing.std[channel]
+                val expected = (pixel - mean[channel]) / preprocessing.std[channel]
                 assertEquals(expected, tensor.values[index * 12 + channel * 4 + place / 3].toDouble(), 1e-6)
             }
         }

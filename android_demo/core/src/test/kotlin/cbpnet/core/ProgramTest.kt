@@ -16,9 +16,13 @@ class ProgramTest {
 
     @Test
     fun tensorsArePairedByNameInTheManifestsOrder() {
-        val given = program.call("observe", mapOf(mean, labels, count, query, "other" to FloatTensor.zeros(listOf(1))))
-        assertEquals(listOf("query", "labels", "state.classes.count", "state.classes.mean"), bundle.calls.last().inputs.keys.toList())
-        assertArrayEquals(floatArrayOf(0f, 1f, 0f, 0f), (given.getValue("state.classes.count") as FloatTensor).values, 0f)
+        val other = "other" to FloatTensor.zeros(listOf(1))
+        val given = program.call("observe", mapOf(mean, labels, count, query, other))
+        val order = listOf("query", "labels", "state.classes.count", "state.classes.mean")
+        assertEquals(order, bundle.calls.last().inputs.keys.toList())
+        assertEquals(query.second.values.toList(), bundle.calls.last().floats("query"))
+        val counted = given.getValue("state.classes.count") as FloatTensor
+        assertArrayEquals(floatArrayOf(0f, 1f, 0f, 0f), counted.values, 0f)
     }
 
     @Test

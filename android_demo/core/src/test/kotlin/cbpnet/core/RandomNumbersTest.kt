@@ -8,7 +8,8 @@ import org.junit.Test
 class RandomNumbersTest {
     @Test
     fun theSameSeedAndTaskGiveTheSame() {
-        fun drawn(seed: Int, task: Int) = SeededNumbers(seed, task).run { permutation(20).toList() to uniform(5).toList() }
+        fun drawn(seed: Int, task: Int) =
+            SeededNumbers(seed, task).run { permutation(20).toList() to uniform(5).toList() }
         assertEquals(drawn(3, 1), drawn(3, 1))
         assertEquals(4, listOf(drawn(0, 0), drawn(0, 1), drawn(1, 0), drawn(3, 1)).toSet().size)
     }

@@ -49,7 +49,8 @@ class RgbImageTest {
 
     private fun image(rows: List<String>): RgbImage {
         val letters = rows.joinToString("")
-        return RgbImage(rows[0].length, rows.size, ByteArray(letters.length * 3) { (letters[it / 3].code + it % 3).toByte() })
+        val pixels = ByteArray(letters.length * 3) { (letters[it / 3].code + it % 3).toByte() }
+        return RgbImage(rows[0].length, rows.size, pixels)
     }
 
     private fun letters(image: RgbImage): List<String> {

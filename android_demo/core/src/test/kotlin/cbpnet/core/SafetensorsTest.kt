@@ -50,8 +50,9 @@ class SafetensorsTest {
         fun header(dtype: String, shape: String, from: Long, to: Long) =
             """{"a":{"dtype":"$dtype","shape":$shape,"data_offsets":[$from,$to]}}"""
         val wrong = listOf(
-            header("F16", "[2]", 0, 8), header("F32", "[3]", 0, 8), header("F32", "[2]", 4, 12), header("F32", "[-2]", 0, 8),
-            header("F32", "[65536,65536]", 0, 8), header("F32", "[1]", 8, 4), header("F32", "[2]", 0, 1L shl 40),
+            header("F16", "[2]", 0, 8), header("F32", "[3]", 0, 8), header("F32", "[2]", 4, 12),
+            header("F32", "[-2]", 0, 8), header("F32", "[65536,65536]", 0, 8), header("F32", "[1]", 8, 4),
+            header("F32", "[2]", 0, 1L shl 40),
             """{"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}}""", """{"a":1}""", """{"__metadata__":{"a":1}}""",
         )
         for (text in wrong) {

@@ -95,8 +95,8 @@ class StateFileTest {
     @Test
     fun contradictionsAreDamage() {
         val taskOf = knowledge.state.getValue("classes.task")
-        for (wrong in listOf(floatArrayOf(0f, -1f, 0f, -1f), floatArrayOf(0f, 2f, -1f, -1f), floatArrayOf(0f, 0f, 0f, -1f))) {
-            val state = knowledge.state + ("classes.task" to FloatTensor(wrong, taskOf.shape))
+        for (wrong in listOf(listOf(0f, -1f, 0f, -1f), listOf(0f, 2f, -1f, -1f), listOf(0f, 0f, 0f, -1f))) {
+            val state = knowledge.state + ("classes.task" to FloatTensor(wrong.toFloatArray(), taskOf.shape))
             damaged(encodeState(Knowledge(state, knowledge.classNames, 1), manifest))
         }
         damaged(encodeState(Knowledge(knowledge.state - "adam.step", knowledge.classNames, 1), manifest))

@@ -56,11 +56,14 @@ class StateStoreTest {
 
     @Test
     fun aCrashAtAnyPointLeavesAWholeState() {
-        store.save(first, manifest)
-        val old = store.file.readBytes()
         val new = encodeState(second, manifest)
         val next = File(store.file.path + ".new")
         val previous = File(store.file.path + ".previous")
+        store.file.parentFile.mkdirs()
+        next.writeBytes(new.copyOf(100))
+        assertNull("the first save of all was cut off", store.load(manifest))
+        store.save(first, manifest)
+        val old = store.file.readBytes()
         for (written in listOf(0, 100, new.size)) {
             next.writeBytes(new.copyOf(written))
             assertEquals(first.classNames, store.load(manifest)!!.knowledge.classNames)
@@ -110,7 +113,8 @@ class StateStoreTest {
         val nowhere = StateStore(File(without, "new folder/state"))
         val error = assertThrows(StorageException::class.java) { nowhere.checkRoom(manifest) }
         assertEquals(
-            "The storage is full: to keep what is learnt, 1.0 MB are needed and 0.0 MB are free. Free some and try again.",
+            "The storage is full: to keep what is learnt, 1.0 MB are needed and 0.0 MB are free. Free some and try " +
+                "again.",
             error.message,
         )
     }
