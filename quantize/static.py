@@ -4,9 +4,9 @@ For targets that cannot choose scales at run time. What can be rounded are the l
 input and its weight, for each output channel) and the tensors between them: layers' outputs and the
 residual stream. Attention's scores and weights, norms and GELU compute on rounded tensors in fp32.
 
-A static trunk computes forward only, in the operators that targets' exporters know from PyTorch's
-own quantisation (`quantized_decomposed`). Run in PyTorch it simulates a target; traced, it is what
-a target lowers.
+A static trunk computes forward only, and rounds with the operators that targets' exporters know
+from PyTorch's own quantisation (`quantized_decomposed`). Run in PyTorch it simulates a target;
+traced, it is what a target lowers.
 """
 
 import copy
@@ -155,17 +155,12 @@ def static_trunk(trunk: FrozenTrunk, recipe: StaticRecipe) -> FrozenTrunk:
 class _StaticLinear(FrozenLinear):
     """A frozen layer with an int8 weight, whose input was rounded before it."""
 
-    zero_point: Tensor
-
     def __init__(self, layer: FrozenLinear) -> None:
         super().__init__(layer.weight, layer.bias, "int8")
-        self.register_buffer("zero_point", torch.zeros(len(layer.weight), dtype=torch.int64))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = _QUANTIZED.dequantize_per_channel.default(
-            self.weight, self.scale, self.zero_point, 0, -INT8_MAX, INT8_MAX, torch.int8
-        )
-        return F.linear(x, weight, self.bias)
+        assert self.scale is not None
+        return F.linear(x, self.weight.to(x.dtype) * self.scale.unsqueeze(1), self.bias)
 
 
 _RESIDUAL = ("embedding", "attention_sum", "mlp_sum")

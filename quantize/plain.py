@@ -1,0 +1,31 @@
+"""A trunk's own operators in PyTorch's, for exporters that know no others; forward only."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch._ops import OpOverload
+
+import quantize.frozen_linear
+import quantize.operators  # noqa: F401  registers row_sum
+
+__all__ = ["PLAIN_OPERATORS"]
+
+
+def _linear(x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+    if scale is not None:
+        raise ValueError("a layer that rounds each token at run time has no plain form")
+    return F.linear(x, weight, bias)
+
+
+def _row_sum(x: Tensor, factor: float) -> Tensor:
+    total: Tensor = x.sum(dim=-1, keepdim=True) * factor
+    return total
+
+
+# A table of decompositions, as `make_fx` takes it.
+PLAIN_OPERATORS: dict[OpOverload, Callable[..., Tensor]] = {
+    torch.ops.cbpnet.frozen_linear.default: _linear,
+    torch.ops.cbpnet.row_sum.default: _row_sum,
+}
