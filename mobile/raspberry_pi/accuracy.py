@@ -139,7 +139,7 @@ def measure_accuracy(
             f"{data} has no image of a known class: it has {_few(left_out)}, and "
             f"{_few(names)} are known; classes are told by their names"
         )
-    head = {**identity, "images": _digest(known)}
+    head = {**identity, "data": data, "images": _digest(known)}
     answers, seconds, classified = [], 0.0, 0
     try:
         with path.open("a+b") as file:

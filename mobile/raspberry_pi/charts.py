@@ -1,11 +1,11 @@
-"""Line and bar charts as geometry; the page's template draws them as SVG.
+"""Line and bar charts as geometry, which the page's template draws.
 
 Coordinates are in the units of a picture `WIDTH` wide, which is as wide as a phone, so that its
 text can be read there; a page shows several side by side where it has room.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -15,7 +15,6 @@ WIDTH = 360.0
 _HEIGHT = 210.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 8.0, 10.0, 26.0
 _POINTS = 160  # of a line; more are averaged
-_BAR, _ROW = 12.0, 38.0
 
 Point = tuple[float, float]
 
@@ -32,11 +31,12 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 @dataclass(frozen=True)
 class Line:
-    """A line by its label and points; ``colour`` is a number that the page has a colour for."""
+    """A line by its label and points; the page has a colour and a dash for every number."""
 
     label: str
     points: Sequence[Point]
     colour: int
+    dash: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,29 +124,16 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarChart:
-    """Bars below one another, each under its label; the longest is as long as there is room."""
+    """Bars below one another, each under its label."""
 
     title: str
     bars: Sequence[Bar]
-    width: float = WIDTH
 
     @property
-    def height(self) -> float:
-        """How high the picture is."""
-        return _ROW * len(self.bars) + 2
-
-    @property
-    def rows(self) -> Iterator[tuple[Bar, float, float]]:
-        """Each bar with the top of its row and its length."""
+    def rows(self) -> list[tuple[Bar, float]]:
+        """Each bar with its length, as a share of the longest."""
         longest = max((bar.value for bar in self.bars), default=0) or 1.0
-        room = self.width - 118
-        for number, bar in enumerate(self.bars):
-            yield bar, _ROW * number, max(room * bar.value / longest, 1.0)
-
-    @property
-    def thickness(self) -> float:
-        """How thick a bar is."""
-        return _BAR
+        return [(bar, bar.value / longest) for bar in self.bars]
 
 
 def _thinned(points: Sequence[Point]) -> list[Point]:

@@ -155,7 +155,10 @@ def _over_threads(
 ) -> LineChart:
     lines = [
         Line(
-            one.label, [(float(at.threads), 1e3 / figure(at)) for at in one.figures.at], one.colour
+            one.label,
+            [(float(at.threads), 1e3 / figure(at)) for at in one.figures.at],
+            one.colour,
+            one.dash,
         )
         for one in latencies
     ]
@@ -168,7 +171,12 @@ def _course(
     from_zero: bool = True,
 ) -> LineChart | None:
     lines = [
-        Line(one.label, [(seconds / _MINUTE, value) for seconds, value in points], one.colour)
+        Line(
+            one.label,
+            [(seconds / _MINUTE, value) for seconds, value in points],
+            one.colour,
+            one.dash,
+        )
         for one, points in series
         if points
     ]

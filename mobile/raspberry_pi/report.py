@@ -91,7 +91,7 @@ def write_report(entries: Sequence[Entry], page: Path) -> list[Path]:
         lstrip_blocks=True,
     )
     latencies = _of_kind(entries, Latency)
-    pairs = dict.fromkeys((entry.board, entry.bundle) for entry in entries)
+    pairs = _pairs(entries)
     several = len({bundle for _, bundle in pairs}) > 1
     rows = [
         glance(
@@ -136,15 +136,20 @@ def write_report(entries: Sequence[Entry], page: Path) -> list[Path]:
 
 
 def _of_kind(entries: Sequence[Entry], kind: type[_Kind]) -> list[Series[_Kind]]:
-    """Return the figures of a kind; equal labels have equal colours in all kinds."""
-    colours = {
-        label: number for number, label in enumerate(dict.fromkeys(e.label for e in entries))
-    }
-    return [
-        Series(entry.label, colours[entry.label], entry.result.figures)
-        for entry in entries
-        if isinstance(entry.result.figures, kind)
-    ]
+    """Return the figures of a kind: a colour for each board and bundle, a dash for each result."""
+    colours = {pair: number for number, pair in enumerate(_pairs(entries))}
+    seen: Counter[tuple[str, str]] = Counter()
+    series: list[Series[_Kind]] = []
+    for entry in entries:
+        pair = entry.board, entry.bundle
+        if isinstance(entry.result.figures, kind):
+            series.append(Series(entry.label, colours[pair], seen[pair], entry.result.figures))
+            seen[pair] += 1
+    return series
+
+
+def _pairs(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((entry.board, entry.bundle) for entry in entries))
 
 
 def _board_labels(places: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:

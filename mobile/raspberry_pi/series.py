@@ -10,8 +10,9 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True)
 class Series(Generic[Kind]):
-    """Figures of one result; ``colour`` is a number that the page has a colour for."""
+    """Figures of one result; the page has a colour and a dash for every number."""
 
     label: str
     colour: int
+    dash: int
     figures: Kind

@@ -19,7 +19,7 @@ OTHER = replace(made_up.BUNDLE, name="other.pte", digest="f" * 16)
 class Page(HTMLParser):
     """The text and the tags of a page, which must be closed in order."""
 
-    VOID = ("meta", "line", "polyline", "circle", "rect")
+    VOID = ("meta", "line", "polyline", "circle")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -169,11 +169,15 @@ def test_different_bundles_are_kept_apart_and_said(tmp_path: Path) -> None:
 
 
 def test_two_results_of_a_kind_are_told_apart_by_their_files(tmp_path: Path) -> None:
-    _, data, _ = report(
+    _, data, text = report(
         tmp_path, pi__a=made_up.result(made_up.LATENCY), pi__soak=made_up.result(made_up.LATENCY)
     )
     model = "Raspberry Pi 5 Model B Rev 1.0"
     assert [one["label"] for one in data["results"]] == [f"{model}, a", f"{model}, soak"]
+    # Of one board and bundle: the same colour, another dash.
+    assert 'class="c0"' in text
+    assert 'class="c1"' not in text
+    assert {"stroke dash0", "stroke dash1"} <= set(re.findall('class="(stroke dash.)"', text))
 
 
 def test_a_file_given_twice_counts_once(tmp_path: Path) -> None:
