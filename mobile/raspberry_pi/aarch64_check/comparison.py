@@ -1,0 +1,115 @@
+"""How far two sessions are apart, and how far they may be."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbpnet.state_file import load_state
+from mobile.raspberry_pi.aarch64_check.session import AFTER, BEFORE, STATE
+
+__all__ = ["LIMITS", "Distance", "Limits", "measure"]
+
+_Answers = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a session may be from the one that it is held to.
+
+    Attributes:
+        state: largest distance of a tensor of the state, as a share of the tensor's norm.
+        agreement: least share of the pictures that are taken for the same class.
+        probability: largest difference of a class's probability.
+    """
+
+    state: float
+    agreement: float
+    probability: float
+
+
+# In fp32 sums are taken in another order, and Adam divides the difference by gradients near zero: a
+# few numbers of prompts.e make all of it. In int8 a tie or a scale's last bit is rounded otherwise,
+# and learning carries that on. A gradient with the wrong sign puts some tensor at 2 or beyond.
+LIMITS = {"int8": Limits(0.3, 0.95, 0.2), "fp32": Limits(1e-3, 1.0, 1e-3)}
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a session is from the one that it is held to, in the terms of `Limits`.
+
+    ``state`` has the distance of every tensor; ``same_record`` says whether classes, settings and
+    lessons in the state file are the same.
+    """
+
+    state: dict[str, float]
+    same_record: bool
+    agreement: float
+    probability: float
+
+    @property
+    def furthest(self) -> str:
+        """The name of the tensor with the largest distance."""
+        return max(self.state, key=self.state.__getitem__)
+
+    def faults(self, limits: Limits) -> list[str]:
+        """Return a sentence for each limit that is exceeded; NaN exceeds every limit."""
+        faults = [
+            f"{name} of the state is off by {distance:.2g}, at most {limits.state:g} is right"
+            for name, distance in self.state.items()
+            if not distance <= limits.state
+        ]
+        if not self.same_record:
+            faults.append("the state file names other classes, settings or lessons")
+        if not self.agreement >= limits.agreement:
+            faults.append(
+                f"{self.agreement:.1%} of the predictions agree, at least {limits.agreement:.0%} "
+                "is right"
+            )
+        if not self.probability <= limits.probability:
+            faults.append(
+                f"a probability is off by {self.probability:.2g}, at most {limits.probability:g} "
+                "is right"
+            )
+        return faults
+
+    def __str__(self) -> str:
+        return (
+            f"state within {self.state[self.furthest]:.1e} ({self.furthest}), "
+            f"{self.agreement:.1%} of the predictions agree, "
+            f"probabilities within {self.probability:.1e}"
+        )
+
+
+def measure(found: Path, wanted: Path) -> Distance:
+    """Return how far what a session wrote to a folder is from what another one wrote.
+
+    Raises:
+        InputError: a state cannot be read.
+        OSError: predictions are missing.
+    """
+    state, record = load_state(found / STATE)
+    reference, expected = load_state(wanted / STATE)
+    distances = {}
+    for name, value in reference.items():
+        size = value.double().norm().item()
+        distance = (state[name].double() - value.double()).norm().item()
+        distances[name] = distance / size if size else distance
+    pairs = [
+        (answer, other[picture])
+        for part in (BEFORE, AFTER)
+        for other in [_read(wanted / part)]
+        for picture, answer in _read(found / part).items()
+    ]
+    same = [_best(answer) == _best(other) for answer, other in pairs]
+    differences = [abs(answer[name] - other[name]) for answer, other in pairs for name in other]
+    return Distance(distances, record == expected, sum(same) / len(same), max(differences))
+
+
+def _read(path: Path) -> _Answers:
+    answers: _Answers = json.loads(path.read_text(encoding="utf-8"))
+    return answers
+
+
+def _best(answer: Mapping[str, float]) -> str:
+    return max(answer, key=answer.__getitem__)
