@@ -22,16 +22,31 @@ check_core() {
 # The Python host writes what it learns; the Kotlin host has to learn the same in ExecuTorch's
 # Android library, and each reads the other's state.
 check_conformance() {
-    local classpath
+    local classpath python=${PYTHON:-python3} python_side=$demo/conformance
     fetch_executorch
     compile executorch "$out/core:$executorch_classes"
     desktop_library "$cache"/jni/x86_64/*.so
     classpath=$out/core:$out/executorch:$desktop/classes:$executorch_classes
     compile_tests conformance "$classpath" core
-    echo "Writing vectors"
-    rm -rf "$out/vectors"
-    "${PYTHON:-python3}" "$demo/conformance/write_vectors.py" "$out/vectors"
-    LD_LIBRARY_PATH=$desktop/lib run_tests conformance "$classpath" -Xmx512m -Dcbpnet.vectors="$out/vectors"
+    rm -rf "$out/vectors" "$out/flow"
+    echo "Exporting small bundles, and learning with the Python host"
+    "$python" "$python_side/write_vectors.py" "$out/vectors" 2>"$out/python.log" || { cat "$out/python.log" && return 1; }
+    prepare_flow
+    LD_LIBRARY_PATH=$desktop/lib run_tests conformance "$classpath" -Xmx512m \
+        -Dcbpnet.vectors="$out/vectors" -Dcbpnet.flow="$out/flow"
+    "$python" "$python_side/check_states.py" "$out/vectors"
+    [ ! -e "$out/flow" ] || "$python" "$python_side/flow.py" compare "$out/flow" 2>/dev/null
+}
+
+# CBPNET_FLOW="BUNDLE [--cifar100 PATH]" plays the day with the app with another bundle.
+prepare_flow() {
+    local flow=${CBPNET_FLOW:-$(dirname "$demo")/demo_output/digits.pte}
+    if [ -e "${flow%% *}" ]; then
+        # shellcheck disable=SC2086
+        "$python" "$python_side/flow.py" prepare "$out/flow" $flow >/dev/null 2>&1
+    else
+        echo "The day with the app is left out: make demo writes its bundle, ${flow%% *}"
+    fi
 }
 
 check_app() {
