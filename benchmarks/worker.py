@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.step import Step, load_step
-from cbpnet.errors import InputError
 from cbpnet.metrics import peak_rss_mb
 
 __all__ = ["AbsentError", "Assignment", "Operations", "Worker", "log_errors"]
@@ -113,8 +112,9 @@ def _serve(connection: Connection, assignment: Assignment) -> None:
     log_errors(assignment.step.with_name("workers.log"))
     try:
         operations, *figures = _load(assignment)
-    except (ImportError, InputError, RuntimeError) as error:
-        connection.send(("absent", f"{type(error).__name__}: {str(error).splitlines()[0]}"))
+    except Exception as error:  # a foreign runtime's failures are of every kind
+        reason = (str(error).splitlines() or [""])[0]
+        connection.send(("absent", f"{type(error).__name__}: {reason}"))
         return
     connection.send(("done", (tuple(operations), *figures)))
     while True:

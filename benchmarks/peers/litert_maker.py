@@ -48,7 +48,10 @@ def make(step: Step, variant: str, path: Path) -> None:
         changes = tape.gradient(found, list(values))
         return {_plain(name): change for name, change in zip(starts, changes, strict=True)}
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([gradients.get_concrete_function()])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [gradients.get_concrete_function()],
+        tf.Module(),  # without any the program has no names for what it takes and gives
+    )
     path.write_bytes(converter.convert())
 
 
