@@ -1,4 +1,4 @@
-# Each of demo, test and lint first installs what is missing into .venv.
+# Each of demo, test, lint and the checks first installs what is missing into .venv.
 # Another interpreter: make PYTHON=/path/to/python3.11 test
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
@@ -6,7 +6,7 @@ TORCH = $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint aarch64-check clean
 
 demo: .venv/installed
 	.venv/bin/cbpnet-mobile demo --out demo_output
@@ -18,6 +18,10 @@ lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# What it downloads stays in .cache (1.3 GB); see docs/aarch64.md.
+aarch64-check: .venv/installed
+	.venv/bin/python -m mobile.raspberry_pi.aarch64_check
 
 # The mark is written last, so an interrupted installation is taken up again.
 # torch goes first and alone: resolved together with the rest, another package's
@@ -38,5 +42,5 @@ lint: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv demo_output build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .cache demo_output build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache
 	find cbpnet quantize mobile tests -name __pycache__ -prune -exec rm -rf {} +
