@@ -196,10 +196,11 @@ def _learn_and_classify(
     learner, manifest = ProgramLearner(program), program.manifest
     generator = torch.Generator().manual_seed(0)
     size = manifest.image_size
-    images = torch.randn(manifest.micro_batch, 3, size, size, generator=generator)
-    labels = torch.arange(manifest.micro_batch) % manifest.classes
-    members = torch.zeros(manifest.classes)
-    members[labels] = 1.0
+    images = torch.rand(manifest.micro_batch, 3, size, size, generator=generator)
+    # As few of torch's operators as can be: the code of each counts as memory when first used.
+    numbers = [image % manifest.classes for image in range(manifest.micro_batch)]
+    labels = torch.tensor(numbers)
+    members = torch.tensor([float(number in numbers) for number in range(manifest.classes)])
     noise = torch.rand(learner.noise_shape, generator=generator)
 
     query = call("query", learner.query, images)

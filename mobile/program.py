@@ -4,6 +4,7 @@ ExecuTorch pairs tensors by position; here they are paired by the names in the m
 shapes and dtypes are checked on both sides before the runtime sees them.
 """
 
+import ctypes
 import importlib
 import importlib.metadata
 import os
@@ -132,6 +133,7 @@ class Program:
         with self._lock:
             self._methods.clear()
             self._program = None
+            _give_back_freed_memory()
 
     def _loaded(self) -> Any:
         """Return the program, which stands in the file as it was verified."""
@@ -166,6 +168,13 @@ class Program:
                     f"bundle {self.path} contradicts itself: its method {name!r} {kind} other "
                     f"tensors than its manifest says; export it again"
                 )
+
+
+def _give_back_freed_memory() -> None:
+    """Have the C library give the system what was freed; glibc keeps it, in holes too small."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _condition(file: BinaryIO) -> tuple[int, int]:
