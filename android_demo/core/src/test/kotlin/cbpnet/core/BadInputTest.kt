@@ -62,8 +62,8 @@ class BadInputTest {
             assertThrows(InputException::class.java) { checkNewLabel("cup", known) }.message,
         )
         refused(
-            "The name \"Cup\" is the same as \"cup\" but for capitals or accents' form. Choose another name, or teach " +
-                "\"cup\" more pictures.",
+            "The name \"Cup\" is the same as \"cup\" but for capitals or accents' form. Choose another name, or " +
+                "teach \"cup\" more pictures.",
             "Cup" to greens(1),
         )
         assertThrows(IllegalArgumentException::class.java) { session.learn(mapOf(" pen" to greens(1)), settings) }

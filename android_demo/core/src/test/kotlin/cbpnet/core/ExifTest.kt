@@ -66,7 +66,8 @@ class ExifTest {
 
     private fun png(tiff: ByteArray?): ByteArray =
         bytes(0x89, 'P'.code, 'N'.code, 'G'.code, 13, 10, 26, 10) + chunk("IHDR", ByteArray(13)) +
-            (tiff?.let { chunk("eXIf", it) } ?: ByteArray(0)) + chunk("IDAT", ByteArray(9)) + chunk("IEND", ByteArray(0))
+            (tiff?.let { chunk("eXIf", it) } ?: ByteArray(0)) + chunk("IDAT", ByteArray(9)) +
+            chunk("IEND", ByteArray(0))
 
     private fun chunk(name: String, content: ByteArray): ByteArray =
         ByteBuffer.allocate(12 + content.size).putInt(content.size).put(name.toByteArray()).put(content).array()

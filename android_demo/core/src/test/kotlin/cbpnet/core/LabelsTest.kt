@@ -22,7 +22,9 @@ class LabelsTest {
     @Test
     fun aNameIsNewUnlessItCouldBeTakenForAKnownOne() {
         checkNewLabel("cup", listOf("cups", "mug"))
-        val twins = listOf("cup" to "cup", "cup" to "CUP", "caf\u00e9" to "cafe\u0301", "straße" to "STRASSE", "Σ" to "ς")
+        val twins = listOf(
+            "cup" to "cup", "cup" to "CUP", "caf\u00e9" to "cafe\u0301", "straße" to "STRASSE", "Σ" to "ς",
+        )
         for ((known, label) in twins) {
             val labels = listOf("mug", known)
             val error = assertThrows(label, InputException::class.java) { checkNewLabel(label, labels) }

@@ -4,6 +4,7 @@ import java.io.File
 import java.util.concurrent.CancellationException
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertNotEquals
 import org.junit.Assert.assertSame
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
@@ -65,13 +66,16 @@ class LearningSessionTest {
 
     @Test
     fun paddingRepeatsTheLastImageAndItsQuery() {
-        session.learn(mapOf("red" to reds(1)), settings)
+        val bundle = FakeBundle(microBatch = 3)
+        LearningSession(Program(bundle), null).learn(mapOf("red" to reds(1), "green" to greens(1)), settings)
         val call = bundle.calls.first { it.method == "gradients" }
         for (name in listOf("images", "query")) {
-            val (first, second) = call.floats(name).let { it.chunked(it.size / 2) }
-            assertEquals(first, second)
+            val (first, second, third) = call.floats(name).let { it.chunked(it.size / 3) }
+            assertEquals(second, third)
+            assertNotEquals(first, second)
         }
-        assertEquals(listOf(0L, -1L), call.labels())
+        assertEquals(listOf(-1L, 0L, 1L), call.labels().sorted())
+        assertEquals(-1L, call.labels().last())
     }
 
     @Test
