@@ -52,7 +52,7 @@ def describe_board(root: Path = _ROOT) -> Board:
         os=_os_name(root),
         kernel=platform.release(),
         machine=_architecture(),
-        cpu=cpu_name(),
+        cpu=_chip(root) or cpu_name(),
         cores=len(os.sched_getaffinity(0)),
         memory_mb=_megabytes(memory, "MemTotal"),
         swap_mb=_megabytes(memory, "SwapTotal"),
@@ -66,6 +66,12 @@ def _other_machine(root: Path, model: str) -> str:
         return model
     virtual = re.search(r"^flags\s*:.*\bhypervisor\b", _read(root / "proc/cpuinfo"), re.MULTILINE)
     return f"{_architecture()} {'virtual machine' if virtual else 'machine'}"
+
+
+def _chip(root: Path) -> str:
+    """Return the chip's name from "vendor,board" and "vendor,chip"; nothing where it has none."""
+    names = _read(root / "proc/device-tree/compatible").strip("\0").split("\0")
+    return names[-1].partition(",")[2].upper()
 
 
 def _architecture() -> str:

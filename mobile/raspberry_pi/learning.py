@@ -24,3 +24,9 @@ class Learning:
     seconds: float
     peak_rss_mb: float
     samples: tuple[Sample, ...]
+
+    @property
+    def most_celsius(self) -> float | None:
+        """The highest temperature meanwhile; None where the board does not tell it."""
+        heat = [one.celsius for one in self.samples if one.celsius is not None]
+        return max(heat, default=None)

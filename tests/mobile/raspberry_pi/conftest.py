@@ -20,6 +20,7 @@ def pi_root(tmp_path: Path) -> Path:
     """The files in which a Raspberry Pi 5 describes itself."""
     files = {
         "proc/device-tree/model": MODEL + "\0",
+        "proc/device-tree/compatible": "raspberrypi,5-model-b\0brcm,bcm2712\0",
         "proc/meminfo": MEMINFO,
         "proc/cpuinfo": "processor : 0\n",
         "etc/os-release": 'NAME="Debian"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cbpnet.cpu import cpu_name
 from mobile.raspberry_pi.board import describe_board
 
 
@@ -12,6 +13,7 @@ def test_a_raspberry_pi(pi_root: Path) -> None:
     board = describe_board(pi_root)
     assert board.model == "Raspberry Pi 5 Model B Rev 1.0"
     assert board.raspberry_pi
+    assert board.cpu == "BCM2712"
     assert board.os == "Debian GNU/Linux 12 (bookworm)"
     assert board.memory_mb == pytest.approx(4096.0)
     assert board.swap_mb == pytest.approx(512.0)
@@ -44,5 +46,6 @@ def test_any_other_machine_says_that_it_is_none(pi_root: Path, model, cpuinfo, k
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     board = describe_board(tmp_path)
     assert not board.raspberry_pi
+    assert board.cpu == cpu_name()
     assert (board.memory_mb, board.swap_mb, board.governor) == (0, 0, None)
     assert board.os == os.uname().sysname
