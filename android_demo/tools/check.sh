@@ -3,6 +3,7 @@
 #
 #   android_demo/tools/check.sh          everything
 #   android_demo/tools/check.sh core     compile and test core/ only
+#   android_demo/tools/check.sh app      compile and test app/, pack the APK; core/ comes before
 set -euo pipefail
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 demo=$(dirname "$tools")
@@ -30,12 +31,12 @@ check_conformance() {
     compile_tests conformance "$classpath" core
     rm -rf "$out/vectors" "$out/flow"
     echo "Exporting small bundles, and learning with the Python host"
-    "$python" "$python_side/write_vectors.py" "$out/vectors" 2>"$out/python.log" || { cat "$out/python.log" && return 1; }
+    "$python" "$python_side/write_vectors.py" "$out/vectors"
     prepare_flow
     LD_LIBRARY_PATH=$desktop/lib run_tests conformance "$classpath" -Xmx512m \
         -Dcbpnet.vectors="$out/vectors" -Dcbpnet.flow="$out/flow"
     "$python" "$python_side/check_states.py" "$out/vectors"
-    [ ! -e "$out/flow" ] || "$python" "$python_side/flow.py" compare "$out/flow" 2>/dev/null
+    if [ -e "$out/flow" ]; then "$python" "$python_side/flow.py" compare "$out/flow"; fi
 }
 
 # CBPNET_FLOW="BUNDLE [--cifar100 PATH]" plays the day with the app with another bundle.
@@ -43,7 +44,7 @@ prepare_flow() {
     local flow=${CBPNET_FLOW:-$(dirname "$demo")/demo_output/digits.pte}
     if [ -e "${flow%% *}" ]; then
         # shellcheck disable=SC2086
-        "$python" "$python_side/flow.py" prepare "$out/flow" $flow >/dev/null 2>&1
+        "$python" "$python_side/flow.py" prepare "$out/flow" $flow
     else
         echo "The day with the app is left out: make demo writes its bundle, ${flow%% *}"
     fi
@@ -62,9 +63,24 @@ check_app() {
     check_apk
 }
 
+# One after the other and not joined by &&, which would hide a failure inside of them.
 case ${1-all} in
-    core) check_core ;;
-    app) fetch_kotlin && fetch_executorch && fetch_debian junit4 libhamcrest-java && check_app ;;
-    all) check_core && check_conformance && check_app ;;
-    *) echo "usage: check.sh [core]" >&2 && exit 2 ;;
+    core)
+        check_core
+        ;;
+    app)
+        fetch_kotlin
+        fetch_debian junit4 libhamcrest-java
+        fetch_executorch
+        check_app
+        ;;
+    all)
+        check_core
+        check_conformance
+        check_app
+        ;;
+    *)
+        echo "usage: check.sh [core|app]" >&2
+        exit 2
+        ;;
 esac

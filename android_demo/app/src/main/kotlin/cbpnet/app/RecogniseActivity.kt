@@ -9,6 +9,7 @@ import android.view.View
 import android.widget.Button
 import android.widget.TextView
 import cbpnet.app.camera.CameraPane
+import cbpnet.core.LearningSession
 import cbpnet.core.Prediction
 import cbpnet.core.RgbImage
 
@@ -38,8 +39,6 @@ class RecogniseActivity : Activity() {
         view<Button>(R.id.recognise_library).setOnClickListener {
             startActivity(Intent(this, LibraryActivity::class.java))
         }
-        val note = demo.learner.session?.note
-        if (savedInstanceState == null && note != null) say(note)
     }
 
     override fun onStart() {
@@ -80,6 +79,10 @@ class RecogniseActivity : Activity() {
 
     private fun show(state: LearnerState) {
         val session = (state as? LearnerState.Ready)?.session
+        if (session != null && session !== told) {
+            told = session
+            session.note?.let(::say)
+        }
         val needsBundle = state is LearnerState.NoBundle || state is LearnerState.Failed
         choose.visibility = if (needsBundle) View.VISIBLE else View.GONE
         teach.isEnabled = session != null
@@ -116,5 +119,10 @@ class RecogniseActivity : Activity() {
         hint.visibility = View.GONE
         ranking.show(prediction.ranking)
         time.text = getString(R.string.image_time, millis)
+    }
+
+    private companion object {
+        /** The session of which the note has been shown, which rotations do not repeat. */
+        var told: LearningSession? = null
     }
 }

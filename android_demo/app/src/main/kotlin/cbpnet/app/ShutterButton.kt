@@ -24,6 +24,8 @@ class ShutterButton(context: Context, attributes: AttributeSet) : Button(context
     override fun onTouchEvent(event: MotionEvent): Boolean {
         when (event.actionMasked) {
             MotionEvent.ACTION_DOWN -> {
+                // A list around it would take a trembling finger for scrolling.
+                parent.requestDisallowInterceptTouchEvent(true)
                 isPressed = true
                 post(repeat)
             }
