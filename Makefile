@@ -6,7 +6,7 @@ TORCH = $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint aarch64-check clean
+.PHONY: demo test lint aarch64-check android-test clean
 
 demo: .venv/installed
 	.venv/bin/cbpnet-mobile demo --out demo_output
@@ -18,6 +18,9 @@ lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+android-test: .venv/installed
+	PYTHON=$(CURDIR)/.venv/bin/python android_demo/tools/check.sh
 
 # What it downloads stays in .cache (1.3 GB); see docs/aarch64.md.
 aarch64-check: .venv/installed
