@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 from cbpnet.state_file import load_state
@@ -49,16 +50,18 @@ class Distance:
 
     @property
     def furthest(self) -> str:
-        """The name of the tensor with the largest distance."""
-        return max(self.state, key=self.state.__getitem__)
+        """The name of the tensor with the largest distance, NaN being larger than any."""
+        return max(self.state, key=lambda name: (isnan(self.state[name]), self.state[name]))
 
     def faults(self, limits: Limits) -> list[str]:
         """Return a sentence for each limit that is exceeded; NaN exceeds every limit."""
-        faults = [
-            f"{name} of the state is off by {distance:.2g}, at most {limits.state:g} is right"
-            for name, distance in self.state.items()
-            if not distance <= limits.state
-        ]
+        faults = []
+        off = sum(not distance <= limits.state for distance in self.state.values())
+        if off:
+            faults.append(
+                f"{off} of {len(self.state)} tensors of the state are off by more than "
+                f"{limits.state:g}, {self.furthest} by {self.state[self.furthest]:.2g}"
+            )
         if not self.same_record:
             faults.append("the state file names other classes, settings or lessons")
         if not self.agreement >= limits.agreement:

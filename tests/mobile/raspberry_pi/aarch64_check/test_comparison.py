@@ -69,8 +69,14 @@ def test_answers_are_compared_by_picture(reference, other):
     ("changed", "fault"),
     [
         ({}, None),
-        ({"state": {"a": 0.0, "b": 0.11}}, "b of the state is off by 0.11, at most 0.1 is right"),
-        ({"state": {"a": math.nan}}, "a of the state is off by nan, at most 0.1 is right"),
+        (
+            {"state": {"a": 0.2, "b": 0.1, "c": 0.11}},
+            "2 of 3 tensors of the state are off by more than 0.1, a by 0.2",
+        ),
+        (
+            {"state": {"a": 0.0, "b": math.nan, "c": 1.0}},
+            "2 of 3 tensors of the state are off by more than 0.1, b by nan",
+        ),
         ({"same_record": False}, "the state file names other classes, settings or lessons"),
         ({"agreement": 0.89}, "89.0% of the predictions agree, at least 90% is right"),
         ({"probability": 0.02}, "a probability is off by 0.02, at most 0.01 is right"),
