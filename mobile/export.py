@@ -5,13 +5,15 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from executorch.exir.backend.partitioner import Partitioner
 from torch import Tensor
 
 from cbpnet.atomic import write_atomically
@@ -33,13 +35,14 @@ from mobile.bundle import (
 )
 from mobile.lowering import Delegation, Lowered, lower
 from mobile.programs import TracedProgram, bundle_functions, trace
-from mobile.quantisation import ReportImages, report_quantisation
-from mobile.targets import load_target
+from mobile.quantisation import ReportImages, calibrate_trunk, report_quantisation
+from mobile.split_learner import FORWARD_METHODS, SplitLearner
+from mobile.targets import TARGETS, load_target, target_options
 from mobile.verify import Agreement, verify
 from quantize.frozen_linear import Precision
 from quantize.trunk import FrozenTrunk
 
-__all__ = ["REPORTING", "STAGES", "Export", "ExportSettings", "export_bundle"]
+__all__ = ["CALIBRATING", "REPORTING", "STAGES", "Export", "ExportSettings", "export_bundle"]
 
 _PACKAGES = ("cbpnet-mobile", "torch", "executorch", "torchao", "timm")
 
@@ -60,7 +63,8 @@ STAGES = {
     _VERIFYING: 4,
 }
 
-# The stage before lowering where there are real images, in the same unit.
+# The stages after the first where there are real images to calibrate on, or to report on.
+CALIBRATING = "calibrating static int8"
 REPORTING = "comparing with fp32 on real images"
 
 Stage = Callable[[str], object]
@@ -71,10 +75,11 @@ class ExportSettings:
     """What a bundle is made for.
 
     ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already.
-    ``micro_batch`` images go through it at a time.
+    ``micro_batch`` images go through it at a time. ``options`` are the target's own.
 
     Raises:
-        InputError: fewer than two classes, a task or an image.
+        InputError: fewer than two classes, a task or an image; a precision or an option that the
+            target does not have.
     """
 
     target: str
@@ -83,8 +88,21 @@ class ExportSettings:
     tasks: int
     micro_batch: int = 1
     class_names: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the export needs images to calibrate on."""
+        return self.precision == "int8" and not TARGETS[self.target].learns
 
     def __post_init__(self) -> None:
+        target_options(self.target, self.options)
+        precisions = TARGETS[self.target].precisions
+        if self.precision not in precisions:
+            raise InputError(
+                f"target {self.target} has no precision {self.precision!r}; it must be "
+                f"{' or '.join(precisions)}"
+            )
         for name, least in (("classes", 2), ("tasks", 1), ("micro_batch", 1)):
             value = getattr(self, name)
             if value < least:
@@ -114,22 +132,35 @@ def export_bundle(
     settings: ExportSettings,
     stage: Stage = lambda title: None,
     images: ReportImages | None = None,
+    calibration: Sequence[Path] = (),
 ) -> Export:
     """Trace, lower, verify and write a bundle whose `initial_state` is ``state``.
 
-    ``stage`` is told the title of each of `STAGES` as it begins. With real ``images`` the manifest
-    gets a quantisation report, made after the first stage under the title `REPORTING`. An older
-    file at ``path`` is replaced only by a bundle that passed every check.
+    ``stage`` is told the title of each of `STAGES` as it begins. A target of static int8 takes its
+    ranges from the images ``calibration``, after the first stage under the title `CALIBRATING`.
+    With real ``images`` the manifest gets a quantisation report, made next under the title
+    `REPORTING`. An older file at ``path`` is replaced only by a bundle that passed every check.
 
     Raises:
-        InputError: the backbone or target cannot be served, a frozen layer is left outside the
-            delegates, a trainable is baked in, the program disagrees with PyTorch, or the file
-            cannot be written.
+        InputError: the backbone or target cannot be served, images to calibrate on are missing, a
+            frozen layer is left outside the delegates, a trainable is baked in, the program
+            disagrees with PyTorch, or the file cannot be written.
     """
-    target = load_target(settings.target)
+    target, learns = load_target(settings.target), TARGETS[settings.target].learns
+    if settings.calibrated and not calibration:
+        raise InputError(
+            f"target {settings.target} rounds to int8 by ranges that it takes from images; name "
+            "some to calibrate on, or export in fp32"
+        )
     stage(_QUANTISING)
     trunk = FrozenTrunk(backbone, settings.precision)
     learner = Learner(trunk, config, settings.classes, settings.tasks)
+    if not learns:
+        forward = FrozenTrunk(backbone, "fp32")
+        if settings.calibrated:
+            stage(CALIBRATING)
+            forward = calibrate_trunk(forward, config, backbone.preprocessing, calibration)
+        learner = SplitLearner(trunk, forward, config, settings.classes, settings.tasks)
     report = None
     if images is not None:
         stage(REPORTING)
@@ -137,11 +168,11 @@ def export_bundle(
     programs = []
     for function in bundle_functions(learner, state, settings.micro_batch, backbone.image_size):
         stage(f"tracing {function.name}")
-        programs.append(trace(function))
+        programs.append(trace(function, not learns and function.name in FORWARD_METHODS))
     _check_trainables(learner, programs)
     stage(_LOWERING)
     with _without_garbage_collection():
-        lowered = lower(programs, target.partitioner)
+        lowered = lower(programs, *_partitioners(target, settings))
         manifest = _manifest(backbone, learner, state, settings, programs, lowered, report)
         stage(_SERIALISING)
         bundle = seal(lowered.serialise(manifest_to_json(manifest)))
@@ -154,6 +185,14 @@ def export_bundle(
     return Export(
         path, manifest, lowered.delegation, agreement, len(bundle), _weight_bytes(programs)
     )
+
+
+def _partitioners(target: Any, settings: ExportSettings) -> list[Callable[[], Partitioner]]:
+    """Return the partitioners of frozen layers and of plain programs, as `lower` takes them."""
+    own = partial(target.partitioner, **target_options(settings.target, settings.options))
+    if TARGETS[settings.target].learns:
+        return [own]
+    return [load_target("xnnpack").partitioner, own]
 
 
 def _check_trainables(learner: Learner, programs: Sequence[TracedProgram]) -> None:

@@ -30,6 +30,7 @@ _DELEGATE = "executorch_call_delegate"
 # They compute nothing.
 _FREE = {"getitem", "view_copy", "alias_copy", "clone"}
 _FROZEN = ("frozen_linear", "frozen_linear_transposed")
+_CRUMB = 0.01  # of a plain method's arithmetic may be outside the delegates
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,25 @@ _EDGE = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
 _BUFFERS = ExecutorchBackendConfig(memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False))
 
 
-def lower(programs: Sequence[TracedProgram], partitioner: Callable[[], Partitioner]) -> Lowered:
+def lower(
+    programs: Sequence[TracedProgram],
+    partitioner: Callable[[], Partitioner],
+    plain_partitioner: Callable[[], Partitioner] | None = None,
+) -> Lowered:
     """Lower programs; those with frozen layers through the partitioner, the rest to CPU kernels.
 
+    ``plain_partitioner`` is for plain programs, which another backend than the others' runs.
+
     Raises:
-        InputError: a frozen layer was left outside the delegates.
+        InputError: a frozen layer, or much of a plain program, was left outside the delegates.
     """
+    chosen = {program.name: [partitioner()] for program in programs if program.frozen_layers}
+    if plain_partitioner is not None:
+        chosen |= {program.name: [plain_partitioner()] for program in programs if program.plain}
     with _quiet():
         edge = to_edge_transform_and_lower(
             {program.name: program.program for program in programs},
-            partitioner={
-                program.name: [partitioner()] for program in programs if program.frozen_layers
-            },
+            partitioner=chosen,
             compile_config=_EDGE,
         )
     delegation = {}
@@ -93,6 +101,8 @@ def lower(programs: Sequence[TracedProgram], partitioner: Callable[[], Partition
         lowered = edge.exported_program(program.name)
         _check_frozen(program.name, lowered)
         delegation[program.name] = _delegation(lowered)
+        if program.plain:
+            _check_plain(program.name, delegation[program.name])
     return Lowered(edge, delegation)
 
 
@@ -163,6 +173,17 @@ def _check_frozen(method: str, lowered: ExportedProgram) -> None:
                 f"the frozen layer {weight} of the method {method!r} was left outside the "
                 "delegates; it would be slow, so nothing is written"
             )
+
+
+def _check_plain(method: str, found: Delegation) -> None:
+    """Raise `InputError` where more than a crumb of the arithmetic is outside the delegates."""
+    outside = sum(found.arithmetic.values())
+    if outside > _CRUMB * found.total:
+        raise InputError(
+            f"{100 * outside / found.total:.1f} % of the arithmetic of the method {method!r} was "
+            f"left outside the delegates, most of it {next(iter(found.arithmetic))}; it would be "
+            "slow, so nothing is written"
+        )
 
 
 def _constants(program: ExportedProgram) -> Mapping[str, str]:

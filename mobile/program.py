@@ -7,6 +7,7 @@ shapes and dtypes are checked on both sides before the runtime sees them.
 import ctypes
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import sys
 import threading
@@ -209,6 +210,7 @@ def _start_runtime() -> Any:
     The compiled module itself: the public `portable_lib` around it imports `executorch.exir`,
     which takes seconds and brings the exporter and torchao to a device that exports nothing.
     """
+    _find_openvino()
     runtime = importlib.import_module("executorch.extension.pybindings._portable_lib")
     said = StringIO()
     with redirect_stderr(said):
@@ -220,6 +222,14 @@ def _start_runtime() -> Any:
         if not line.startswith(("[cpuinfo_utils.cpp:", "[threadpool.cpp:")):
             print(line, file=sys.stderr)
     return runtime
+
+
+def _find_openvino() -> None:
+    """Tell ExecuTorch where pip put OpenVINO's library, if it did: `portable_lib` would."""
+    package = importlib.util.find_spec("openvino")
+    if package is not None and package.origin is not None:
+        for library in sorted(Path(package.origin).parent.glob("libs/libopenvino_c.so*")):
+            os.environ.setdefault("OPENVINO_LIB_PATH", str(library))
 
 
 def _check_pair() -> None:

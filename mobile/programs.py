@@ -17,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from cbpnet.learner import Learner
 from cbpnet.state import LearnerState
+from quantize.plain import PLAIN_OPERATORS
 from quantize.rewrite import rewrite_frozen_operators
 
 __all__ = ["Function", "TracedProgram", "bundle_functions", "trace"]
@@ -39,7 +40,8 @@ class Function:
 class TracedProgram:
     """An exported graph; ``inputs`` and ``outputs`` name and describe its tensors in order.
 
-    ``frozen_layers`` is the number of frozen linear layers in it, both directions counted.
+    ``frozen_layers`` is the number of frozen linear layers in it, both directions counted; in
+    ``plain`` programs PyTorch's own operators stand in their place.
     """
 
     name: str
@@ -47,6 +49,7 @@ class TracedProgram:
     inputs: Tensors
     outputs: Tensors
     frozen_layers: int
+    plain: bool = False
 
 
 def bundle_functions(
@@ -119,10 +122,11 @@ def bundle_functions(
     ]
 
 
-def trace(function: Function) -> TracedProgram:
+def trace(function: Function, plain: bool = False) -> TracedProgram:
     """Trace a function without its numbers, put the frozen layers into form, and export it.
 
-    Only `gradients` differentiates; its graph is forward and backward pass in one.
+    Only `gradients` differentiates; its graph is forward and backward pass in one. A ``plain``
+    program holds no operators of ours, for a target that knows none.
     """
     names = list(function.inputs)
     found: list[str] = []
@@ -135,7 +139,7 @@ def trace(function: Function) -> TracedProgram:
     without_numbers = FakeTensorMode(allow_non_fake_inputs=True)  # the frozen weights keep theirs
     with without_numbers:
         inputs = [without_numbers.from_tensor(value) for value in function.inputs.values()]
-        graph_module = make_fx(positional)(*inputs)
+        graph_module = make_fx(positional, PLAIN_OPERATORS if plain else None)(*inputs)
     layers = rewrite_frozen_operators(graph_module)
     read, outputs = _drop_unused(graph_module, names, found)
     program = torch.export.export(
@@ -148,6 +152,7 @@ def trace(function: Function) -> TracedProgram:
         {name: function.inputs[name] for name in read},
         dict(zip(outputs, results, strict=True)),
         layers,
+        plain,
     )
 
 

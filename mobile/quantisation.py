@@ -1,25 +1,43 @@
-"""The quantisation report of an export: rounded against exact, on real images of the user's."""
+"""What an export does with real images of the user's: it calibrates, and reports on rounding."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
 
 from cbpnet.backbone import Backbone
+from cbpnet.config import LearnerConfig
 from cbpnet.data.folder import read_class_folders
 from cbpnet.data.images import decode_image
 from cbpnet.data.preprocess import normalise, prepare
 from cbpnet.errors import InputError
+from cbpnet.layout import trainable_layout
 from cbpnet.learner import Learner
+from cbpnet.preprocessing import Preprocessing
+from cbpnet.prompts import prefixes
 from cbpnet.training import INFERENCE_BATCH, TaskImages, TrainingConfig, initial_state, learn_task
+from quantize.calibrated import calibrated_trunk
 from quantize.report import QuantisationReport, compare_learners
+from quantize.trunk import FrozenTrunk
 
-__all__ = ["ReportImages", "read_report_images", "report_quantisation"]
+__all__ = [
+    "ReportImages",
+    "calibrate_trunk",
+    "read_calibration_images",
+    "read_report_images",
+    "report_quantisation",
+]
 
 ReportImages = list[list[Path]]
 
 _SEED = 0
 _MOST = 200  # images; what a report costs grows with them
 _TRAINING = TrainingConfig(epochs=1)
+
+_CALIBRATING, _CALIBRATING_BATCH = 64, 8  # images; more widen the ranges little
+# Of the prompts' entries. What ten tasks of CIFAR-100 left in a ViT-Ti's prompts has 0.5 to 1.0.
+_PROMPT_DEVIATION = 1.0
 
 
 def read_report_images(folder: Path, classes: int) -> ReportImages:
@@ -37,6 +55,40 @@ def read_report_images(folder: Path, classes: int) -> ReportImages:
         )
     each = max(1, _MOST // len(found))
     return [paths[:each] for paths in found.values()]
+
+
+def read_calibration_images(folder: Path) -> list[Path]:
+    """Return image files of a folder of class folders, as many of each class as fit.
+
+    Raises:
+        InputError: the folder has no class folder with a readable image.
+    """
+    found, _ = read_class_folders(folder)
+    turns = zip_longest(*found.values())  # a first image of every class, then a second
+    return [path for turn in turns for path in turn if path is not None][:_CALIBRATING]
+
+
+def calibrate_trunk(
+    trunk: FrozenTrunk, config: LearnerConfig, preprocessing: Preprocessing, images: Sequence[Path]
+) -> FrozenTrunk:
+    """Return a trunk in static int8 whose ranges are those of images, without and with prompts.
+
+    The prompts are drawn: those that a device will learn do not exist yet. How large they may
+    become hardly matters, see docs/quantisation.md.
+    """
+    pixels = torch.stack([prepare(decode_image(path), preprocessing) for path in images])
+    shown = normalise(pixels, preprocessing.mean, preprocessing.std)
+    generator = torch.Generator().manual_seed(_SEED)
+    drawn = {
+        name: _PROMPT_DEVIATION * torch.randn(shape, generator=generator)
+        for name, shape in trainable_layout(config, trunk.dim, classes=0).items()
+        if name.startswith("prompts.")
+    }
+    prompts = config.prompts
+    given = prefixes(
+        drawn.get("prompts.g"), drawn.get("prompts.e"), prompts.g_layers, prompts.e_layers
+    )
+    return calibrated_trunk(trunk, shown.split(_CALIBRATING_BATCH), [None, given]).trunk
 
 
 def report_quantisation(

@@ -15,6 +15,7 @@ from cbpnet.state import LearnerState
 from cbpnet.state_file import load_state, save_state
 from mobile.program import Program
 from mobile.program_learner import ProgramLearner
+from mobile.split_learner import SplitLearner
 from quantize.distance import flat_cosine
 
 __all__ = ["Agreement", "verify"]
@@ -80,16 +81,19 @@ def verify(
         _furthest(scores, bundle.predict(known, images, query)[0]),
         {name: flat_cosine(expected[name], found[name]) for name in learner.trainables},
     )
+    # An accelerator computes layers of fp32 in what it has, for instance bf16.
+    forward = "int8" if isinstance(learner, SplitLearner) else precision
     for name, cosine in {"query": agreement.query, **agreement.gradients}.items():
-        if not cosine >= _LEAST[precision]:
+        least = _LEAST[forward if name == "query" else precision]
+        if not cosine >= least:
             raise InputError(
                 f"the exported program disagrees with PyTorch: the cosine of {name} is "
-                f"{cosine:.4f}, it must be at least {_LEAST[precision]}; nothing is written"
+                f"{cosine:.4f}, it must be at least {least}; nothing is written"
             )
-    if not agreement.scores <= _FURTHEST[precision]:
+    if not agreement.scores <= _FURTHEST[forward]:
         raise InputError(
             f"the exported program disagrees with PyTorch: a score differs by "
-            f"{agreement.scores:.4f}, at most {_FURTHEST[precision]} is right; nothing is written"
+            f"{agreement.scores:.4f}, at most {_FURTHEST[forward]} is right; nothing is written"
         )
     _check_step(bundle, learner, known, found, generator)
     _check_file(path, program, known)

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from cbpnet.initial import draw_state
 from cbpnet.presets import check_budget, choose_preset, count_trainables
 from cbpnet.state_file import StateInfo, load_state
 from mobile.cli.stages import Stages
-from mobile.export import REPORTING, STAGES, Export, ExportSettings, export_bundle
+from mobile.export import CALIBRATING, REPORTING, STAGES, Export, ExportSettings, export_bundle
 from mobile.lowering import Delegation
-from mobile.quantisation import read_report_images
+from mobile.quantisation import read_calibration_images, read_report_images
 from mobile.targets import TARGETS, load_target
 from quantize.frozen_linear import Precision
 
@@ -37,6 +38,8 @@ Examples:
   cbpnet-mobile export --target xnnpack --weights vit_tiny.safetensors --out pets.pte
   cbpnet-mobile export --target xnnpack --state trained.safetensors \\
       --weights vit_tiny.safetensors --classes 200 --out pets.pte
+  cbpnet-mobile export --target openvino --option device=NPU --calibration photos \\
+      --weights vit_tiny.safetensors --out pets.pte
 """
 )
 @click.option(
@@ -44,6 +47,13 @@ Examples:
     type=click.Choice(list(TARGETS)),
     required=True,
     help="What it is to run on; see `cbpnet-mobile targets`.",
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One of the target's own options; see `cbpnet-mobile targets`; may be repeated.",
 )
 @click.option(
     "--backbone",
@@ -101,6 +111,11 @@ Examples:
     help="Of the frozen backbone; what learns is always fp32.",
 )
 @click.option(
+    "--calibration",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder of class folders: a target of static int8 takes its ranges from these images.",
+)
+@click.option(
     "--images",
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder of class folders: report on these images how far the bundle is from fp32.",
@@ -122,6 +137,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def export(
     target: str,
+    options: tuple[str, ...],
     backbone: str | None,
     weights: Path | None,
     state_path: Path | None,
@@ -132,6 +148,7 @@ def export(
     image_size: int | None,
     crop_pct: float | None,
     precision: Precision,
+    calibration: Path | None,
     images: Path | None,
     budget: float | None,
     seed: int,
@@ -154,14 +171,25 @@ def export(
         tasks or (info.tasks if info else _TASKS),
         micro_batch,
         _class_names(info, labels),
+        _options(options),
     )
+    if calibration and not settings.calibrated:
+        raise InputError(
+            f"target {target} in {precision} needs no calibration; leave --calibration out"
+        )
+    if settings.calibrated and not calibration:
+        raise InputError(
+            f"target {target} rounds to int8 by ranges that it takes from images; name a folder "
+            "with --calibration, or export in fp32 with --precision fp32"
+        )
     name = backbone or (info.backbone if info else "vit_tiny_patch16_224")
     if info and state:
         _check_equal("backbone", info.backbone, name)
         state = grow(state, info.config, info.dim, settings.classes, settings.tasks)
 
     shown = read_report_images(images, settings.classes) if images else None
-    with Stages(_stages(reporting=shown is not None)) as stages:
+    calibrating = read_calibration_images(calibration) if calibration else []
+    with Stages(_stages(bool(calibrating), reporting=shown is not None)) as stages:
         stages(_LOADING)
         size = image_size or (info.preprocessing.image_size if info else None)
         trunk = load_backbone(name, weights, size)
@@ -177,18 +205,31 @@ def export(
         if state is None:
             generator = torch.Generator().manual_seed(seed)
             state = draw_state(config, trunk.dim, settings.classes, settings.tasks, generator)
-        written = export_bundle(out, trunk, config, state, settings, stages, shown)
+        written = export_bundle(out, trunk, config, state, settings, stages, shown, calibrating)
     if as_json:
         click.echo(json.dumps(_outcome(written, stages.seconds), indent=2))
     else:
         _print(written, stages.seconds)
 
 
-def _stages(reporting: bool) -> dict[str, float]:
+def _stages(calibrating: bool, reporting: bool) -> dict[str, float]:
     """Return the stages' titles and shares of the time, in order."""
     first, *rest = STAGES.items()
-    report = {REPORTING: 100.0} if reporting else {}
-    return {_LOADING: 0.5, **dict([first]), **report, **dict(rest)}
+    images = {CALIBRATING: 100.0} if calibrating else {}
+    if reporting:
+        images[REPORTING] = 100.0
+    return {_LOADING: 0.5, **dict([first]), **images, **dict(rest)}
+
+
+def _options(given: Sequence[str]) -> dict[str, str]:
+    """Return options by name from NAME=VALUE."""
+    options = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise InputError(f"--option {each} is no NAME=VALUE, such as device=NPU")
+        options[name] = value
+    return options
 
 
 def _class_names(info: StateInfo | None, labels: Path | None) -> tuple[str, ...]:
@@ -247,9 +288,11 @@ def _print(written: Export, seconds: dict[str, float]) -> None:
     for name, found in written.delegation.items():
         outside = f"{_percent(sum(found.arithmetic.values()), found):.2f} % of them"
         click.echo(_ROW.format(name, found.delegate_calls, f"{found.total / 1e6:.2f}", outside))
-        click.echo(
-            textwrap.fill(_operators(found), 100, initial_indent=_MARGIN, subsequent_indent=_MARGIN)
-        )
+        if found.undelegated:
+            listed = _operators(found)
+            click.echo(
+                textwrap.fill(listed, 100, initial_indent=_MARGIN, subsequent_indent=_MARGIN)
+            )
     cosines = agreement.gradients.values()
     click.echo(
         f"against PyTorch: cosine of the query {agreement.query:.5f}, of gradients "

@@ -1,6 +1,7 @@
 """``cbpnet-mobile targets``: what a bundle can be exported for."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -27,6 +28,10 @@ def targets(as_json: bool) -> None:
         click.echo(f"{name}: {row['runs_on']}")
         click.echo(f"  precision: {' or '.join(row['precisions'])}")
         click.echo(f"  verified: {row['verified']}")
+        click.echo(f"  needs: {', '.join(row['needs'])}")
+        for option, described in row["options"].items():
+            choices = " or ".join(described["choices"])
+            click.echo(f"  --option {option}: {described['help']}; {choices}")
         missing = f"no, it lacks {', '.join(row['missing'])}: {row['install']}"
         click.echo(f"  installed here: {missing if row['missing'] else 'yes'}")
 
@@ -36,6 +41,9 @@ def _describe(target: Target) -> dict[str, Any]:
         "runs_on": target.runs_on,
         "precisions": target.precisions,
         "verified": target.verified,
+        "learns": target.learns,
+        "options": {name: asdict(option) for name, option in target.options.items()},
+        "needs": list(dict.fromkeys(target.needs.values())),
         "installed": not target.missing,
         "missing": target.missing,
         "install": target.install,

@@ -5,13 +5,14 @@ The table imports no target: a device has none of what they need.
 
 import importlib
 import importlib.util
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cbpnet.errors import InputError
 
-__all__ = ["TARGETS", "Target", "load_target"]
+__all__ = ["TARGETS", "Option", "Target", "load_target", "target_options"]
 
 _EXPORTER = {
     "executorch.exir": "executorch==1.4.1",
@@ -21,11 +22,21 @@ _EXPORTER = {
 
 
 @dataclass(frozen=True)
+class Option:
+    """A choice that a target alone has; the first of ``choices`` is the default."""
+
+    choices: tuple[str, ...]
+    help: str
+
+
+@dataclass(frozen=True)
 class Target:
     """What a target runs on, in which precisions, and how that was verified.
 
-    ``module`` has its partitioner. ``needs`` are the packages that exporting for it imports, and
-    what pip installs each from.
+    ``module`` has its ``partitioner``, a function that takes the target's ``options`` by name.
+    ``needs`` are the packages that exporting for it imports, and what pip installs each from. A
+    target that ``learns`` runs every method; another one runs `query` and `predict`, its int8 is
+    static and calibrated on images, and XNNPACK runs the rest on the same machine's CPU.
     """
 
     runs_on: str
@@ -33,6 +44,8 @@ class Target:
     verified: str
     module: str
     needs: Mapping[str, str] = field(default_factory=_EXPORTER.copy)
+    options: Mapping[str, Option] = field(default_factory=dict)
+    learns: bool = True
 
     @property
     def missing(self) -> list[str]:
@@ -42,8 +55,8 @@ class Target:
     @property
     def install(self) -> str | None:
         """The command that installs what is missing; None where nothing is."""
-        missing = [self.needs[name] for name in self.missing]
-        return f"pip install {' '.join(missing)}" if missing else None
+        missing = dict.fromkeys(self.needs[name] for name in self.missing)
+        return f"pip install {' '.join(map(shlex.quote, missing))}" if missing else None
 
 
 TARGETS = {
@@ -53,6 +66,17 @@ TARGETS = {
         verified="run on x86-64 against PyTorch at the end of every export; not yet run on a phone "
         "or a board",
         module="mobile.targets.xnnpack",
+    ),
+    "openvino": Target(
+        runs_on="Intel NPUs, GPUs and CPUs, through OpenVINO; learns on the CPU through XNNPACK",
+        precisions=("int8", "fp32"),
+        verified="run on an x86-64 CPU against PyTorch at the end of every export; not run on an "
+        "NPU or a GPU",
+        module="mobile.targets.openvino",
+        # The extra does not bring nncf, which its package imports; 3.4.0 and 2.19.0 do not work.
+        needs={**_EXPORTER, "openvino": "executorch[openvino]==1.4.1", "nncf": "nncf==3.1.0"},
+        options={"device": Option(("CPU", "GPU", "NPU", "AUTO"), "what OpenVINO compiles for")},
+        learns=False,
     ),
 }
 
@@ -70,6 +94,25 @@ def load_target(name: str) -> Any:
             f"install it with `{target.install}`"
         )
     return importlib.import_module(target.module)
+
+
+def target_options(name: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return every option of a target: the value that was given, or its default.
+
+    Raises:
+        InputError: the target has no option of that name, or the option no such value.
+    """
+    options = TARGETS[name].options
+    for key, value in given.items():
+        if key not in options:
+            right = f"it has {', '.join(options)}" if options else "it has none"
+            raise InputError(f"target {name} has no option {key!r}; {right}")
+        if value not in options[key].choices:
+            raise InputError(
+                f"option {key} of target {name} is {value!r}; it must be one of "
+                f"{', '.join(options[key].choices)}"
+            )
+    return {key: given.get(key, option.choices[0]) for key, option in options.items()}
 
 
 def _installed(package: str) -> bool:

@@ -5,10 +5,12 @@ import importlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from cbpnet.backbone import Backbone
 from cbpnet.config import LearnerConfig
@@ -18,6 +20,7 @@ from mobile.cli import main
 from mobile.export import STAGES
 from mobile.program import METHODS
 from mobile.runtime import OnDeviceLearner
+from mobile.targets import TARGETS
 
 command = importlib.import_module("mobile.cli.export")
 
@@ -177,7 +180,7 @@ def test_labels_that_do_not_fit_are_refused(export, server, tmp_path, content, m
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--target", "toaster"], "'toaster' is not 'xnnpack'"),
+        (["--target", "toaster"], "'toaster' is not one of 'xnnpack', "),
         (["--precision", "int4"], "'int4' is not one of 'int8', 'fp32'"),
         (["--precison", "int8"], "No such option '--precison'"),
         (["--classes", "0"], "0 is not in the range x>=1"),
@@ -198,7 +201,7 @@ def test_the_libraries_are_quiet():
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert "--target [xnnpack]" in result.stdout
+    assert "--target [xnnpack|" in result.stdout
     assert result.stderr == ""
 
 
@@ -265,3 +268,46 @@ def test_more_than_the_budget_is_refused(calls, export, small_backbone):
     assert "to stay under 2 %" in error
     assert calls == []
     assert export(*micro, "--budget", 1).exit_code == 0
+
+
+@pytest.fixture
+def static_target(monkeypatch):
+    """XNNPACK under the name of a target of static int8, which needs images to calibrate on."""
+    row = replace(TARGETS["xnnpack"], learns=False)
+    monkeypatch.setitem(TARGETS, "openvino", row)
+
+
+@pytest.mark.usefixtures("no_backbone", "static_target")
+def test_static_int8_without_images_is_refused(export):
+    result = export("--target", "openvino")
+    assert result.exit_code == 1
+    assert "rounds to int8 by ranges that it takes from images; name a folder" in result.stderr
+
+
+@pytest.mark.usefixtures("no_backbone")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--calibration", "."], "xnnpack in int8 needs no calibration; leave --calibration out"),
+        (["--option", "device"], "--option device is no NAME=VALUE, such as device=NPU"),
+        (["--option", "device=NPU"], "target xnnpack has no option 'device'; it has none"),
+    ],
+)
+def test_what_the_target_has_no_use_for_is_refused(export, options, message):
+    result = export(*options)
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+@pytest.mark.usefixtures("static_target")
+def test_images_to_calibrate_on_are_handed_on(export, calls, pictures, tmp_path):
+    expected = []
+    for colour in ("blue", "red"):
+        folder = tmp_path / "photos" / colour
+        folder.mkdir(parents=True)
+        for number, pixels in enumerate(pictures(colour, 2)):
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    expected = [tmp_path / "photos" / name / f"{n}.png" for n in (0, 1) for name in ("blue", "red")]
+    result = export("--target", "openvino", "--calibration", tmp_path / "photos", "--budget", "1")
+    assert result.exit_code == 0, result.output
+    assert calls[0][-1] == expected

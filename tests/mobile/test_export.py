@@ -185,7 +185,7 @@ def test_an_older_file_survives_an_export_that_fails(
     """The program is whole but of another state than asked for: verifying it is what fails."""
     traced = {}  # of both exports: the functions are the same
 
-    def trace_once(function):
+    def trace_once(function, plain):
         if function.name not in traced:
             traced[function.name] = trace(function)
         return traced[function.name]

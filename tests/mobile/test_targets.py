@@ -3,7 +3,8 @@
 import importlib.util
 import json
 import sys
-from importlib.metadata import requires
+import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,7 +12,19 @@ from executorch.exir.backend.partitioner import Partitioner
 
 from cbpnet.errors import InputError
 from mobile.cli import main
-from mobile.targets import TARGETS, load_target
+from mobile.export import ExportSettings
+from mobile.targets import TARGETS, Option, Target, load_target, target_options
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+IMAGINARY = """
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+
+def partitioner(speed):
+    print(speed)
+    return XnnpackPartitioner()
+"""
 
 
 @pytest.fixture
@@ -22,19 +35,75 @@ def without_torchao(monkeypatch):
     )
 
 
+@pytest.fixture
+def imaginary(monkeypatch, tmp_path):
+    """A target that is one file and one row of the table."""
+    (tmp_path / "imaginary_npu.py").write_text(IMAGINARY)
+    monkeypatch.syspath_prepend(tmp_path)
+    row = Target(
+        runs_on="nothing that exists",
+        precisions=("int8",),
+        verified="not at all",
+        module="imaginary_npu",
+        options={"speed": Option(("slow", "fast"), "how fast it is")},
+        learns=False,
+    )
+    monkeypatch.setitem(TARGETS, "imaginary", row)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_has_a_partitioner(name):
-    assert isinstance(load_target(name).partitioner(), Partitioner)
+    if TARGETS[name].missing:
+        pytest.skip(f"{name} is not installed: {TARGETS[name].install}")
+    assert isinstance(load_target(name).partitioner(**target_options(name, {})), Partitioner)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_its_packages_are_those_that_the_project_pins(name):
-    pins = requires("cbpnet-mobile")
-    for package, requirement in TARGETS[name].needs.items():
-        assert requirement in pins
-        assert package.partition(".")[0] == requirement.partition("==")[0]
-    assert TARGETS[name].missing == []
-    assert TARGETS[name].install is None
+    extras = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
+    assert set(TARGETS[name].needs.values()) <= {*extras["export"], *extras.get(name, [])}
+
+
+def test_a_new_target_is_a_file_and_a_row(imaginary, capsys):
+    options = target_options("imaginary", {"speed": "fast"})
+    assert isinstance(load_target("imaginary").partitioner(**options), Partitioner)
+    assert capsys.readouterr().out == "fast\n"
+    assert target_options("imaginary", {}) == {"speed": "slow"}
+    assert ExportSettings("imaginary", "int8", 2, 1).calibrated
+    result = CliRunner().invoke(main, ["targets"])
+    assert "imaginary: nothing that exists" in result.output
+    assert "--option speed: how fast it is; slow or fast" in result.output
+
+
+@pytest.mark.parametrize(
+    ("target", "precision", "options", "message"),
+    [
+        ("imaginary", "int8", {"sped": "fast"}, "no option 'sped'; it has speed"),
+        ("imaginary", "int8", {"speed": "9"}, "speed of .* is '9'; it must be one of slow, fast"),
+        ("xnnpack", "int8", {"device": "NPU"}, "no option 'device'; it has none"),
+        ("imaginary", "fp32", {}, "has no precision 'fp32'; it must be int8"),
+    ],
+)
+def test_what_a_target_does_not_have_is_refused(imaginary, target, precision, options, message):
+    with pytest.raises(InputError, match=message):
+        ExportSettings(target, precision, 2, 1, options=options)
+
+
+def test_the_installed_target_lacks_nothing():
+    assert TARGETS["xnnpack"].missing == []
+    assert TARGETS["xnnpack"].install is None
+
+
+def test_an_extra_is_quoted_for_the_shell(monkeypatch):
+    true = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name in ("openvino", "nncf") else true(name),
+    )
+    assert TARGETS["openvino"].install == "pip install 'executorch[openvino]==1.4.1' nncf==3.1.0"
+    with pytest.raises(InputError, match="openvino needs openvino, nncf, which is not installed"):
+        load_target("openvino")
 
 
 @pytest.mark.usefixtures("without_torchao")
@@ -62,6 +131,9 @@ def test_the_command_lists_every_target():
     assert rows.keys() == TARGETS.keys()
     assert rows["xnnpack"]["precisions"] == ["int8", "fp32"]
     assert rows["xnnpack"]["installed"] is True
+    assert rows["xnnpack"]["needs"][0] == "executorch==1.4.1"
+    assert rows["openvino"]["learns"] is False
+    assert rows["openvino"]["options"]["device"]["choices"] == ["CPU", "GPU", "NPU", "AUTO"]
 
 
 @pytest.mark.usefixtures("without_torchao")
