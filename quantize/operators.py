@@ -7,6 +7,7 @@ expand, a scatter or a select.
 
 With ``halves`` an operator keeps in half precision what its backward pass needs, which is most of
 the memory that learning takes: an error of 2^-11 where a gradient is rounded to 8 bits anyway.
+GELU's slope then is a difference of two GELUs, 4 operators and not 10, and wrong by 2^-7 at most.
 """
 
 import math
@@ -29,6 +30,7 @@ __all__ = [
     "thirds",
 ]
 
+_STEP = 2**-6  # of the difference that is GELU's slope: wrong by half of it times gelu'' < 0.8
 _TINY = 1e-30  # beside a square
 
 
@@ -171,9 +173,12 @@ class _RmsNorm(torch.autograd.Function):
 class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, halves: bool) -> Tensor:
+        output = F.gelu(x)
+        if halves:
+            _keep(ctx, halves, (F.gelu(x + _STEP) - output) * (1 / _STEP))
+            return output
         # gelu'(x) = Phi(x) + x phi(x) is all that the backward pass needs. No delegate has erf:
         # Phi = gelu / x; as x gelu / x^2, with a tiny number on both sides, it is finite at 0.
-        output = F.gelu(x)
         squared = x * x
         phi = (x * output + 0.5 * _TINY) / (squared + _TINY)
         density = torch.exp(squared * -0.5) * (1 / math.sqrt(2 * math.pi))
