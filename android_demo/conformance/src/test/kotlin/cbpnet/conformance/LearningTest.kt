@@ -85,7 +85,7 @@ class LearningTest {
                 distances += distance(lesson.predictions, predictions).copy(state = (apart + end).max())
             }
             writeForPython(session, folder, "taught", lesson!!.predictions)
-            session.forget("temple") // which leaves its task to another class
+            forget(session, "temple", folder, lesson.predictions) // which leaves its task to another class
             session.forget("portrait") // which was the only one of its task
             writeForPython(session, folder, "forgetful", lesson.predictions)
         }
@@ -114,6 +114,19 @@ class LearningTest {
         recorded.map { json ->
             session.predict(listOf(PictureFile(File(folder, json.text("picture"))).decode())).single()
         }
+
+    /** Forgets a class: the others stand to each other as before, with the same prompts. */
+    private fun forget(session: LearningSession, label: String, folder: File, recorded: List<JsonObject>) {
+        val before = predict(session, folder, recorded)
+        session.forget(label)
+        for ((old, new) in before.zip(predict(session, folder, recorded))) {
+            val gone = old.ranking.single { it.label == label }
+            val expected = (old.ranking - gone).associate { it.label to it.probability / (1 - gone.probability) }
+            assertEquals(expected.keys, new.ranking.map { it.label }.toSet())
+            for (found in new.ranking) assertEquals(expected.getValue(found.label), found.probability, 1e-4)
+            assertEquals(old.task, new.task)
+        }
+    }
 
     /** Writes a state, and what this host says with it, for check_states.py. */
     private fun writeForPython(session: LearningSession, folder: File, name: String, recorded: List<JsonObject>) {

@@ -62,6 +62,19 @@ class ForgettingTest {
         assertEquals("green", session.predict(images)[1].best.label)
     }
 
+    /** The table of the state in docs/bundle.md. */
+    @Test
+    fun rowsOfClassesAndOfTasksAreKnownByName() {
+        val classes = "head.weight head.bias adam.m.head.weight adam.v.head.bias classes.task classes.count " +
+            "classes.mean readout.weight"
+        val others = "prompts.g block.w_in block.b_in block.w_out adam.m.prompts.e adam.v.prompts.key " +
+            "adam.m.block.w_in adam.step cbp.utility cbp.age cbp.accumulator tasks.current readout.projection " +
+            "readout.inverse"
+        for (name in classes.split(" ")) assertEquals(name, Axis.CLASSES, firstAxis(name))
+        for (name in listOf("prompts.e", "prompts.keys", "tasks.known")) assertEquals(name, Axis.TASKS, firstAxis(name))
+        for (name in others.split(" ")) assertEquals(name, Axis.OTHER, firstAxis(name))
+    }
+
     @Test
     fun anUnknownClassCannotBeForgotten() {
         assertThrows(IllegalArgumentException::class.java) { session.forget("cup") }
