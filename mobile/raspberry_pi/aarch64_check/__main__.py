@@ -30,7 +30,7 @@ _NOISY = ("torchao", "torch.utils._pytree")  # warn of GPU kernels whenever they
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".cache", "aarch64"),
     show_default=True,
-    help="Folder for what is downloaded, 1.4 GB for each set of versions.",
+    help="Folder for what is downloaded, 1.3 GB for each set of versions.",
 )
 @click.option(
     "--flip-sign",

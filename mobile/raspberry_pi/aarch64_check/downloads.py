@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 __all__ = ["UnavailableError", "unpack_debian_packages", "unpack_wheels"]
 
-_MINUTES = 10  # of one download
+_MINUTES = 5  # of one download
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 
 
