@@ -13,6 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from cbpnet.data.folder import load_folder
+from cbpnet.data.stream import make_stream
 from cbpnet.state_file import load_state
 from mobile.bench import Memory
 from mobile.cli import main
@@ -115,6 +117,21 @@ def test_evaluate_tests_a_state_on_a_folder(bundle: Path, photos, tmp_path: Path
     other = run(*command[:4], "--images", learnt, "--out", out)
     assert other.exit_code == 1
     assert "is of another test, which differs in data; name" in other.stderr
+
+
+def test_evaluate_tests_a_state_on_a_data_set(bundle: Path, photos, tmp_path: Path) -> None:
+    state, data = tmp_path / "state", photos("photos", "red", "green", count=10)
+    assert run("learn", bundle, "--images", data, "--out", state).exit_code == 0
+    command = ["evaluate", bundle, "--state", state, "--dataset", "folder", "--data", data]
+    result = run(*command, "--test-per-class", "1", "--out", tmp_path / "out", "--json")
+    found = json.loads(result.stdout)["figures"]
+    assert found["data"] == "photos"
+    assert [one["images"] for one in found["classes"]] == [1, 1]
+    answers = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()[1:]
+    stream = make_stream(load_folder(data), 2, test_per_class=1)
+    assert [json.loads(line)["image"] for line in answers] == [
+        stream.test_source.name(int(index)) for index in stream.tasks[0].test
+    ]
 
 
 @pytest.mark.parametrize(
