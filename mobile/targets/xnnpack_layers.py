@@ -67,14 +67,22 @@ class FrozenLinearConfig(XNNPartitionerConfig):  # type: ignore[misc]  # executo
         return all(is_param_node(ep, constant) for constant in node.all_input_nodes[1:])
 
     def get_node_and_deps(self, node: Node, ep: ExportedProgram) -> list[Node]:
-        """Return the node and its constants."""
+        """Return the node and the constants that go into the delegate with it."""
         return [node, *node.all_input_nodes[1:]]
 
 
 class FrozenLinearTransposedConfig(FrozenLinearConfig):
-    """Takes a frozen layer's backward direction with its constants."""
+    """Takes a frozen layer's backward direction with its weight.
+
+    Not with its scale: a runtime with XNNPACK's cache of packed weights, as Android's, frees a
+    delegate's constants once they are packed, and a product does not pack what it reads.
+    """
 
     target_name = "frozen_linear_transposed.default"
+
+    def get_node_and_deps(self, node: Node, ep: ExportedProgram) -> list[Node]:
+        """Return the node and its weight; the scale becomes an input of the delegate."""
+        return [node, *node.all_input_nodes[1:2]]
 
 
 @register_node_visitor

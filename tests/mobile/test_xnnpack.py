@@ -96,3 +96,24 @@ def test_each_direction_has_a_name_of_its_own_for_the_weight(precision):
         name = hashlib.sha256(layer.weight.numpy().tobytes()).hexdigest().encode()
         assert b"transposed_" + name in program
         assert name in program.replace(b"transposed_" + name, b"")
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_a_delegate_holds_no_constants_but_those_that_are_packed(precision):
+    """Android's runtime frees the others before they are read."""
+    lowered = lower([learning_step(perceptron(precision))], load_target("xnnpack").partitioner)
+    module = lowered.edge.exported_program("step").graph_module
+    (delegate,) = [part for name, part in module.named_children() if "lowered" in name]
+    program = delegate.original_module
+    signature = program.graph_signature
+    constants = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    nodes = [node for node in program.graph.nodes if node.name in constants]
+    assert len(nodes) >= 4  # two weights and biases
+    readers = {str(user.target) for node in nodes for user in node.users}
+    scales = [node for node in nodes if node.meta["val"].dim() == 1]
+    assert all("frozen_linear" in reader for reader in readers), readers
+    assert not any("transposed" in str(user.target) for node in scales for user in node.users)
