@@ -76,6 +76,17 @@ def test_a_trunk_outside_the_delegates_is_refused(small_backbone, server, precis
         lower([trace(functions["query"])], TakesNothing)
 
 
+def test_a_plain_trunk_outside_the_delegates_is_refused(small_backbone, server):
+    learner = Learner(FrozenTrunk(small_backbone, "fp32"), server.info.config, 6, 3)
+    functions = {part.name: part for part in bundle_functions(learner, server.grown, 2, 16)}
+    plain = trace(functions["query"], plain=True)
+    assert plain.frozen_layers == 0
+    with pytest.raises(
+        InputError, match=r"100\.0 % of the arithmetic of the method 'query' was left"
+    ):
+        lower([plain], TakesNothing, TakesNothing)
+
+
 def test_a_program_without_frozen_layers_asks_for_no_partitioner():
     def forbidden():
         raise AssertionError("nothing to delegate")
