@@ -142,12 +142,11 @@ def static_trunk(trunk: FrozenTrunk, recipe: StaticRecipe) -> FrozenTrunk:
                 f"{names[1]} and so on to {names[-1]}"
             )
     rounded = copy.deepcopy(trunk)
-    for name, tensor_range in recipe.ranges.items():
-        if name in recipe.keep_fp32:
-            continue
-        if name in rounded.layers:
-            rounded.layers[name] = _StaticLinear(rounded.layers[name])
-            rounded.set_submodule(name, rounded.layers[name])
+    ranges = {name: r for name, r in recipe.ranges.items() if name not in recipe.keep_fp32}
+    for name in ranges.keys() & rounded.layers.keys():
+        rounded.layers[name] = _StaticLinear(rounded.layers[name])
+        rounded.set_submodule(name, rounded.layers[name])
+    for name, tensor_range in ranges.items():
         _at(rounded, name, tensor_range.round)
     return rounded
 

@@ -60,7 +60,7 @@ def test_an_interruption_is_one_sentence(
     monkeypatch.setattr(cbpnet.session, "learn_task", interrupt)
     result = digits("train", "--out", str(tmp_path / "state.safetensors"))
     assert result.exit_code == 130
-    assert result.stderr.splitlines()[-1].startswith("stopped; benchmark, evaluate and train,")
+    assert result.stderr.splitlines()[-1].startswith("stopped; a state is that of the last")
     assert "Traceback" not in result.output
 
 
