@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path
 from statistics import median
 
@@ -144,7 +142,7 @@ def measure_latency(
         _rest(plan, "resting before", start_part, mark)
         for threads in plan.threads:
             start = time.monotonic()
-            _use(threads)
+            set_threads(threads)
             done = start_part(f"threads {threads}", WARM_UP + plan.runs)
             times = measure_times(bundle, plan.runs, done)
             at.append(AtThreads(threads, times.load_ms, times.methods, measure_memory(bundle)))
@@ -173,11 +171,6 @@ def measure_latency(
         power_source=source,
         clock_jump=jump if abs(jump) > _JUMP else 0.0,
     )
-
-
-def _use(threads: int) -> None:
-    with redirect_stderr(StringIO()):  # says that it does so
-        set_threads(threads)
 
 
 def _rest(

@@ -230,3 +230,11 @@ def test_every_method_is_there(program):
     assert set(METHODS) <= set(program.manifest.methods)
     for name, value in stored(program).items():
         assert value.dtype == torch.float32, name
+
+
+def test_the_runtime_keeps_to_itself_how_many_threads_it_has(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = get_threads()
+    set_threads(before)
+    assert capfd.readouterr() == ("", "")
