@@ -25,14 +25,13 @@ from cbpnet.layout import POOL_OF, noise_shape, state_layout, trainable_layout
 from cbpnet.learner_interface import GradientSums
 from cbpnet.prompts import (
     gather_task,
-    key_similarity,
     one_hot,
     prefixes,
     scatter_task,
     select_task,
 )
 from cbpnet.readout import observe_images, readout_scores
-from cbpnet.rows import times_rows, unit_rows
+from cbpnet.rows import cosines, times_rows, unit_rows
 from cbpnet.state import LearnerState
 
 __all__ = ["FeatureExtractor", "Learner", "normalise_feature"]
@@ -271,7 +270,7 @@ class Learner:
         logits = self._logits(leaves, feature).masked_fill(others, MASKED)
         loss = -(targets * logits.log_softmax(dim=1)).sum()
         if "prompts.key" in leaves:
-            match = key_similarity(query, leaves["prompts.key"])
+            match = cosines(query, leaves["prompts.key"])
             weight = self.config.prompts.key_weight
             loss = loss - weight * (match * targets.sum(dim=1, keepdim=True)).sum()
         activity = None
@@ -314,7 +313,7 @@ class Learner:
             feature = feature + config.gate * block_output(block, feature, config.activation)[0]
         if head.kind == "linear":
             return times_rows(feature, weight) + parameters["head.bias"]
-        return head.scale * times_rows(unit_rows(feature), unit_rows(weight))
+        return head.scale * cosines(feature, weight)
 
 
 def _block(parameters: Mapping[str, Tensor]) -> BlockParameters:

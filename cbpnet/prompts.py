@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cbpnet.rows import times_rows, unit_rows
+from cbpnet.rows import cosines
 
-__all__ = ["gather_task", "key_similarity", "one_hot", "prefixes", "scatter_task", "select_task"]
+__all__ = ["gather_task", "one_hot", "prefixes", "scatter_task", "select_task"]
 
 
 def one_hot(index: Tensor, size: int) -> Tensor:
@@ -39,18 +39,13 @@ def scatter_task(pool: Tensor, task: Tensor, entry: Tensor) -> Tensor:
     return torch.where(chosen, entry, pool)
 
 
-def key_similarity(query: Tensor, keys: Tensor) -> Tensor:
-    """Return the cosine [B, T] between queries [B, D] and keys [T, D], in [-1, 1]."""
-    return times_rows(unit_rows(query), unit_rows(keys))
-
-
 def select_task(query: Tensor, keys: Tensor, known: Tensor) -> Tensor:
     """Return, for each image on its own, the one-hot task [B, T] of its nearest known key.
 
     ``known`` [T] is 1 for tasks that exist and 0 for the rest. Selection is per image: a vote over
     a batch, as in public code, leaks the task, because evaluation goes through one task at a time.
     """
-    similarity = key_similarity(query, keys).masked_fill(known == 0, -2.0)
+    similarity = cosines(query, keys).masked_fill(known == 0, -2.0)
     return one_hot(similarity.argmax(dim=1), keys.shape[0])
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cbpnet.config import ReadoutConfig, ReadoutKind
-from cbpnet.rows import times_rows, unit_rows
+from cbpnet.rows import cosines, times_rows
 from cbpnet.state import Layout
 
 __all__ = ["initial_readout", "observe_images", "readout_layout", "readout_scores"]
@@ -83,7 +83,7 @@ def observe_images(
 def readout_scores(kind: ReadoutKind, state: Mapping[str, Tensor], query: Tensor) -> Tensor:
     """Return the scores [B, C] of "means" (cosine, in [-1, 1]) or "rls" (about 0 to 1)."""
     if kind == "means":
-        return times_rows(unit_rows(query), unit_rows(state["classes.mean"]))
+        return cosines(query, state["classes.mean"])
     return times_rows(_inputs(state, query), state["readout.weight"])
 
 

@@ -7,7 +7,7 @@ transposed product; and a device's power function is slower than a multiplicatio
 import torch
 from torch import Tensor
 
-__all__ = ["times_rows", "unit_rows"]
+__all__ = ["cosines", "times_rows", "unit_rows"]
 
 _LEAST = 1e-12  # a row's norm, as in torch's `normalize`
 
@@ -20,3 +20,8 @@ def times_rows(x: Tensor, rows: Tensor) -> Tensor:
 def unit_rows(x: Tensor) -> Tensor:
     """Return the rows of x [C, D] at a norm of 1; a row of zeros stays."""
     return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True).clamp(min=_LEAST**2))
+
+
+def cosines(x: Tensor, rows: Tensor) -> Tensor:
+    """Return the cosine [B, C] of each of x [B, D] with each of the rows [C, D], in [-1, 1]."""
+    return times_rows(unit_rows(x), unit_rows(rows))

@@ -142,17 +142,11 @@ def _kept(ctx: Any) -> list[Tensor]:
 class _LayerNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float, halves: bool) -> Tensor:
-        x = centred(x)
-        inverse = torch.rsqrt(_mean(x * x) + eps)
-        normalised = x * inverse
-        _keep(ctx, halves, normalised, inverse)
-        return normalised
+        return _RmsNorm.forward(ctx, centred(x), eps, halves)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        normalised, inverse = _kept(ctx)
-        along = normalised * _mean(gradient * normalised)
-        return (gradient - _mean(gradient) - along) * inverse, None, None
+        return _RmsNorm.backward(ctx, centred(gradient))
 
 
 class _RmsNorm(torch.autograd.Function):

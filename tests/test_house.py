@@ -210,9 +210,9 @@ def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
     ("line", "foreign"),
     [
         ("/home/anna/data", True),
-        ("weights = '/work/shared/weights'", True),
+        ("weights = '/opt/models/weights'", True),
         ("pip install --index-url https://download.pytorch.org/whl/cpu torch", True),
-        ("../shared/work/x", False),
+        ("../shared/opt/x", False),
         ("https://github.com/someone/home/issues", False),
         ("#!/usr/bin/env bash", False),
     ],

@@ -4,12 +4,12 @@ import torch
 
 from cbpnet.prompts import (
     gather_task,
-    key_similarity,
     one_hot,
     prefixes,
     scatter_task,
     select_task,
 )
+from cbpnet.rows import cosines
 
 
 def plain_cosine(a, b):
@@ -60,10 +60,10 @@ def test_scattering_to_no_task_changes_nothing():
     assert torch.equal(scatter_task(pool, torch.zeros(1, 4), torch.randn(1, 7)), pool)
 
 
-def test_key_similarity_is_the_cosine():
+def test_a_query_and_a_key_are_compared_by_the_cosine():
     query, keys = torch.randn(5, 8).double(), 100 * torch.randn(3, 8).double()
     expected = [[plain_cosine(q, k) for k in keys.tolist()] for q in query.tolist()]
-    np.testing.assert_allclose(key_similarity(query, keys), expected, atol=1e-12)
+    np.testing.assert_allclose(cosines(query, keys), expected, atol=1e-12)
 
 
 def test_each_image_selects_for_itself():
