@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from benchmarks.pairs import Call, Comparison, Samples, Spread, ratios, take_turns, times
@@ -15,6 +14,7 @@ from benchmarks.programs import Made, get_program
 from benchmarks.step import load_step
 from benchmarks.worker import AbsentError, Assignment, Worker
 from cbpnet.errors import InputError
+from quantize.distance import flat_cosine
 
 __all__ = ["PeerFigures", "SideBySide", "compare_peers", "least_cosine"]
 
@@ -90,11 +90,7 @@ def least_cosine(found: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> fl
 
     Trainables' names have a dot in them; the sums hold the step's statistics too.
     """
-    return min(
-        torch.cosine_similarity(found[name].flatten(), value.flatten(), dim=0).item()
-        for name, value in exact.items()
-        if "." in name
-    )
+    return min(flat_cosine(value, found[name]) for name, value in exact.items() if "." in name)
 
 
 def _employ(step: Path, peer: Peer, made: Made | None, threads: int) -> Worker:

@@ -32,6 +32,7 @@ __all__ = [
     "forgetting",
     "learning_accuracy",
     "peak_rss_mb",
+    "resident_mb",
     "summarise",
 ]
 
@@ -208,6 +209,15 @@ def peak_rss_mb() -> float:
     """
     if sys.platform == "linux":
         # getrusage would start from the size that the parent process had when it forked this one.
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+        return _status_mb("VmHWM")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
+
+
+def resident_mb() -> float:
+    """Return this process's resident memory in megabytes; where only its peak can be had, that."""
+    return _status_mb("VmRSS") if sys.platform == "linux" else peak_rss_mb()
+
+
+def _status_mb(name: str) -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return int(status.partition(f"{name}:")[2].split()[0]) * 1024 / 1e6

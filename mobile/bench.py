@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cbpnet.errors import InputError
-from cbpnet.metrics import peak_rss_mb
+from cbpnet.metrics import peak_rss_mb, resident_mb
 from cbpnet.state import LearnerState
 from cbpnet.training import Progress
 from mobile.program import Program, get_threads, set_threads
@@ -167,7 +167,7 @@ class _Gauge:
     """Keeps the peak so far after the last call, above what the process had at first, by method."""
 
     def __init__(self) -> None:
-        self.bare_mb = _resident_mb()
+        self.bare_mb = resident_mb()
         self.peaks: dict[str, float] = {}
 
     def __call__(
@@ -217,12 +217,3 @@ def _learn_and_classify(
 def _summarise(samples: list[float], images: int) -> Timing:
     p5, median, p95 = np.percentile(samples[WARM_UP:], [5, 50, 95]).tolist()
     return Timing(images, samples[0], median, p5, p95)
-
-
-def _resident_mb() -> float:
-    """Return this process's resident memory; where only its peak can be had, that."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return peak_rss_mb()
-    text = status.read_text(encoding="ascii", errors="replace")
-    return int(text.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6

@@ -67,7 +67,7 @@ class Lowered:
         return program
 
 
-# Our frozen layers hold torchao's operators, which the validity check does not know; dimension
+# The frozen layers are operators of ours, which the validity check does not know; dimension
 # orders are all the usual one, and tracking them would leave copies in the graph.
 _EDGE = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
 

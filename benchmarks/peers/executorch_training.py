@@ -2,28 +2,20 @@
 
 from pathlib import Path
 
-import torch
 from executorch.extension.training import (
     _load_for_executorch_for_training_from_buffer,
     get_sgd_optimizer,
 )
 from torch import Tensor
 
+from benchmarks.peers.bundle import start
 from benchmarks.step import Step
 from benchmarks.worker import Operations
-from mobile.program import get_threads, set_threads
 
 __all__ = ["load", "start"]
 
 _METHOD = "forward"
 _RATE = 1e-6  # so small that the gradients of the next turn are the same step's
-
-
-def start(threads: int) -> None:
-    """Start ExecuTorch's runtime."""
-    torch.set_num_threads(1)
-    if threads != get_threads():
-        set_threads(threads)
 
 
 def load(step: Step, program: Path, variant: str) -> Operations:

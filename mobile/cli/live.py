@@ -5,9 +5,9 @@ import time
 import click
 
 from mobile.raspberry_pi.camera import Capture
-from mobile.runtime import OnDeviceLearner
+from mobile.runtime import OnDeviceLearner, Prediction
 
-__all__ = ["camera_option", "frames_option", "recognise"]
+__all__ = ["best_classes", "camera_option", "frames_option", "recognise"]
 
 camera_option = click.option(
     "--camera",
@@ -21,6 +21,11 @@ frames_option = click.option(
 )
 
 
+def best_classes(found: Prediction, top: int) -> str:
+    """Return the best classes of a prediction with their probabilities, in words."""
+    return ", ".join(f"{label} {100 * share:.1f} %" for label, share in found.ranking[:top])
+
+
 def recognise(learner: OnDeviceLearner, capture: Capture, frames: int | None, top: int = 3) -> None:
     """Print what a camera's pictures are taken for, one a line, until it or they end."""
     begin = time.monotonic()
@@ -32,5 +37,5 @@ def recognise(learner: OnDeviceLearner, capture: Capture, frames: int | None, to
         start = time.monotonic()
         (found,) = learner.predict(picture)
         seen += 1
-        best = ", ".join(f"{label} {100 * share:.1f} %" for label, share in found.ranking[:top])
+        best = best_classes(found, top)
         click.echo(f"{start - begin:.1f} s: {best} ({1e3 * (time.monotonic() - start):.0f} ms)")

@@ -8,7 +8,7 @@ import click
 from tqdm import tqdm
 
 from mobile.cli.bundle_options import bundle_argument, open_learner, threads_option
-from mobile.cli.live import camera_option, frames_option, recognise
+from mobile.cli.live import best_classes, camera_option, frames_option, recognise
 from mobile.raspberry_pi.camera import open_camera
 
 __all__ = ["predict"]
@@ -72,9 +72,8 @@ def predict(
         click.echo(json.dumps(rows, indent=2))
         return
     for image, found in zip(images, predictions, strict=True):
-        best = ", ".join(f"{label} {100 * share:.1f} %" for label, share in found.ranking[:top])
         task = "" if found.task is None else f" (prompt of task {found.task})"
-        click.echo(f"{image}: {best}{task}")
+        click.echo(f"{image}: {best_classes(found, top)}{task}")
     command = ["cbpnet-mobile", "learn", str(bundle), "--images", "FOLDER"]
     command += ["--state", str(state)] if state else []
     click.echo(f"teach it more: {shlex.join(command)}", err=True)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cbpnet.errors import InputError
+from cbpnet.metrics import resident_mb
 from mobile import bench
 from mobile.bench import WARM_UP, Times, measure_memory, measure_times
 from mobile.program import Program, get_threads, set_threads
@@ -115,7 +116,7 @@ def test_no_run_is_refused(bundle, runs):
 def test_memory_is_that_of_a_fresh_process(bundle):
     ballast = torch.ones(50_000_000)  # 200 MB that the other process knows nothing of
     memory = measure_memory(bundle)
-    here = bench._resident_mb()
+    here = resident_mb()
     assert ballast.element_size() * len(ballast) == 200_000_000
     assert list(memory.peak_after_mb) == ["load", *ORDER]
     peaks = list(memory.peak_after_mb.values())
@@ -137,9 +138,9 @@ def test_memory_is_what_the_peak_adds_to_the_bare_process(bundle, monkeypatch):
 
 
 def test_resident_memory_grows_with_what_is_held():
-    before = bench._resident_mb()
+    before = resident_mb()
     ballast = torch.ones(50_000_000)
-    assert bench._resident_mb() - before == pytest.approx(4e-6 * len(ballast), rel=0.1)
+    assert resident_mb() - before == pytest.approx(4e-6 * len(ballast), rel=0.1)
 
 
 def test_the_fresh_process_has_the_same_threads(bundle, monkeypatch):
