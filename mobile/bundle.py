@@ -107,6 +107,7 @@ class Manifest:
     """
 
     target: str
+    target_options: dict[str, str]
     precision: str
     backbone: BackboneInfo
     preprocessing: Preprocessing

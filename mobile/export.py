@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from executorch.exir.backend.partitioner import Partitioner
 from torch import Tensor
 
 from cbpnet.atomic import write_atomically
@@ -35,9 +33,14 @@ from mobile.bundle import (
 )
 from mobile.lowering import Delegation, Lowered, lower
 from mobile.programs import TracedProgram, bundle_functions, trace
-from mobile.quantisation import ReportImages, calibrate_trunk, report_quantisation
+from mobile.quantisation import (
+    ReportImages,
+    calibration_batches,
+    calibration_passes,
+    report_quantisation,
+)
 from mobile.split_learner import FORWARD_METHODS, SplitLearner
-from mobile.targets import TARGETS, load_target, target_options
+from mobile.targets import TARGETS, load_backend, target_options
 from mobile.verify import Agreement, verify
 from quantize.frozen_linear import Precision
 from quantize.trunk import FrozenTrunk
@@ -113,13 +116,15 @@ class ExportSettings:
 class Export:
     """A written bundle: its manifest, its delegation, and its agreement with PyTorch.
 
-    ``bytes`` is the file's size, ``weight_bytes`` that of the constants in it.
+    ``compiler`` is what the target's compiler reported, if anything. ``bytes`` is the file's size,
+    ``weight_bytes`` that of the constants in it.
     """
 
     path: Path
     manifest: Manifest
     delegation: dict[str, Delegation]
     agreement: Agreement
+    compiler: dict[str, Any] | None
     bytes: int
     weight_bytes: int
 
@@ -146,7 +151,8 @@ def export_bundle(
             frozen layer is left outside the delegates, a trainable is baked in, the program
             disagrees with PyTorch, or the file cannot be written.
     """
-    target, learns = load_target(settings.target), TARGETS[settings.target].learns
+    backend = load_backend(settings.target, settings.options)
+    learns = TARGETS[settings.target].learns
     if settings.calibrated and not calibration:
         raise InputError(
             f"target {settings.target} rounds to int8 by ranges that it takes from images; name "
@@ -159,7 +165,12 @@ def export_bundle(
         forward = FrozenTrunk(backbone, "fp32")
         if settings.calibrated:
             stage(CALIBRATING)
-            forward = calibrate_trunk(forward, config, backbone.preprocessing, calibration)
+            forward = backend.quantised(
+                forward,
+                calibration_batches(calibration, backbone.preprocessing),
+                calibration_passes(config, backbone.dim),
+                settings.micro_batch,
+            )
         learner = SplitLearner(trunk, forward, config, settings.classes, settings.tasks)
     report = None
     if images is not None:
@@ -172,7 +183,11 @@ def export_bundle(
     _check_trainables(learner, programs)
     stage(_LOWERING)
     with _without_garbage_collection():
-        lowered = lower(programs, *_partitioners(target, settings))
+        if learns:
+            lowered = lower(programs, backend.partitioner)
+        else:
+            on_cpu = load_backend("xnnpack", {})
+            lowered = lower(programs, on_cpu.partitioner, backend.partitioner)
         manifest = _manifest(backbone, learner, state, settings, programs, lowered, report)
         stage(_SERIALISING)
         bundle = seal(lowered.serialise(manifest_to_json(manifest)))
@@ -180,19 +195,19 @@ def export_bundle(
     with TemporaryDirectory() as folder:
         trial = Path(folder) / path.name
         trial.write_bytes(bundle)
-        agreement = verify(trial, learner, state, settings.precision, backbone.image_size)
+        agreement = verify(
+            trial, learner, state, settings.precision, backbone.image_size, backend.runs_here
+        )
     write_atomically(path, bundle)
     return Export(
-        path, manifest, lowered.delegation, agreement, len(bundle), _weight_bytes(programs)
+        path,
+        manifest,
+        lowered.delegation,
+        agreement,
+        backend.report(),
+        len(bundle),
+        _weight_bytes(programs),
     )
-
-
-def _partitioners(target: Any, settings: ExportSettings) -> list[Callable[[], Partitioner]]:
-    """Return the partitioners of frozen layers and of plain programs, as `lower` takes them."""
-    own = partial(target.partitioner, **target_options(settings.target, settings.options))
-    if TARGETS[settings.target].learns:
-        return [own]
-    return [load_target("xnnpack").partitioner, own]
 
 
 def _check_trainables(learner: Learner, programs: Sequence[TracedProgram]) -> None:
@@ -224,6 +239,7 @@ def _manifest(
     )
     return Manifest(
         target=settings.target,
+        target_options=target_options(settings.target, settings.options),
         precision=settings.precision,
         backbone=BackboneInfo(
             backbone.name, budget.backbone, backbone.dim, backbone.weights_fingerprint

@@ -5,6 +5,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cbpnet.backbone import Backbone
 from cbpnet.config import LearnerConfig
@@ -17,13 +18,13 @@ from cbpnet.learner import Learner
 from cbpnet.preprocessing import Preprocessing
 from cbpnet.prompts import prefixes
 from cbpnet.training import INFERENCE_BATCH, TaskImages, TrainingConfig, initial_state, learn_task
-from quantize.calibrated import calibrated_trunk
 from quantize.report import QuantisationReport, compare_learners
-from quantize.trunk import FrozenTrunk
+from quantize.static import Prefixes
 
 __all__ = [
     "ReportImages",
-    "calibrate_trunk",
+    "calibration_batches",
+    "calibration_passes",
     "read_calibration_images",
     "read_report_images",
     "report_quantisation",
@@ -68,27 +69,30 @@ def read_calibration_images(folder: Path) -> list[Path]:
     return [path for turn in turns for path in turn if path is not None][:_CALIBRATING]
 
 
-def calibrate_trunk(
-    trunk: FrozenTrunk, config: LearnerConfig, preprocessing: Preprocessing, images: Sequence[Path]
-) -> FrozenTrunk:
-    """Return a trunk in static int8 whose ranges are those of images, without and with prompts.
+def calibration_batches(images: Sequence[Path], preprocessing: Preprocessing) -> list[Tensor]:
+    """Return image files as normalised batches [B, 3, S, S]."""
+    pixels = torch.stack([prepare(decode_image(path), preprocessing) for path in images])
+    shown = normalise(pixels, preprocessing.mean, preprocessing.std)
+    return list(shown.split(_CALIBRATING_BATCH))
+
+
+def calibration_passes(config: LearnerConfig, dim: int) -> list[Prefixes]:
+    """Return the prefixes to calibrate with: none, for the query, and prompts.
 
     The prompts are drawn: those that a device will learn do not exist yet. How large they may
     become hardly matters, see docs/quantisation.md.
     """
-    pixels = torch.stack([prepare(decode_image(path), preprocessing) for path in images])
-    shown = normalise(pixels, preprocessing.mean, preprocessing.std)
     generator = torch.Generator().manual_seed(_SEED)
     drawn = {
         name: _PROMPT_DEVIATION * torch.randn(shape, generator=generator)
-        for name, shape in trainable_layout(config, trunk.dim, classes=0).items()
+        for name, shape in trainable_layout(config, dim, classes=0).items()
         if name.startswith("prompts.")
     }
     prompts = config.prompts
     given = prefixes(
         drawn.get("prompts.g"), drawn.get("prompts.e"), prompts.g_layers, prompts.e_layers
     )
-    return calibrated_trunk(trunk, shown.split(_CALIBRATING_BATCH), [None, given]).trunk
+    return [None, given]
 
 
 def report_quantisation(

@@ -21,7 +21,7 @@ from mobile.cli.stages import Stages
 from mobile.export import CALIBRATING, REPORTING, STAGES, Export, ExportSettings, export_bundle
 from mobile.lowering import Delegation
 from mobile.quantisation import read_calibration_images, read_report_images
-from mobile.targets import TARGETS, load_target
+from mobile.targets import TARGETS, load_backend
 from quantize.frozen_linear import Precision
 
 __all__ = ["export"]
@@ -161,7 +161,8 @@ def export(
     prompts, block and head stay fp32 and are the state that the device changes. What was written is
     run and compared with PyTorch before it gets its name.
     """
-    load_target(target)
+    chosen = _options(options)
+    load_backend(target, chosen)
     make_folder(out.parent)
     state, info = load_state(state_path) if state_path else (None, None)
     settings = ExportSettings(
@@ -171,7 +172,7 @@ def export(
         tasks or (info.tasks if info else _TASKS),
         micro_batch,
         _class_names(info, labels),
-        _options(options),
+        chosen,
     )
     if calibration and not settings.calibrated:
         raise InputError(
@@ -276,6 +277,8 @@ def _outcome(written: Export, seconds: dict[str, float]) -> dict[str, Any]:
         "classes": manifest.classes,
         "tasks": manifest.tasks,
         "methods": {name: asdict(found) for name, found in written.delegation.items()},
+        "target_options": manifest.target_options,
+        "compiler": written.compiler,
         "agreement": asdict(written.agreement),
         "quantisation": manifest.quantisation,
         "seconds": seconds,
@@ -293,11 +296,20 @@ def _print(written: Export, seconds: dict[str, float]) -> None:
             click.echo(
                 textwrap.fill(listed, 100, initial_indent=_MARGIN, subsequent_indent=_MARGIN)
             )
+    for name, value in (written.compiler or {}).items():
+        click.echo(f"{name}: {value}")
     cosines = agreement.gradients.values()
-    click.echo(
-        f"against PyTorch: cosine of the query {agreement.query:.5f}, of gradients "
-        f"{min(cosines):.5f} to {max(cosines):.5f}; scores differ by {agreement.scores:.1e} at most"
-    )
+    learning = f"of gradients {min(cosines):.5f} to {max(cosines):.5f}"
+    if agreement.query is None:
+        click.echo(
+            f"against PyTorch: cosine {learning}; this machine cannot run {manifest.target}, so "
+            "query and predict were not run"
+        )
+    else:
+        click.echo(
+            f"against PyTorch: cosine of the query {agreement.query:.5f}, {learning}; scores "
+            f"differ by {agreement.scores:.1e} at most"
+        )
     report = manifest.quantisation
     if report is not None:
         gradients = [found["cosine"] for found in report["gradients"].values()]

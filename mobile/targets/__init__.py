@@ -12,7 +12,7 @@ from typing import Any
 
 from cbpnet.errors import InputError
 
-__all__ = ["TARGETS", "Option", "Target", "load_target", "target_options"]
+__all__ = ["TARGETS", "Option", "Target", "load_backend", "target_options"]
 
 _EXPORTER = {
     "executorch.exir": "executorch==1.4.1",
@@ -33,7 +33,8 @@ class Option:
 class Target:
     """What a target runs on, in which precisions, and how that was verified.
 
-    ``module`` has its ``partitioner``, a function that takes the target's ``options`` by name.
+    ``module`` has its ``Backend``, a `mobile.targets.backend.Backend` that takes the ``options`` by
+    name.
     ``needs`` are the packages that exporting for it imports, and what pip installs each from. A
     target that ``learns`` runs every method; another one runs `query` and `predict`, its int8 is
     static and calibrated on images, and XNNPACK runs the rest on the same machine's CPU.
@@ -81,19 +82,20 @@ TARGETS = {
 }
 
 
-def load_target(name: str) -> Any:
-    """Return the module of a target.
+def load_backend(name: str, given: Mapping[str, str]) -> Any:
+    """Return a target's `Backend` with the options that were given, the others at their defaults.
 
     Raises:
-        InputError: what it needs is not installed; the message has the command that installs it.
+        InputError: what it needs is not installed; the message has the command that installs it;
+            or the target has no such option or value.
     """
-    target = TARGETS[name]
+    target, options = TARGETS[name], target_options(name, given)
     if target.missing:
         raise InputError(
             f"target {name} needs {', '.join(target.missing)}, which is not installed here; "
             f"install it with `{target.install}`"
         )
-    return importlib.import_module(target.module)
+    return importlib.import_module(target.module).Backend(**options)
 
 
 def target_options(name: str, given: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,9 @@ from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.backend.partitioner import Partitioner, PartitionResult
 from torch.export import ExportedProgram
 
-__all__ = ["partitioner"]
+from mobile.targets import backend
+
+__all__ = ["Backend"]
 
 
 @final
@@ -31,6 +33,12 @@ class _QuietPartitioner(Partitioner):  # type: ignore[misc]  # executorch has no
             return self.inner.partition(exported_program)
 
 
-def partitioner(device: str) -> Partitioner:
-    """Return the partitioner for one method, compiled for an OpenVINO device."""
-    return _QuietPartitioner(device)
+class Backend(backend.Backend):
+    """OpenVINO for a ``device``: what computes in fp32 between the layers stays in fp32."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def partitioner(self) -> Partitioner:
+        """Return a partitioner that compiles for the device."""
+        return _QuietPartitioner(self.device)

@@ -12,10 +12,11 @@ from torch.fx import Node
 from torch.fx.passes.infra.partitioner import Partition
 
 from mobile.partitions import keep_fewer_bytes
+from mobile.targets import backend
 from mobile.targets.xnnpack_halves import HalvedConfig, RestoredConfig
 from mobile.targets.xnnpack_layers import FrozenLinearConfig, FrozenLinearTransposedConfig
 
-__all__ = ["partitioner"]
+__all__ = ["Backend"]
 
 # What the trunk is written in. Of the rest, AddmmConfig and MMConfig would search the whole graph
 # again for each node, and could bake a trainable into a delegate.
@@ -73,6 +74,9 @@ def _is_frozen_layer(node: Node) -> bool:
     return node.op == "call_function" and "cbpnet.frozen_linear" in str(node.target)
 
 
-def partitioner() -> Partitioner:
-    """Return the partitioner for one method."""
-    return _TrunkPartitioner()
+class Backend(backend.Backend):
+    """XNNPACK, which has no options."""
+
+    def partitioner(self) -> Partitioner:
+        """Return a partitioner that takes what is around frozen layers."""
+        return _TrunkPartitioner()

@@ -94,6 +94,7 @@ def build_toy(
     budget = count_trainables(learner.config, dim, 10**6)
     manifest = Manifest(
         target="portable",
+        target_options={},
         precision="fp32",
         backbone=BackboneInfo("toy", 10**6, dim, weights),
         preprocessing=Preprocessing(TOY_SIZE, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0),

@@ -8,7 +8,7 @@ from cbpnet.errors import InputError
 from cbpnet.learner import Learner
 from mobile.lowering import lower
 from mobile.programs import Function, bundle_functions, trace
-from mobile.targets import load_target
+from mobile.targets import load_backend
 from quantize.frozen_linear import FrozenLinear
 from quantize.trunk import FrozenTrunk
 
@@ -50,7 +50,7 @@ def gradient_alone(precision):
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_frozen_layers_go_to_the_delegate_and_what_learns_stays_outside(precision):
-    lowered = lower([layer_and_head(precision)], load_target("xnnpack").partitioner)
+    lowered = lower([layer_and_head(precision)], load_backend("xnnpack", {}).partitioner)
     found = lowered.delegation["f"]
     assert found.delegate_calls == 1
     assert found.undelegated == {"mm": 1}
@@ -110,7 +110,7 @@ def test_arithmetic_of_products_and_of_the_rest():
 
 
 def test_lowering_is_quiet(recwarn, capfd):
-    lowered = lower([layer_and_head("int8")], load_target("xnnpack").partitioner)
+    lowered = lower([layer_and_head("int8")], load_backend("xnnpack", {}).partitioner)
     lowered.serialise("{}")
     shown = [one for one in recwarn if not issubclass(one.category, DeprecationWarning)]
     assert [str(warning.message) for warning in shown] == []

@@ -13,17 +13,21 @@ from executorch.exir.backend.partitioner import Partitioner
 from cbpnet.errors import InputError
 from mobile.cli import main
 from mobile.export import ExportSettings
-from mobile.targets import TARGETS, Option, Target, load_target, target_options
+from mobile.targets import TARGETS, Option, Target, load_backend, target_options
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 IMAGINARY = """
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from mobile.targets import backend
 
 
-def partitioner(speed):
-    print(speed)
-    return XnnpackPartitioner()
+class Backend(backend.Backend):
+    def __init__(self, speed):
+        print(speed)
+
+    def partitioner(self):
+        return XnnpackPartitioner()
 """
 
 
@@ -55,7 +59,7 @@ def imaginary(monkeypatch, tmp_path):
 def test_a_target_has_a_partitioner(name):
     if TARGETS[name].missing:
         pytest.skip(f"{name} is not installed: {TARGETS[name].install}")
-    assert isinstance(load_target(name).partitioner(**target_options(name, {})), Partitioner)
+    assert isinstance(load_backend(name, {}).partitioner(), Partitioner)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -65,8 +69,7 @@ def test_its_packages_are_those_that_the_project_pins(name):
 
 
 def test_a_new_target_is_a_file_and_a_row(imaginary, capsys):
-    options = target_options("imaginary", {"speed": "fast"})
-    assert isinstance(load_target("imaginary").partitioner(**options), Partitioner)
+    assert isinstance(load_backend("imaginary", {"speed": "fast"}).partitioner(), Partitioner)
     assert capsys.readouterr().out == "fast\n"
     assert target_options("imaginary", {}) == {"speed": "slow"}
     assert ExportSettings("imaginary", "int8", 2, 1).calibrated
@@ -103,14 +106,14 @@ def test_an_extra_is_quoted_for_the_shell(monkeypatch):
     )
     assert TARGETS["openvino"].install == "pip install 'executorch[openvino]==1.4.1' nncf==3.1.0"
     with pytest.raises(InputError, match="openvino needs openvino, nncf, which is not installed"):
-        load_target("openvino")
+        load_backend("openvino", {})
 
 
 @pytest.mark.usefixtures("without_torchao")
 def test_a_missing_package_is_named_with_what_installs_it():
     assert TARGETS["xnnpack"].missing == ["torchao"]
     with pytest.raises(InputError, match=r"needs torchao, .* `pip install torchao==0\.18\.0`"):
-        load_target("xnnpack")
+        load_backend("xnnpack", {})
 
 
 def test_a_part_of_a_missing_package_is_missing(monkeypatch):

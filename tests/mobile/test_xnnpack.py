@@ -8,7 +8,7 @@ import torch
 
 from mobile.lowering import lower
 from mobile.programs import Function, trace
-from mobile.targets import load_target
+from mobile.targets import load_backend
 from quantize.frozen_linear import FrozenLinear
 
 WIDTH, HIDDEN, TOKENS = 96, 160, 5
@@ -41,7 +41,7 @@ def learning_step(layers):
 
 def lowered_step(layers):
     """Both directions in one delegate, where a weight's bytes are two tensors with scales apart."""
-    lowered = lower([learning_step(layers)], load_target("xnnpack").partitioner)
+    lowered = lower([learning_step(layers)], load_backend("xnnpack", {}).partitioner)
     assert lowered.delegation["step"].delegate_calls == 1
     return lowered.serialise("{}")
 
@@ -101,7 +101,7 @@ def test_each_direction_has_a_name_of_its_own_for_the_weight(precision):
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_a_delegate_holds_no_constants_but_those_that_are_packed(precision):
     """Android's runtime frees the others before they are read."""
-    lowered = lower([learning_step(perceptron(precision))], load_target("xnnpack").partitioner)
+    lowered = lower([learning_step(perceptron(precision))], load_backend("xnnpack", {}).partitioner)
     module = lowered.edge.exported_program("step").graph_module
     (delegate,) = [part for name, part in module.named_children() if "lowered" in name]
     program = delegate.original_module

@@ -1,0 +1,48 @@
+"""What a target has to say at export."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from executorch.exir.backend.partitioner import Partitioner
+from torch import Tensor
+
+from cbpnet.learner import FeatureExtractor
+from quantize.calibrated import calibrated_trunk
+from quantize.static import Prefixes
+from quantize.trunk import FrozenTrunk
+
+__all__ = ["Backend"]
+
+
+class Backend:
+    """A target with its options, for one export; the options are the constructor's keywords.
+
+    A target overrides what it does otherwise. ``runs_here`` is whether this machine's ExecuTorch
+    runtime executes its delegates: what it cannot execute is not compared with PyTorch.
+    """
+
+    runs_here: bool = True
+
+    def partitioner(self) -> Partitioner:
+        """Return a partitioner for one method."""
+        raise NotImplementedError
+
+    def quantised(
+        self,
+        trunk: FrozenTrunk,
+        batches: Sequence[Tensor],
+        passes: Sequence[Prefixes],
+        micro_batch: int,
+    ) -> FeatureExtractor:
+        """Return what computes a trunk's features in static int8; traced, it is what is lowered.
+
+        ``batches`` are normalised images to calibrate on, each taken with each of ``passes``. It
+        will be traced with ``micro_batch`` images.
+
+        Raises InputError where there is no image.
+        """
+        return calibrated_trunk(trunk, batches, passes).trunk
+
+    def report(self) -> dict[str, Any] | None:
+        """Return what the target's compiler says of the lowered methods; None where it is mute."""
+        return None
