@@ -130,8 +130,7 @@ def measure_memory(bundle: Path) -> Memory:
 def _measure_own_memory(bundle: Path, threads: int, torch_threads: int) -> Memory:
     """Measure this process, which has done nothing else."""
     torch.set_num_threads(torch_threads)
-    if get_threads() != threads:
-        set_threads(threads)
+    set_threads(threads)
     gauge = _Gauge()
     program, state = gauge("load", _load, bundle)
     _learn_and_classify(program, state, gauge, program.release)

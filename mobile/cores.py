@@ -8,7 +8,9 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ["performance_cores"]
+from cbpnet.system_files import read_system_file
+
+__all__ = ["performance_cores", "usable_cpus"]
 
 _SYSTEM = Path("/sys/devices/system/cpu")
 # What a core can do: the scheduler's own figure, else the frequency, which tells big from little
@@ -29,14 +31,15 @@ def performance_cores(system: Path = _SYSTEM, allowed: Collection[int] | None = 
         allowed: the CPUs' numbers; by default those that the process may use.
     """
     if allowed is None:
-        allowed = _affinity()
+        allowed = usable_cpus()
     speeds = _speeds(system, allowed)
     least = _FAST * max(speeds.values(), default=0)
     fast = [cpu for cpu, speed in speeds.items() if speed >= least]
-    return max(1, len({_read(system / f"cpu{cpu}" / _SIBLINGS) or str(cpu) for cpu in fast}))
+    return max(1, len({_text(system, cpu, _SIBLINGS) or str(cpu) for cpu in fast}))
 
 
-def _affinity() -> Collection[int]:
+def usable_cpus() -> Collection[int]:
+    """Return the numbers of the CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return range(os.cpu_count() or 1)
@@ -45,14 +48,11 @@ def _affinity() -> Collection[int]:
 def _speeds(system: Path, cpus: Collection[int]) -> dict[int, float]:
     """Return each CPU's speed in any unit, the same for all where it is not known of all."""
     for name in _SPEEDS:
-        found = {cpu: _read(system / f"cpu{cpu}" / name) for cpu in cpus}
+        found = {cpu: _text(system, cpu, name) for cpu in cpus}
         if all(text.isdecimal() and int(text) for text in found.values()):
             return {cpu: int(text) for cpu, text in found.items()}
     return dict.fromkeys(cpus, 1.0)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+def _text(system: Path, cpu: int, name: str) -> str:
+    return read_system_file(system / f"cpu{cpu}" / name).strip()

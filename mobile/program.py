@@ -62,6 +62,8 @@ def set_threads(count: int) -> None:
     """
     if count < 1:
         raise InputError(f"threads is {count}; it must be at least 1")
+    if count == get_threads():
+        return
     with redirect_stderr(StringIO()):  # says that it does so
         _runtime()._unsafe_reset_threadpool(count)
 

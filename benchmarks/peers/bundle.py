@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmarks.step import Step
 from benchmarks.worker import Operations
-from mobile.program import Program, get_threads, set_threads
+from mobile.program import Program, set_threads
 from mobile.program_learner import ProgramLearner
 
 __all__ = ["load", "start"]
@@ -16,8 +16,7 @@ __all__ = ["load", "start"]
 def start(threads: int) -> None:
     """Start ExecuTorch's runtime; torch only computes what the delegates left."""
     torch.set_num_threads(1)
-    if threads != get_threads():
-        set_threads(threads)
+    set_threads(threads)
 
 
 def load(step: Step, bundle: Path, variant: str) -> Operations:

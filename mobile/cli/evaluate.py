@@ -1,6 +1,5 @@
 """``cbpnet-mobile evaluate``: a bundle on test images, or learning task after task."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -30,7 +29,7 @@ from mobile.evaluation import BundleEvaluation
 from mobile.program import get_threads
 from mobile.raspberry_pi.accuracy import Accuracy, TestImages, measure_accuracy
 from mobile.raspberry_pi.protocol import protocol_figures
-from mobile.raspberry_pi.results import describe_bundle, take, write_result
+from mobile.raspberry_pi.results import describe_bundle, file_digest, take, write_result
 
 __all__ = ["evaluate"]
 
@@ -211,8 +210,8 @@ def _test(
     if not learner.class_names:
         raise InputError(f"{bundle} knows no class itself; name what it has learnt with --state")
     described = describe_bundle(bundle, learner.manifest)
-    learnt = "" if state is None else hashlib.sha256(state.read_bytes()).hexdigest()
-    identity = {"bundle": described.digest, "state": learnt[:16]}
+    learnt = "" if state is None else file_digest(state)
+    identity = {"bundle": described.digest, "state": learnt}
     total = len(test.only(learner.class_names).labels)
     with tqdm(total=total, unit="img", mininterval=1.0) as bar:
         found = measure_accuracy(

@@ -1,7 +1,6 @@
 """``cbpnet-mobile latency``: how fast, how hot and how hungry a bundle is on this board."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +11,7 @@ from tqdm import tqdm
 from cbpnet.atomic import make_folder
 from cbpnet.training import Progress
 from mobile.cli.bundle_options import bundle_argument, open_program
+from mobile.cores import usable_cpus
 from mobile.raspberry_pi.latency import AtThreads, Plan, Soak, measure_latency
 from mobile.raspberry_pi.phases import PhaseFigures, phase_figures
 from mobile.raspberry_pi.results import describe_bundle, take, write_result
@@ -94,7 +94,7 @@ def latency(
     """
     manifest = open_program(bundle, None).manifest
     make_folder(out.parent)
-    cores = len(os.sched_getaffinity(0))
+    cores = len(usable_cpus())
     numbers = tuple(sorted(set(threads))) or tuple(range(1, cores + 1))
     plan = Plan(numbers, runs, 60 * soak, rest, interval, meter)
     with _Bars() as bars:

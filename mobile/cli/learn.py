@@ -16,7 +16,13 @@ from cbpnet.atomic import make_folder
 from cbpnet.data.folder import read_class_folders
 from cbpnet.errors import InputError
 from cbpnet.metrics import peak_rss_mb
-from mobile.cli.bundle_options import bundle_argument, open_learner, threads_option
+from mobile.cli.bundle_options import (
+    batch_size_option,
+    bundle_argument,
+    epochs_option,
+    open_learner,
+    threads_option,
+)
 from mobile.cli.live import camera_option, frames_option, recognise
 from mobile.images import ImageLike
 from mobile.raspberry_pi.camera import Capture, open_camera
@@ -81,16 +87,8 @@ Examples:
     type=click.IntRange(min=1),
     help="Known task, counted from 1, that new classes join; default: they begin a new one.",
 )
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="Passes over the images.",
-)
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=10, show_default=True, help="Per step."
-)
+@epochs_option
+@batch_size_option
 @click.option(
     "--seed",
     type=click.IntRange(min=0),

@@ -6,7 +6,13 @@ from pathlib import Path
 import click
 
 from cbpnet.atomic import make_folder
-from mobile.cli.bundle_options import bundle_argument, open_learner, threads_option
+from mobile.cli.bundle_options import (
+    batch_size_option,
+    bundle_argument,
+    epochs_option,
+    open_learner,
+    threads_option,
+)
 from mobile.raspberry_pi.inbox import Inbox
 from mobile.runtime import Lesson
 
@@ -32,16 +38,8 @@ Example:
     required=True,
     help="State file, written after each lesson; it is gone on from where it exists.",
 )
-@click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="Passes over a lesson's images.",
-)
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=10, show_default=True, help="Per step."
-)
+@epochs_option
+@batch_size_option
 @click.option(
     "--every",
     type=click.FloatRange(min=0.1),

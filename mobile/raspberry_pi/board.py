@@ -1,13 +1,14 @@
 """Which machine this is: board, system, versions; and whether it is a real Raspberry Pi."""
 
 import importlib.metadata
-import os
 import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from cbpnet.cpu import cpu_name
+from cbpnet.system_files import memory_mb, read_system_file
+from mobile.cores import usable_cpus
 
 __all__ = ["Board", "describe_board"]
 
@@ -41,10 +42,12 @@ class Board:
 
 def describe_board(root: Path = _ROOT) -> Board:
     """Return what this machine says of itself; ``root`` is where its /proc and /sys are."""
-    model = _read(root / "proc/device-tree/model").strip("\0\n")
+    model = read_system_file(root / "proc/device-tree/model").strip("\0\n")
     real = model.startswith("Raspberry Pi")
-    memory = _read(root / "proc/meminfo")
-    governor = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
+    memory = memory_mb(root / "proc/meminfo")
+    governor = read_system_file(
+        root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+    ).strip()
     return Board(
         model=model if real else f"not a Raspberry Pi: {_other_machine(root, model)}",
         raspberry_pi=real,
@@ -53,9 +56,9 @@ def describe_board(root: Path = _ROOT) -> Board:
         kernel=platform.release(),
         machine=_architecture(),
         cpu=_chip(root) or cpu_name(),
-        cores=len(os.sched_getaffinity(0)),
-        memory_mb=_megabytes(memory, "MemTotal"),
-        swap_mb=_megabytes(memory, "SwapTotal"),
+        cores=len(usable_cpus()),
+        memory_mb=memory.get("MemTotal", 0.0),
+        swap_mb=memory.get("SwapTotal", 0.0),
         governor=governor or None,
         versions=_versions(),
     )
@@ -64,13 +67,15 @@ def describe_board(root: Path = _ROOT) -> Board:
 def _other_machine(root: Path, model: str) -> str:
     if model:
         return model
-    virtual = re.search(r"^flags\s*:.*\bhypervisor\b", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    virtual = re.search(
+        r"^flags\s*:.*\bhypervisor\b", read_system_file(root / "proc/cpuinfo"), re.MULTILINE
+    )
     return f"{_architecture()} {'virtual machine' if virtual else 'machine'}"
 
 
 def _chip(root: Path) -> str:
     """Return the chip's name from "vendor,board" and "vendor,chip"; nothing where it has none."""
-    names = _read(root / "proc/device-tree/compatible").strip("\0").split("\0")
+    names = read_system_file(root / "proc/device-tree/compatible").strip("\0").split("\0")
     return names[-1].partition(",")[2].upper()
 
 
@@ -79,13 +84,10 @@ def _architecture() -> str:
 
 
 def _os_name(root: Path) -> str:
-    named = re.search(r'^PRETTY_NAME="?([^"\n]+)', _read(root / "etc/os-release"), re.MULTILINE)
+    named = re.search(
+        r'^PRETTY_NAME="?([^"\n]+)', read_system_file(root / "etc/os-release"), re.MULTILINE
+    )
     return named[1] if named else platform.system()
-
-
-def _megabytes(meminfo: str, name: str) -> float:
-    found = re.search(rf"^{name}:\s*(\d+) kB", meminfo, re.MULTILINE)
-    return int(found[1]) * 1024 / 1e6 if found else 0.0
 
 
 def _versions() -> dict[str, str]:
@@ -98,10 +100,3 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "none"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -17,7 +17,16 @@ from mobile.raspberry_pi.latency import Latency
 from mobile.raspberry_pi.learning import Learning
 from mobile.raspberry_pi.protocol import Protocol
 
-__all__ = ["Bundle", "Figures", "Result", "describe_bundle", "find_results", "take", "write_result"]
+__all__ = [
+    "Bundle",
+    "Figures",
+    "Result",
+    "describe_bundle",
+    "file_digest",
+    "find_results",
+    "take",
+    "write_result",
+]
 
 FORMAT = "cbpnet-mobile board result"
 VERSION = 1
@@ -55,13 +64,17 @@ class Result:
     figures: Figures
 
 
+def file_digest(path: Path) -> str:
+    """Return the first 16 hexadecimal digits of a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
 def describe_bundle(path: Path, manifest: Manifest) -> Bundle:
     """Return what figures of a bundle are kept with."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     return Bundle(
         path.name,
-        digest,
+        file_digest(path),
         path.stat().st_size,
         manifest.backbone.name,
         manifest.target,

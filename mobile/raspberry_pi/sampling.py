@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from cbpnet.dataclass_json import from_json
+from cbpnet.system_files import memory_mb, read_system_file
 
 __all__ = ["SINCE_START", "Monitor", "Sample", "flag_names", "take_sample"]
 
@@ -51,12 +52,7 @@ class Sample:
 
 def take_sample(root: Path = _ROOT) -> Sample:
     """Return the board's figures now; ``root`` is where its /proc and /sys are."""
-    memory = {
-        name: int(kilobytes) * 1024 / 1e6
-        for name, kilobytes in re.findall(
-            r"^(\w+):\s*(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE
-        )
-    }
+    memory = memory_mb(root / "proc/meminfo")
     return Sample(
         seconds=time.monotonic(),
         celsius=_temperature(root),
@@ -110,10 +106,10 @@ class Monitor:
 
 def _temperature(root: Path) -> float | None:
     zones = sorted((root / "sys/class/thermal").glob("thermal_zone*"))
-    zones.sort(key=lambda zone: "cpu" not in _read(zone / "type"))
+    zones.sort(key=lambda zone: "cpu" not in read_system_file(zone / "type"))
     for zone in zones:
         with suppress(ValueError):
-            return int(_read(zone / "temp")) / 1e3
+            return int(read_system_file(zone / "temp")) / 1e3
     return None
 
 
@@ -122,7 +118,7 @@ def _clock(root: Path) -> float | None:
     measured = re.search(r"=(\d+)", _ask("measure_clock", "arm"))
     if measured:
         return int(measured[1]) / 1e6
-    asked = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    asked = read_system_file(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
     return int(asked) / 1e3 if asked.strip().isdigit() else None
 
 
@@ -149,13 +145,6 @@ def _ask(*question: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return answer.stdout if answer.returncode == 0 else ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def _main(arguments: Sequence[str]) -> None:

@@ -94,7 +94,7 @@ def test_release_gives_memory_back(int8_bundle):
 import sys
 from pathlib import Path
 import torch
-from mobile.bench import _resident_mb
+from cbpnet.metrics import resident_mb
 from mobile.program import Program
 torch.set_num_threads(1)
 program = Program(Path(sys.argv[1]))
@@ -104,9 +104,9 @@ def rounds(count):
         program.call("query", {"images": image})
         program.release()
 rounds(20)
-before = _resident_mb()
+before = resident_mb()
 rounds(100)
-print(_resident_mb() - before)
+print(resident_mb() - before)
 """
     command = [sys.executable, "-c", code, str(int8_bundle)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
