@@ -139,7 +139,10 @@ def trace(function: Function, plain: bool = False) -> TracedProgram:
     without_numbers = FakeTensorMode(allow_non_fake_inputs=True)  # the frozen weights keep theirs
     with without_numbers:
         inputs = [without_numbers.from_tensor(value) for value in function.inputs.values()]
-        graph_module = make_fx(positional, PLAIN_OPERATORS if plain else None)(*inputs)
+        if plain:  # before dispatch a linear layer is one operator
+            graph_module = make_fx(positional, PLAIN_OPERATORS, pre_dispatch=True)(*inputs)
+        else:
+            graph_module = make_fx(positional)(*inputs)
     layers = rewrite_frozen_operators(graph_module)
     read, outputs = _drop_unused(graph_module, names, found)
     program = torch.export.export(

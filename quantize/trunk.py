@@ -244,11 +244,19 @@ def _patches(images: Tensor, patch: int) -> Tensor:
 
 
 def _split_prefix(prefix: Tensor, batch: int, heads: int) -> tuple[Tensor, Tensor]:
-    """Return a prefix [B or 1, 2, L, D] as keys and values [B heads, L, head_dim]."""
+    """Return a prefix [B or 1, 2, L, D] as keys and values [B heads, L, head_dim].
+
+    They part before anything else: ExecuTorch's exporter for Arm moves a permutation past a split
+    wrongly.
+    """
     length, dim = prefix.shape[2:]
-    split = prefix.reshape(-1, 2, length, heads, dim // heads).permute(1, 0, 3, 2, 4)
-    split = split.expand(2, batch, heads, length, dim // heads)
-    keys, values = split.reshape(2, batch * heads, length, dim // heads).unbind(0)
+    keys, values = (
+        part.reshape(-1, length, heads, dim // heads)
+        .permute(0, 2, 1, 3)
+        .expand(batch, heads, length, dim // heads)
+        .reshape(batch * heads, length, dim // heads)
+        for part in prefix.unbind(1)
+    )
     return keys, values
 
 

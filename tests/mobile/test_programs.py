@@ -117,6 +117,21 @@ def test_a_traced_function_computes_what_it_did(functions, traced, name):
         assert torch.equal(expected[key], inputs[key]), key
 
 
+@pytest.mark.parametrize("name", ["query", "predict"])
+def test_a_plain_function_computes_the_same_and_copies_nothing(functions, name):
+    function = functions[name]
+    part = trace(function, plain=True)
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(2, 3, 16, 16, generator=generator)
+    inputs = {**function.inputs, "images": images}
+    for node in part.program.graph.nodes:
+        assert "clone" not in str(node.target)
+    expected = function.call(inputs)
+    found = part.program.module()(*(inputs[key] for key in part.inputs))
+    for key, value in zip(part.outputs, found, strict=True):
+        torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-5)
+
+
 def test_frozen_layers_are_counted_in_both_directions(traced):
     """Two layers of four GEMMs, the patch embedding, and row sums apart."""
     frozen = {name: part.frozen_layers for name, part in traced.items() if part.frozen_layers}
