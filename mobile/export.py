@@ -96,7 +96,10 @@ class ExportSettings:
     @property
     def calibrated(self) -> bool:
         """Whether the export needs images to calibrate on."""
-        return self.precision == "int8" and not TARGETS[self.target].learns
+        if self.precision != "int8" or TARGETS[self.target].learns:
+            return False
+        calibrated: bool = load_backend(self.target, self.options).calibrated
+        return calibrated
 
     def __post_init__(self) -> None:
         target_options(self.target, self.options)
@@ -162,15 +165,16 @@ def export_bundle(
     trunk = FrozenTrunk(backbone, settings.precision)
     learner = Learner(trunk, config, settings.classes, settings.tasks)
     if not learns:
-        forward = FrozenTrunk(backbone, "fp32")
-        if settings.calibrated:
-            stage(CALIBRATING)
-            forward = backend.quantised(
-                forward,
-                calibration_batches(calibration, backbone.preprocessing),
-                calibration_passes(config, backbone.dim),
-                settings.micro_batch,
-            )
+        exact = FrozenTrunk(backbone, "fp32")
+        if settings.precision == "fp32":
+            forward = backend.unquantised(exact)
+        else:
+            batches: list[Tensor] = []
+            if settings.calibrated:
+                stage(CALIBRATING)
+                batches = calibration_batches(calibration, backbone.preprocessing)
+            passes = calibration_passes(config, backbone.dim)
+            forward = backend.quantised(exact, batches, passes, settings.micro_batch)
         learner = SplitLearner(trunk, forward, config, settings.classes, settings.tasks)
     report = None
     if images is not None:
@@ -179,7 +183,8 @@ def export_bundle(
     programs = []
     for function in bundle_functions(learner, state, settings.micro_batch, backbone.image_size):
         stage(f"tracing {function.name}")
-        programs.append(trace(function, not learns and function.name in FORWARD_METHODS))
+        plain = not backend.delegates or (not learns and function.name in FORWARD_METHODS)
+        programs.append(trace(function, plain))
     _check_trainables(learner, programs)
     stage(_LOWERING)
     with _without_garbage_collection():

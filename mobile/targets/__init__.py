@@ -36,8 +36,8 @@ class Target:
     ``module`` has its ``Backend``, a `mobile.targets.backend.Backend` that takes the ``options`` by
     name.
     ``needs`` are the packages that exporting for it imports, and what pip installs each from. A
-    target that ``learns`` runs every method; another one runs `query` and `predict`, its int8 is
-    static and calibrated on images, and XNNPACK runs the rest on the same machine's CPU.
+    target that ``learns`` runs every method; another one runs `query` and `predict`, rounded as its
+    ``Backend`` says, and XNNPACK runs the rest on the same machine's CPU.
     """
 
     runs_on: str

@@ -19,13 +19,21 @@ class Backend:
 
     A target overrides what it does otherwise. ``runs_here`` is whether this machine's ExecuTorch
     runtime executes its delegates: what it cannot execute is not compared with PyTorch.
+    ``calibrated`` is whether it takes images to round to int8. A target that does not ``delegate``
+    has no partitioner: ExecuTorch's own kernels run all of it.
     """
 
     runs_here: bool = True
+    calibrated: bool = True
+    delegates: bool = True
 
     def partitioner(self) -> Partitioner:
         """Return a partitioner for one method."""
         raise NotImplementedError
+
+    def unquantised(self, trunk: FrozenTrunk) -> FeatureExtractor:
+        """Return what computes a trunk's features where nothing is rounded to int8."""
+        return trunk
 
     def quantised(
         self,
@@ -34,10 +42,11 @@ class Backend:
         passes: Sequence[Prefixes],
         micro_batch: int,
     ) -> FeatureExtractor:
-        """Return what computes a trunk's features in static int8; traced, it is what is lowered.
+        """Return what computes a trunk's features in int8; traced, it is what is lowered.
 
-        ``batches`` are normalised images to calibrate on, each taken with each of ``passes``. It
-        will be traced with ``micro_batch`` images.
+        ``batches`` are normalised images to calibrate on, each taken with each of ``passes``; there
+        is none where the target is not ``calibrated``. It will be traced with ``micro_batch``
+        images.
 
         Raises InputError where there is no image.
         """
