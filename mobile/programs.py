@@ -26,6 +26,9 @@ Tensors = dict[str, Tensor]
 
 STATE, SUMS = "state.", "sums."
 
+_ATEN = torch.ops.aten
+_VIEWS = {_ATEN.view.default, _ATEN.reshape.default, _ATEN._unsafe_view.default}
+
 
 @dataclass(frozen=True)
 class Function:
@@ -144,6 +147,8 @@ def trace(function: Function, plain: bool = False) -> TracedProgram:
         else:
             graph_module = make_fx(positional)(*inputs)
     layers = rewrite_frozen_operators(graph_module)
+    if plain:
+        _drop_copies(graph_module)
     read, outputs = _drop_unused(graph_module, names, found)
     program = torch.export.export(
         graph_module, tuple(function.inputs[name] for name in read), strict=False
@@ -157,6 +162,18 @@ def trace(function: Function, plain: bool = False) -> TracedProgram:
         layers,
         plain,
     )
+
+
+def _drop_copies(graph_module: GraphModule) -> None:
+    """Drop copies into another order of memory: on a device there is but one, and they cut it.
+
+    A copying view does not ask for an order.
+    """
+    for node in graph_module.graph.nodes:
+        if node.target == _ATEN.clone.default:
+            node.replace_all_uses_with(node.all_input_nodes[0])
+        elif node.target in _VIEWS:
+            node.target = _ATEN.view_copy.default
 
 
 def _drop_unused(
