@@ -82,10 +82,12 @@ def lower(
 ) -> Lowered:
     """Lower programs; those with frozen layers through the partitioner, the rest to CPU kernels.
 
-    ``plain_partitioner`` is for plain programs, which another backend than the others' runs.
+    ``plain_partitioner`` is for plain programs, which another backend than the others' runs;
+    without one they are lowered to CPU kernels.
 
     Raises:
-        InputError: a frozen layer, or much of a plain program, was left outside the delegates.
+        InputError: a frozen layer, or much of what another backend is to run, was left outside the
+            delegates.
     """
     chosen = {program.name: [partitioner()] for program in programs if program.frozen_layers}
     if plain_partitioner is not None:
@@ -101,7 +103,7 @@ def lower(
         lowered = edge.exported_program(program.name)
         _check_frozen(program.name, lowered)
         delegation[program.name] = _delegation(lowered)
-        if program.plain:
+        if program.plain and plain_partitioner is not None:
             _check_plain(program.name, delegation[program.name])
     return Lowered(edge, delegation)
 

@@ -32,11 +32,15 @@ _VIEWS = {_ATEN.view.default, _ATEN.reshape.default, _ATEN._unsafe_view.default}
 
 @dataclass(frozen=True)
 class Function:
-    """A function of named tensors, and tensors of the shapes that it is to be traced with."""
+    """A function of named tensors, and tensors of the shapes that it is to be traced with.
+
+    ``differentiates`` is whether it computes gradients.
+    """
 
     name: str
     call: Callable[[Mapping[str, Tensor]], Tensors]
     inputs: Tensors
+    differentiates: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def bundle_functions(
         Function("observe", observe, query | labels | states),
         Function("begin_task", begin_task, task | states),
         Function("predict", predict, images | query | states),
-        Function("gradients", gradients, images | query | labels | states | sums),
+        Function("gradients", gradients, images | query | labels | states | sums, True),
         Function("update", update, step | states | sums),
     ]
 
@@ -128,7 +132,7 @@ def bundle_functions(
 def trace(function: Function, plain: bool = False) -> TracedProgram:
     """Trace a function without its numbers, put the frozen layers into form, and export it.
 
-    Only `gradients` differentiates; its graph is forward and backward pass in one. A ``plain``
+    The graph of a function that differentiates is forward and backward pass in one. A ``plain``
     program holds no operators of ours, for a target that knows none.
     """
     names = list(function.inputs)
@@ -142,8 +146,9 @@ def trace(function: Function, plain: bool = False) -> TracedProgram:
     without_numbers = FakeTensorMode(allow_non_fake_inputs=True)  # the frozen weights keep theirs
     with without_numbers:
         inputs = [without_numbers.from_tensor(value) for value in function.inputs.values()]
-        if plain:  # before dispatch a linear layer is one operator
-            graph_module = make_fx(positional, PLAIN_OPERATORS, pre_dispatch=True)(*inputs)
+        if plain:  # before dispatch a linear layer is one operator, and nothing is differentiated
+            early = not function.differentiates
+            graph_module = make_fx(positional, PLAIN_OPERATORS, pre_dispatch=early)(*inputs)
         else:
             graph_module = make_fx(positional)(*inputs)
     layers = rewrite_frozen_operators(graph_module)

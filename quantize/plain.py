@@ -1,4 +1,4 @@
-"""A trunk's own operators in PyTorch's, for exporters that know no others; forward only."""
+"""A trunk's own operators in PyTorch's, for exporters that know no others."""
 
 from collections.abc import Callable
 
@@ -14,9 +14,18 @@ __all__ = ["PLAIN_OPERATORS"]
 
 
 def _linear(x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+    _check_fp32(scale)
+    return F.linear(x, weight, bias)
+
+
+def _linear_transposed(x: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+    _check_fp32(scale)
+    return x @ weight
+
+
+def _check_fp32(scale: Tensor | None) -> None:
     if scale is not None:
         raise ValueError("a layer that rounds each token at run time has no plain form")
-    return F.linear(x, weight, bias)
 
 
 def _row_sum(x: Tensor, factor: float) -> Tensor:
@@ -27,5 +36,6 @@ def _row_sum(x: Tensor, factor: float) -> Tensor:
 # A table of decompositions, as `make_fx` takes it.
 PLAIN_OPERATORS: dict[OpOverload, Callable[..., Tensor]] = {
     torch.ops.cbpnet.frozen_linear.default: _linear,
+    torch.ops.cbpnet.frozen_linear_transposed.default: _linear_transposed,
     torch.ops.cbpnet.row_sum.default: _row_sum,
 }

@@ -85,6 +85,7 @@ def test_a_plain_trunk_outside_the_delegates_is_refused(small_backbone, server):
         InputError, match=r"100\.0 % of the arithmetic of the method 'query' was left"
     ):
         lower([plain], TakesNothing, TakesNothing)
+    assert lower([plain], TakesNothing).delegation["query"].delegate_calls == 0
 
 
 def test_a_program_without_frozen_layers_asks_for_no_partitioner():
