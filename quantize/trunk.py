@@ -138,6 +138,7 @@ class _Block(nn.Module):
         source = block.attn
         self.heads: int = source.num_heads
         self.halves = precision == "int8"
+        self.attention, self.gelu = attention, gelu
         self.norm1 = _Norm(block.norm1, folded=True, centred=centred, halves=self.halves)
         self.norm2 = _Norm(block.norm2, folded=True, centred=centred, halves=self.halves)
         self.q_norm, self.k_norm = _Norm(source.q_norm), _Norm(source.k_norm)
@@ -177,11 +178,11 @@ class _Block(nn.Module):
         if rows is not None:
             query, tokens = first_tokens(query, rows), first_tokens(tokens, rows)
         before = None if prefix is None else _split_prefix(prefix, batch, self.heads)
-        mixed = attention(query, key, value, before, self.halves)  # [B heads, N, head_dim]
+        mixed = self.attention(query, key, value, before, self.halves)  # [B heads, N, head_dim]
         mixed = mixed.view(batch, self.heads, *mixed.shape[1:]).permute(0, 2, 1, 3)
         mixed = mixed.reshape(batch, mixed.shape[1], -1)
         tokens = self.attention_sum(tokens + self.proj(self.inner_norm(mixed)))
-        hidden = gelu(self.fc1(self.norm2(tokens)), self.halves)
+        hidden = self.gelu(self.fc1(self.norm2(tokens)), self.halves)
         output: Tensor = self.mlp_sum(tokens + self.fc2(self.mlp_norm(hidden)))
         return output
 

@@ -1,0 +1,235 @@
+"""A trunk in whole numbers for Arm's compilers, which know what PyTorch's own PT2E writes.
+
+Weights have 8 bits, activations 16. Functions such as exp Arm computes from a table of 513 entries
+over the range of their input, with straight lines between them.
+"""
+
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import torch
+import torch.fx.traceback
+from executorch.backends.arm.common.arm_compile_spec import ArmCompileSpec
+from executorch.backends.arm.quantizer import TOSAQuantizer, get_symmetric_quantization_config
+from executorch.backends.arm.quantizer.arm_quantizer_utils import NodeFinder
+from executorch.backends.arm.quantizer.quantization_config import TOSAQuantizationConfig
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.fx import GraphModule, Interpreter, Node
+from torchao.quantization.pt2e import MinMaxObserver
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+from torchao.quantization.pt2e.quantizer import (
+    FixedQParamsQuantizationSpec,
+    QuantizationSpec,
+    QuantizationSpecBase,
+)
+
+from cbpnet.errors import InputError
+from quantize.integer import BEND, integer_form
+from quantize.plain import PLAIN_OPERATORS
+from quantize.static import Prefixes, calibrate
+from quantize.trunk import FrozenTrunk
+
+__all__ = ["IntegerTrunk"]
+
+_ATEN = torch.ops.aten
+
+_INT16_MAX = 32767
+_LEAST_SCALE = 2.0**-40
+# Beyond what was seen: a table gives up to 1.125 of the true reciprocal (a chord from x to 2 x),
+# and what is learnt later may reach further than what was drawn.
+_ROOM = 1.25
+_LEAST_EXPONENT = -12.0  # exp of it is a fifth of what 16 bits hold beside exp(0)
+_FAR = 32.0  # A table whose inputs reach further has steps in which a GELU bends too much.
+
+
+class IntegerTrunk:
+    """Computes a trunk's features in whole numbers, simulated; traced, it is what is lowered.
+
+    ``spec`` is the compiler's. Ranges are those of ``batches``, normalised images, each taken with
+    each of ``passes``; prefixes stand before the same layers ever after. Inputs of the operators
+    ``narrow`` have 8 bits. It is traced with ``micro_batch`` images.
+
+    Attributes:
+        dim: width D of the features.
+
+    Raises InputError where there is no image.
+    """
+
+    def __init__(
+        self,
+        trunk: FrozenTrunk,
+        spec: ArmCompileSpec,
+        batches: Sequence[Tensor],
+        passes: Sequence[Prefixes],
+        micro_batch: int,
+        narrow: Collection[OpOverload] = (),
+    ) -> None:
+        self.dim, self.micro_batch = trunk.dim, micro_batch
+        ranges = calibrate(trunk, batches, passes)
+        far = [name for name in trunk.layers if _reaches_far(name, ranges[f"{name}.output"].high)]
+        form = integer_form(trunk, far)
+        images = torch.cat(list(batches))
+        self.graphs = {}
+        for prefixes in passes:
+            layers = _layers(prefixes)
+            parts = list(self._parts(images, prefixes))
+            graph = _captured(form, layers, parts[0])
+            self.graphs[layers] = _quantised(graph, spec, parts, narrow)
+
+    def __call__(self, images: Tensor, prefixes: Prefixes = None) -> Tensor:
+        """Return features [B, D]; see `Backbone.forward`.
+
+        Raises InputError for prefixes of other layers than were calibrated.
+        """
+        graph = self.graphs.get(_layers(prefixes))
+        if graph is None:
+            raise InputError(
+                f"prefixes stand before the layers {list(_layers(prefixes))}; calibrated were "
+                f"{' and '.join(str(list(layers)) for layers in self.graphs)}"
+            )
+        found = [_run(graph, part) for part in self._parts(images, prefixes)]
+        return found[0] if len(images) == self.micro_batch else torch.cat(found)[: len(images)]
+
+    def _parts(self, images: Tensor, prefixes: Prefixes) -> Iterator[tuple[Tensor, ...]]:
+        """Yield a graph's inputs for ``micro_batch`` images a time; the last may come twice."""
+        count = len(images)
+        given = [images]
+        for layer in _layers(prefixes):
+            prefix = (prefixes or {})[layer]
+            given.append(prefix if len(prefix) == count else prefix.expand(count, -1, -1, -1))
+        if count == self.micro_batch:
+            yield tuple(given)
+            return
+        missing = -count % self.micro_batch
+        given = [torch.cat([v, v[-1:].expand(missing, *v.shape[1:])]) for v in given]
+        yield from zip(*(value.split(self.micro_batch) for value in given), strict=True)
+
+
+def _reaches_far(layer: str, high: float) -> bool:
+    return layer.endswith(".fc1") and high > _FAR
+
+
+def _layers(prefixes: Prefixes) -> tuple[int, ...]:
+    return tuple(sorted(prefixes or {}))
+
+
+def _run(graph: GraphModule, given: Sequence[Tensor]) -> Tensor:
+    with torch.fx.traceback.preserve_node_meta():  # by which Arm's exporter knows what it rounded
+        features: Tensor = Interpreter(graph).run(*given)
+    return features
+
+
+class _Positional(nn.Module):
+    """A trunk that takes its prefixes by position."""
+
+    def __init__(self, trunk: FrozenTrunk, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.trunk, self.layers = trunk, layers
+
+    def forward(self, images: Tensor, *prefixes: Tensor) -> Tensor:
+        features: Tensor = self.trunk(images, dict(zip(self.layers, prefixes, strict=True)))
+        return features
+
+
+def _captured(form: FrozenTrunk, layers: Sequence[int], given: tuple[Tensor, ...]) -> GraphModule:
+    """Return a trunk's graph in PyTorch's own operators, without copies."""
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        exported = torch.export.export(_Positional(form, layers), given, strict=False)
+        program = exported.run_decompositions(PLAIN_OPERATORS)
+        graph: GraphModule = program.module(check_guards=False)
+    for node in graph.graph.nodes:
+        if node.target is _ATEN.clone.default:
+            node.replace_all_uses_with(node.all_input_nodes[0])
+        elif node.target is _ATEN._unsafe_view.default:
+            node.target = _ATEN.view_copy.default
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
+def _quantised(
+    graph: GraphModule,
+    spec: ArmCompileSpec,
+    parts: Sequence[tuple[Tensor, ...]],
+    narrow: Collection[OpOverload],
+) -> GraphModule:
+    """Return a graph that is rounded by the ranges that its tensors have on ``parts``."""
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        quantiser = TOSAQuantizer(spec).set_global(_configuration(_INT16, _INT16))
+        for operator in narrow:
+            quantiser.set_node_target(operator, _configuration(_INT8, _INT16))
+        quantiser.set_node_finder(_configuration(_fixed(BEND), _INT16), _Finder(_is_far_gelu))
+        quantiser.set_node_finder(
+            _configuration(_INT16, _fixed(-_LEAST_EXPONENT)), _Finder(_is_exponent)
+        )
+        prepared = prepare_pt2e(graph, quantiser)
+        for given in parts:
+            prepared(*given)
+        converted: GraphModule = convert_pt2e(prepared)
+    return converted
+
+
+class _Finder(NodeFinder):  # type: ignore[misc]  # executorch has no types
+    def __init__(self, wanted: Callable[[Node], bool]) -> None:
+        self.wanted = wanted
+
+    def find_nodes(self, model: GraphModule) -> Iterator[Node]:
+        return filter(self.wanted, model.graph.nodes)
+
+
+def _is_far_gelu(node: Node) -> bool:
+    """Return whether a node is a GELU of what was clamped to where it bends."""
+    return (
+        node.target is _ATEN.gelu.default and node.all_input_nodes[0].target is _ATEN.clamp.default
+    )
+
+
+def _is_exponent(node: Node) -> bool:
+    """Return whether the exponential of a node is taken, a score less the largest."""
+    return any(user.target is _ATEN.exp.default for user in node.users)
+
+
+class _Roomy(MinMaxObserver):  # type: ignore[misc]
+    """Finds a range with room beyond what it saw."""
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point."""
+        scale, zero_point = super().calculate_qparams()
+        return scale * _ROOM, zero_point
+
+
+def _fixed(furthest: float) -> FixedQParamsQuantizationSpec:
+    """Return 16 bits between ``-furthest`` and ``furthest``; all beyond becomes these."""
+    return FixedQParamsQuantizationSpec(
+        dtype=torch.int16,
+        scale=furthest / _INT16_MAX,
+        zero_point=0,
+        quant_min=-_INT16_MAX,
+        quant_max=_INT16_MAX,
+        qscheme=torch.per_tensor_symmetric,
+    )
+
+
+_INT16 = QuantizationSpec(
+    dtype=torch.int16,
+    quant_min=-_INT16_MAX,
+    quant_max=_INT16_MAX,
+    qscheme=torch.per_tensor_symmetric,
+    observer_or_fake_quant_ctr=_Roomy.with_args(eps=_LEAST_SCALE),
+)
+_INT8 = QuantizationSpec(
+    dtype=torch.int8,
+    quant_min=-128,
+    quant_max=127,
+    qscheme=torch.per_tensor_affine,
+    observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=_LEAST_SCALE),
+)
+
+
+def _configuration(
+    given: QuantizationSpecBase, result: QuantizationSpecBase
+) -> TOSAQuantizationConfig:
+    """Return how operators round what they are given and their results; weights have 8 bits."""
+    weights = get_symmetric_quantization_config(eps=_LEAST_SCALE)
+    return TOSAQuantizationConfig(given, result, weights.weight, weights.bias)
