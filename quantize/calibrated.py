@@ -19,9 +19,13 @@ _TARGET = 0.99
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A static trunk, its recipe, and the features' mean cosine with fp32 where it was searched."""
+    """A static trunk, its recipe, and the features' mean cosine with fp32 where it was searched.
+
+    ``smoothed`` is what was rounded: the trunk in fp32, with ranges that suit it.
+    """
 
     trunk: FrozenTrunk
+    smoothed: FrozenTrunk
     recipe: StaticRecipe
     cosine: float
 
@@ -50,4 +54,4 @@ def calibrated_trunk(
     if found.cosine < target:
         recipe, steps = keep_until(trial, [trial.measure(name, [name]) for name in names], target)
         found = steps[-1]
-    return Calibrated(static_trunk(smoothed, recipe), recipe, found.cosine)
+    return Calibrated(static_trunk(smoothed, recipe), smoothed, recipe, found.cosine)

@@ -30,7 +30,7 @@ from quantize.plain import PLAIN_OPERATORS
 from quantize.static import Prefixes, calibrate
 from quantize.trunk import FrozenTrunk
 
-__all__ = ["IntegerTrunk"]
+__all__ = ["INT8", "INT16", "IntegerTrunk", "RoundedTrunk", "configuration"]
 
 _ATEN = torch.ops.aten
 
@@ -43,39 +43,33 @@ _LEAST_EXPONENT = -12.0  # exp of it is a fifth of what 16 bits hold beside exp(
 _FAR = 32.0  # A table whose inputs reach further has steps in which a GELU bends too much.
 
 
-class IntegerTrunk:
-    """Computes a trunk's features in whole numbers, simulated; traced, it is what is lowered.
+class RoundedTrunk:
+    """Computes a trunk's features as a quantiser rounds them, simulated; traced, it is lowered.
 
-    ``spec`` is the compiler's. Ranges are those of ``batches``, normalised images, each taken with
-    each of ``passes``; prefixes stand before the same layers ever after. Inputs of the operators
-    ``narrow`` have 8 bits. It is traced with ``micro_batch`` images.
+    ``form`` is the trunk in fp32 and in the operators that are rounded, ``quantiser`` makes a new
+    one. Ranges are those of ``batches``, normalised images, each taken with each of ``passes``;
+    prefixes stand before the same layers ever after. It is traced with ``micro_batch`` images.
 
     Attributes:
         dim: width D of the features.
-
-    Raises InputError where there is no image.
     """
 
     def __init__(
         self,
-        trunk: FrozenTrunk,
-        spec: ArmCompileSpec,
+        form: FrozenTrunk,
+        quantiser: Callable[[], TOSAQuantizer],
         batches: Sequence[Tensor],
         passes: Sequence[Prefixes],
         micro_batch: int,
-        narrow: Collection[OpOverload] = (),
     ) -> None:
-        self.dim, self.micro_batch = trunk.dim, micro_batch
-        ranges = calibrate(trunk, batches, passes)
-        far = [name for name in trunk.layers if _reaches_far(name, ranges[f"{name}.output"].high)]
-        form = integer_form(trunk, far)
+        self.dim, self.micro_batch = form.dim, micro_batch
         images = torch.cat(list(batches))
         self.graphs = {}
         for prefixes in passes:
             layers = _layers(prefixes)
             parts = list(self._parts(images, prefixes))
             graph = _captured(form, layers, parts[0])
-            self.graphs[layers] = _quantised(graph, spec, parts, narrow)
+            self.graphs[layers] = _quantised(graph, quantiser(), parts)
 
     def __call__(self, images: Tensor, prefixes: Prefixes = None) -> Tensor:
         """Return features [B, D]; see `Backbone.forward`.
@@ -104,6 +98,34 @@ class IntegerTrunk:
         missing = -count % self.micro_batch
         given = [torch.cat([v, v[-1:].expand(missing, *v.shape[1:])]) for v in given]
         yield from zip(*(value.split(self.micro_batch) for value in given), strict=True)
+
+
+class IntegerTrunk(RoundedTrunk):
+    """Computes a trunk's features in whole numbers; see `RoundedTrunk`.
+
+    ``spec`` is the compiler's. Inputs of the operators ``narrow`` have 8 bits.
+
+    Raises InputError where there is no image.
+    """
+
+    def __init__(
+        self,
+        trunk: FrozenTrunk,
+        spec: ArmCompileSpec,
+        batches: Sequence[Tensor],
+        passes: Sequence[Prefixes],
+        micro_batch: int,
+        narrow: Collection[OpOverload] = (),
+    ) -> None:
+        ranges = calibrate(trunk, batches, passes)
+        far = [name for name in trunk.layers if _reaches_far(name, ranges[f"{name}.output"].high)]
+        super().__init__(
+            integer_form(trunk, far),
+            lambda: _integer_quantiser(spec, narrow),
+            batches,
+            passes,
+            micro_batch,
+        )
 
 
 def _reaches_far(layer: str, high: float) -> bool:
@@ -149,25 +171,28 @@ def _captured(form: FrozenTrunk, layers: Sequence[int], given: tuple[Tensor, ...
 
 
 def _quantised(
-    graph: GraphModule,
-    spec: ArmCompileSpec,
-    parts: Sequence[tuple[Tensor, ...]],
-    narrow: Collection[OpOverload],
+    graph: GraphModule, quantiser: TOSAQuantizer, parts: Sequence[tuple[Tensor, ...]]
 ) -> GraphModule:
     """Return a graph that is rounded by the ranges that its tensors have on ``parts``."""
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
-        quantiser = TOSAQuantizer(spec).set_global(_configuration(_INT16, _INT16))
-        for operator in narrow:
-            quantiser.set_node_target(operator, _configuration(_INT8, _INT16))
-        quantiser.set_node_finder(_configuration(_fixed(BEND), _INT16), _Finder(_is_far_gelu))
-        quantiser.set_node_finder(
-            _configuration(_INT16, _fixed(-_LEAST_EXPONENT)), _Finder(_is_exponent)
-        )
         prepared = prepare_pt2e(graph, quantiser)
         for given in parts:
             prepared(*given)
         converted: GraphModule = convert_pt2e(prepared)
     return converted
+
+
+def _integer_quantiser(spec: ArmCompileSpec, narrow: Collection[OpOverload]) -> TOSAQuantizer:
+    """Return what rounds everything to 16 bits, and what ``narrow`` operators read to 8."""
+    with warnings.catch_warnings(action="ignore"):
+        quantiser = TOSAQuantizer(spec).set_global(configuration(INT16, INT16))
+        for operator in narrow:
+            quantiser.set_node_target(operator, configuration(INT8, INT16))
+        quantiser.set_node_finder(configuration(_fixed(BEND), INT16), _Finder(_is_far_gelu))
+        quantiser.set_node_finder(
+            configuration(INT16, _fixed(-_LEAST_EXPONENT)), _Finder(_is_exponent)
+        )
+    return quantiser
 
 
 class _Finder(NodeFinder):  # type: ignore[misc]  # executorch has no types
@@ -211,14 +236,14 @@ def _fixed(furthest: float) -> FixedQParamsQuantizationSpec:
     )
 
 
-_INT16 = QuantizationSpec(
+INT16 = QuantizationSpec(
     dtype=torch.int16,
     quant_min=-_INT16_MAX,
     quant_max=_INT16_MAX,
     qscheme=torch.per_tensor_symmetric,
     observer_or_fake_quant_ctr=_Roomy.with_args(eps=_LEAST_SCALE),
 )
-_INT8 = QuantizationSpec(
+INT8 = QuantizationSpec(
     dtype=torch.int8,
     quant_min=-128,
     quant_max=127,
@@ -227,7 +252,7 @@ _INT8 = QuantizationSpec(
 )
 
 
-def _configuration(
+def configuration(
     given: QuantizationSpecBase, result: QuantizationSpecBase
 ) -> TOSAQuantizationConfig:
     """Return how operators round what they are given and their results; weights have 8 bits."""
