@@ -79,6 +79,20 @@ TARGETS = {
         options={"device": Option(("CPU", "GPU", "NPU", "AUTO"), "what OpenVINO compiles for")},
         learns=False,
     ),
+    "vgf": Target(
+        runs_on="Arm's neural accelerators in GPUs, through Vulkan; learns on the CPU through "
+        "XNNPACK",
+        precisions=("int8", "fp32"),
+        verified="run in Arm's emulation layer against PyTorch at the end of an export, where the "
+        "layer is; not run on an accelerator",
+        module="mobile.targets.vgf",
+        needs={
+            **_EXPORTER,
+            "tosa_serializer": "executorch[vgf]==1.4.1",
+            "model_converter": "executorch[vgf]==1.4.1",
+        },
+        learns=False,
+    ),
 }
 
 
