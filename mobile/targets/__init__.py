@@ -76,7 +76,13 @@ TARGETS = {
         module="mobile.targets.openvino",
         # The extra does not bring nncf, which its package imports; 3.4.0 and 2.19.0 do not work.
         needs={**_EXPORTER, "openvino": "executorch[openvino]==1.4.1", "nncf": "nncf==3.1.0"},
-        options={"device": Option(("CPU", "GPU", "NPU", "AUTO"), "what OpenVINO compiles for")},
+        options={
+            "device": Option(("CPU", "GPU", "NPU"), "what OpenVINO compiles for"),
+            "activations": Option(
+                ("float", "int8"),
+                "of an int8 bundle: as they are, or rounded too (calibrated on images; faster)",
+            ),
+        },
         learns=False,
     ),
     "vgf": Target(

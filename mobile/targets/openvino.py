@@ -1,5 +1,10 @@
-"""Intel NPUs, GPUs and CPUs through OpenVINO: the forward pass in static int8 or fp32."""
+"""Intel NPUs, GPUs and CPUs through OpenVINO: the forward pass in int8 or fp32.
 
+In int8 the weights are rounded as XNNPACK's are, so that prediction and learning share what that
+costs; activations are rounded too only where it is asked for.
+"""
+
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import final
@@ -7,9 +12,15 @@ from typing import final
 from executorch.backends.openvino.partitioner import OpenvinoPartitioner
 from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.backend.partitioner import Partitioner, PartitionResult
+from openvino import Core
+from torch import Tensor
 from torch.export import ExportedProgram
 
+from cbpnet.errors import InputError
+from cbpnet.learner import FeatureExtractor
 from mobile.targets import backend
+from quantize.static import Prefixes, StaticRecipe, static_trunk
+from quantize.trunk import FrozenTrunk
 
 __all__ = ["Backend"]
 
@@ -34,11 +45,33 @@ class _QuietPartitioner(Partitioner):  # type: ignore[misc]  # executorch has no
 
 
 class Backend(backend.Backend):
-    """OpenVINO for a ``device``: what computes in fp32 between the layers stays in fp32."""
+    """OpenVINO for a ``device``, with ``activations`` in "float" or, where calibrated, "int8".
 
-    def __init__(self, device: str) -> None:
+    Raises InputError where OpenVINO does not find the device on this machine: it compiles here.
+    """
+
+    def __init__(self, device: str, activations: str) -> None:
+        devices = Core().available_devices
+        if device not in devices:
+            raise InputError(
+                f"OpenVINO compiles for a device of the machine that exports, and finds no "
+                f"{device} on this one; it has {', '.join(devices)}"
+            )
         self.device = device
+        self.calibrated = activations == "int8"
 
     def partitioner(self) -> Partitioner:
         """Return a partitioner that compiles for the device."""
         return _QuietPartitioner(self.device)
+
+    def quantised(
+        self,
+        trunk: FrozenTrunk,
+        batches: Sequence[Tensor],
+        passes: Sequence[Prefixes],
+        micro_batch: int,
+    ) -> FeatureExtractor:
+        """Return the trunk with weights in int8, or in static int8 wholly."""
+        if self.calibrated:
+            return super().quantised(trunk, batches, passes, micro_batch)
+        return static_trunk(trunk, StaticRecipe({}, weights_only=list(trunk.layers)))
