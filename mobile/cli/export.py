@@ -38,8 +38,8 @@ Examples:
   cbpnet-mobile export --target xnnpack --weights vit_tiny.safetensors --out pets.pte
   cbpnet-mobile export --target xnnpack --state trained.safetensors \\
       --weights vit_tiny.safetensors --classes 200 --out pets.pte
-  cbpnet-mobile export --target openvino --option device=NPU --calibration photos \\
-      --weights vit_tiny.safetensors --out pets.pte
+  cbpnet-mobile export --target openvino --option device=NPU --option activations=int8 \\
+      --calibration photos --weights vit_tiny.safetensors --out pets.pte
 """
 )
 @click.option(

@@ -136,7 +136,7 @@ def test_the_command_lists_every_target():
     assert rows["xnnpack"]["installed"] is True
     assert rows["xnnpack"]["needs"][0] == "executorch==1.4.1"
     assert rows["openvino"]["learns"] is False
-    assert rows["openvino"]["options"]["device"]["choices"] == ["CPU", "GPU", "NPU", "AUTO"]
+    assert rows["openvino"]["options"]["device"]["choices"] == ["CPU", "GPU", "NPU"]
 
 
 @pytest.mark.usefixtures("without_torchao")
