@@ -69,7 +69,7 @@ class RoundedTrunk:
             layers = _layers(prefixes)
             parts = list(self._parts(images, prefixes))
             graph = _captured(form, layers, parts[0])
-            self.graphs[layers] = _quantised(graph, quantiser(), parts)
+            self.graphs[layers] = _quantised(graph, quantiser, parts)
 
     def __call__(self, images: Tensor, prefixes: Prefixes = None) -> Tensor:
         """Return features [B, D]; see `Backbone.forward`.
@@ -171,11 +171,13 @@ def _captured(form: FrozenTrunk, layers: Sequence[int], given: tuple[Tensor, ...
 
 
 def _quantised(
-    graph: GraphModule, quantiser: TOSAQuantizer, parts: Sequence[tuple[Tensor, ...]]
+    graph: GraphModule,
+    quantiser: Callable[[], TOSAQuantizer],
+    parts: Sequence[tuple[Tensor, ...]],
 ) -> GraphModule:
     """Return a graph that is rounded by the ranges that its tensors have on ``parts``."""
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
-        prepared = prepare_pt2e(graph, quantiser)
+        prepared = prepare_pt2e(graph, quantiser())
         for given in parts:
             prepared(*given)
         converted: GraphModule = convert_pt2e(prepared)
@@ -184,14 +186,11 @@ def _quantised(
 
 def _integer_quantiser(spec: ArmCompileSpec, narrow: Collection[OpOverload]) -> TOSAQuantizer:
     """Return what rounds everything to 16 bits, and what ``narrow`` operators read to 8."""
-    with warnings.catch_warnings(action="ignore"):
-        quantiser = TOSAQuantizer(spec).set_global(configuration(INT16, INT16))
-        for operator in narrow:
-            quantiser.set_node_target(operator, configuration(INT8, INT16))
-        quantiser.set_node_finder(configuration(_fixed(BEND), INT16), _Finder(_is_far_gelu))
-        quantiser.set_node_finder(
-            configuration(INT16, _fixed(-_LEAST_EXPONENT)), _Finder(_is_exponent)
-        )
+    quantiser = TOSAQuantizer(spec).set_global(configuration(INT16, INT16))
+    for operator in narrow:
+        quantiser.set_node_target(operator, configuration(INT8, INT16))
+    quantiser.set_node_finder(configuration(_fixed(BEND), INT16), _Finder(_is_far_gelu))
+    quantiser.set_node_finder(configuration(INT16, _fixed(-_LEAST_EXPONENT)), _Finder(_is_exponent))
     return quantiser
 
 
