@@ -4,8 +4,9 @@ import operator
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import torch
@@ -110,8 +111,8 @@ def lower(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what ExecuTorch's exporter says of its own use of torch, dozens of times."""
-    with warnings.catch_warnings():
+    """Silence what exporters say: of their own use of torch, dozens of times, and of progress."""
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.filterwarnings(
             "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
         )

@@ -99,6 +99,32 @@ TARGETS = {
         },
         learns=False,
     ),
+    "coreml": Target(
+        runs_on="Apple's Neural Engine, GPUs and CPUs, through Core ML; learns on the CPU through "
+        "XNNPACK",
+        precisions=("int8", "fp32"),
+        verified="lowered, and simulated in PyTorch; run on no Apple machine",
+        module="mobile.targets.coreml",
+        needs={**_EXPORTER, "coremltools": "coremltools==9.0"},
+        options={
+            "units": Option(
+                ("CPU_AND_NE", "ALL", "CPU_AND_GPU", "CPU_ONLY"), "what Core ML may choose from"
+            ),
+            "minimum": Option(
+                ("iOS18", "iOS17", "iOS16"), "the oldest system; before iOS18 the file is larger"
+            ),
+            "compute": Option(
+                ("float16", "float32"), "of the backbone; the Neural Engine takes no float32"
+            ),
+        },
+        learns=False,
+    ),
+    "portable": Target(
+        runs_on="any CPU, through ExecuTorch's own kernels; slow, and the others' reference",
+        precisions=("fp32",),
+        verified="run on x86-64 against PyTorch at the end of every export",
+        module="mobile.targets.portable",
+    ),
 }
 
 
