@@ -7,13 +7,18 @@ import torch
 from PIL import Image
 
 from cbpnet.config import PromptConfig
+from cbpnet.data.digits import load_digits
+from cbpnet.data.stream import make_stream
+from cbpnet.errors import InputError
 from cbpnet.initial import draw_state
 from cbpnet.learner import Learner
+from cbpnet.training import TrainingConfig
+from mobile.evaluation import BundleEvaluation
 from mobile.export import ExportSettings, export_bundle
 from mobile.program import Program
 from mobile.program_learner import ProgramLearner
 from mobile.quantisation import read_calibration_images
-from mobile.targets import TARGETS
+from mobile.targets import TARGETS, load_backend
 
 CLASSES, TASKS = 6, 3
 
@@ -39,11 +44,14 @@ def config(server):
     return replace(server.info.config, prompts=PromptConfig((0,), 2, (1,), 2))
 
 
-@pytest.fixture(scope="module", params=["fp32", "int8"])
+@pytest.fixture(scope="module", params=["fp32", "float", "int8"])
 def export(request, small_backbone, config, photos, tmp_path_factory):
+    """A bundle in fp32, or in int8 with activations as the parameter says."""
     state = draw_state(config, small_backbone.dim, CLASSES, TASKS, torch.Generator().manual_seed(2))
     path = tmp_path_factory.mktemp("openvino") / "openvino.pte"
-    settings = ExportSettings("openvino", request.param, CLASSES, TASKS, micro_batch=2)
+    settings = ExportSettings("openvino", "fp32", CLASSES, TASKS, micro_batch=2)
+    if request.param != "fp32":
+        settings = replace(settings, precision="int8", options={"activations": request.param})
     images = read_calibration_images(photos) if settings.calibrated else []
     return export_bundle(path, small_backbone, config, state, settings, calibration=images)
 
@@ -89,3 +97,35 @@ def test_it_learns_what_pytorch_learns(export, small_backbone, config):
     assert torch.cosine_similarity(query, true_query).min() > (0.9999 if exact else 0.95)
     assert scores.argmax(dim=1).equal(true_scores.argmax(dim=1))
     torch.testing.assert_close(scores, true_scores, rtol=0, atol=0.1 if exact else 1.0)
+
+
+@needs_openvino
+def test_only_rounded_activations_are_calibrated():
+    floating = ExportSettings("openvino", "int8", CLASSES, TASKS)
+    assert not floating.calibrated
+    assert replace(floating, options={"activations": "int8"}).calibrated
+
+
+@needs_openvino
+def test_a_device_that_is_not_here_is_refused():
+    with pytest.raises(InputError, match=r"finds no NPU on this one; it has .*CPU"):
+        load_backend("openvino", {"device": "NPU"})
+
+
+@needs_openvino
+def test_a_session_ends_where_xnnpack_alone_ends(export, int8_bundle, tmp_path):
+    """Six digits, two a task: predictions on OpenVINO, gradients on XNNPACK.
+
+    A network that has seen nothing decides at random; what the readout decides is compared.
+    """
+    stream = make_stream(load_digits(), 2, train_per_class=20, class_order=range(CLASSES))
+    training = TrainingConfig(epochs=2, batch_size=10, micro_batch=10)
+    final = {}
+    for path in (export.path, int8_bundle):
+        folder = tmp_path / path.stem
+        folder.mkdir()
+        session = BundleEvaluation(Program(path), stream, training, 0, folder)
+        _, with_readout = session.run(lambda images: None)
+        final[path] = with_readout.matrix[-1].mean()
+    assert final[int8_bundle] > 0.6
+    assert abs(final[export.path] - final[int8_bundle]) <= 0.015
