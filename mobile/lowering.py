@@ -4,7 +4,7 @@ import operator
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -112,7 +112,8 @@ def lower(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what exporters say: of their own use of torch, dozens of times, and of progress."""
-    with warnings.catch_warnings(), redirect_stderr(StringIO()):
+    silent = StringIO()
+    with warnings.catch_warnings(), redirect_stderr(silent), redirect_stdout(silent):
         warnings.filterwarnings(
             "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
         )
@@ -151,7 +152,7 @@ def _arithmetic(node: Node) -> int:
         return 0
     value = node.meta.get("val")
     elements = sum(v.numel() for v in _tensors(value))
-    if name in ("mm", "bmm", *_FROZEN):
+    if name in ("mm", "bmm", "linear", *_FROZEN):
         return elements * int(_shape(node.args[0])[-1])
     return elements * int(_shape(node.args[1])[-1]) if name == "addmm" else elements
 

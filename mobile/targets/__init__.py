@@ -99,6 +99,64 @@ TARGETS = {
         },
         learns=False,
     ),
+    "ethos-u": Target(
+        runs_on="Arm's Ethos-U NPUs (U55, U65, U85), compiled by Vela; learns on the CPU through "
+        "XNNPACK",
+        precisions=("int8",),
+        verified="lowered; the numbers checked with Arm's reference model of TOSA; run on no NPU",
+        module="mobile.targets.ethos_u",
+        needs={
+            **_EXPORTER,
+            "ethosu.vela": "executorch[ethos-u]==1.4.1",
+            "tosa_serializer": "executorch[ethos-u]==1.4.1",
+        },
+        options={
+            "accelerator": Option(
+                (
+                    "ethos-u85-256",
+                    "ethos-u85-128",
+                    "ethos-u85-512",
+                    "ethos-u85-1024",
+                    "ethos-u85-2048",
+                    "ethos-u65-256",
+                    "ethos-u65-512",
+                    "ethos-u55-128",
+                    "ethos-u55-256",
+                ),
+                "the NPU and its multipliers",
+            ),
+            "system": Option(
+                (
+                    "default",
+                    "Ethos_U85_SYS_DRAM_Low",
+                    "Ethos_U85_SYS_DRAM_Mid",
+                    "Ethos_U85_SYS_DRAM_High",
+                    "Ethos_U85_SYS_Flash_Low",
+                    "Ethos_U85_SYS_Flash_High",
+                    "Ethos_U65_Embedded",
+                    "Ethos_U65_Mid_End",
+                    "Ethos_U65_High_End",
+                    "Ethos_U65_Client_Server",
+                    "Ethos_U55_Deep_Embedded",
+                    "Ethos_U55_High_End_Embedded",
+                ),
+                "its clock and memories, as Vela names them",
+            ),
+            "memory_mode": Option(
+                (
+                    "default",
+                    "Sram_Only",
+                    "Shared_Sram",
+                    "Dedicated_Sram",
+                    "Dedicated_Sram_256KB",
+                    "Dedicated_Sram_384KB",
+                    "Dedicated_Sram_512KB",
+                ),
+                "what lies in which memory, as Vela names it",
+            ),
+        },
+        learns=False,
+    ),
     "coreml": Target(
         runs_on="Apple's Neural Engine, GPUs and CPUs, through Core ML; learns on the CPU through "
         "XNNPACK",

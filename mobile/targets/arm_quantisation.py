@@ -5,7 +5,7 @@ over the range of their input, with straight lines between them.
 """
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import torch
 import torch.fx.traceback
@@ -36,9 +36,9 @@ _ATEN = torch.ops.aten
 
 _INT16_MAX = 32767
 _LEAST_SCALE = 2.0**-40
-# Beyond what was seen: a table gives up to 1.125 of the true reciprocal (a chord from x to 2 x),
-# and what is learnt later may reach further than what was drawn.
+# Beyond what was seen: of a reciprocal a table gives up to 1.125, on a chord from x to 2 x.
 _ROOM = 1.25
+_GROWTH = 2.0  # of the prompts that were drawn: learning may go on for long
 _LEAST_EXPONENT = -12.0  # exp of it is a fifth of what 16 bits hold beside exp(0)
 _FAR = 32.0  # A table whose inputs reach further has steps in which a GELU bends too much.
 
@@ -64,12 +64,13 @@ class RoundedTrunk:
     ) -> None:
         self.dim, self.micro_batch = form.dim, micro_batch
         images = torch.cat(list(batches))
-        self.graphs = {}
+        given: dict[tuple[int, ...], list[tuple[Tensor, ...]]] = {}
         for prefixes in passes:
-            layers = _layers(prefixes)
-            parts = list(self._parts(images, prefixes))
-            graph = _captured(form, layers, parts[0])
-            self.graphs[layers] = _quantised(graph, quantiser, parts)
+            given.setdefault(_layers(prefixes), []).extend(self._parts(images, prefixes))
+        self.graphs = {
+            layers: _quantised(_captured(form, layers, parts[0]), quantiser(), parts)
+            for layers, parts in given.items()
+        }
 
     def __call__(self, images: Tensor, prefixes: Prefixes = None) -> Tensor:
         """Return features [B, D]; see `Backbone.forward`.
@@ -103,7 +104,8 @@ class RoundedTrunk:
 class IntegerTrunk(RoundedTrunk):
     """Computes a trunk's features in whole numbers; see `RoundedTrunk`.
 
-    ``spec`` is the compiler's. Inputs of the operators ``narrow`` have 8 bits.
+    ``spec`` is the compiler's. Inputs of the operators ``narrow`` have 8 bits. Ranges hold prompts
+    of twice the size of those in ``passes``.
 
     Raises InputError where there is no image.
     """
@@ -123,13 +125,17 @@ class IntegerTrunk(RoundedTrunk):
             integer_form(trunk, far),
             lambda: _integer_quantiser(spec, narrow),
             batches,
-            passes,
+            [*passes, *map(_grown, filter(None, passes))],
             micro_batch,
         )
 
 
 def _reaches_far(layer: str, high: float) -> bool:
     return layer.endswith(".fc1") and high > _FAR
+
+
+def _grown(prefixes: Mapping[int, Tensor]) -> Prefixes:
+    return {layer: _GROWTH * prefix for layer, prefix in prefixes.items()}
 
 
 def _layers(prefixes: Prefixes) -> tuple[int, ...]:
