@@ -68,7 +68,7 @@ class RoundedTrunk:
         for prefixes in passes:
             given.setdefault(_layers(prefixes), []).extend(self._parts(images, prefixes))
         self.graphs = {
-            layers: _quantised(_captured(form, layers, parts[0]), quantiser(), parts)
+            layers: _quantised(_captured(form, layers, parts[0]), quantiser, parts)
             for layers, parts in given.items()
         }
 
