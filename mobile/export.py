@@ -187,12 +187,12 @@ def export_bundle(
         programs.append(trace(function, plain))
     _check_trainables(learner, programs)
     stage(_LOWERING)
-    with _without_garbage_collection():
+    with _without_garbage_collection(), backend.compiling():
         if learns:
             lowered = lower(programs, backend.partitioner)
         else:
             on_cpu = load_backend("xnnpack", {})
-            lowered = lower(programs, on_cpu.partitioner, backend.partitioner)
+            lowered = lower(programs, on_cpu.partitioner, backend.partitioner, backend.passes)
         manifest = _manifest(backbone, learner, state, settings, programs, lowered, report)
         stage(_SERIALISING)
         bundle = seal(lowered.serialise(manifest_to_json(manifest)))

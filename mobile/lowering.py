@@ -80,11 +80,12 @@ def lower(
     programs: Sequence[TracedProgram],
     partitioner: Callable[[], Partitioner],
     plain_partitioner: Callable[[], Partitioner] | None = None,
+    plain_passes: Callable[[ExportedProgram], Sequence[Any]] = lambda program: (),
 ) -> Lowered:
     """Lower programs; those with frozen layers through the partitioner, the rest to CPU kernels.
 
     ``plain_partitioner`` is for plain programs, which another backend than the others' runs;
-    without one they are lowered to CPU kernels.
+    without one they are lowered to CPU kernels. ``plain_passes`` gives what these go through first.
 
     Raises:
         InputError: a frozen layer, or much of what another backend is to run, was left outside the
@@ -93,9 +94,14 @@ def lower(
     chosen = {program.name: [partitioner()] for program in programs if program.frozen_layers}
     if plain_partitioner is not None:
         chosen |= {program.name: [plain_partitioner()] for program in programs if program.plain}
+    passes = {
+        program.name: list(plain_passes(program.program)) if program.plain else []
+        for program in programs
+    }
     with _quiet():
         edge = to_edge_transform_and_lower(
             {program.name: program.program for program in programs},
+            transform_passes=passes if any(passes.values()) else None,
             partitioner=chosen,
             compile_config=_EDGE,
         )

@@ -32,19 +32,26 @@ def targets(as_json: bool) -> None:
         for option, described in row["options"].items():
             choices = " or ".join(described["choices"])
             click.echo(f"  --option {option}: {described['help']}; {choices}")
-        missing = f"no, it lacks {', '.join(row['missing'])}: {row['install']}"
+        how = "; ".join(filter(None, [row["install"], row["install_sdk"]]))
+        missing = f"no, it lacks {', '.join(row['missing'])}: {how}"
         click.echo(f"  installed here: {missing if row['missing'] else 'yes'}")
 
 
 def _describe(target: Target) -> dict[str, Any]:
+    sdk = target.missing_sdk
+    missing = target.missing if sdk is None else [*target.missing, sdk.name]
     return {
         "runs_on": target.runs_on,
         "precisions": target.precisions,
         "verified": target.verified,
         "learns": target.learns,
         "options": {name: asdict(option) for name, option in target.options.items()},
-        "needs": list(dict.fromkeys(target.needs.values())),
-        "installed": not target.missing,
-        "missing": target.missing,
+        "needs": [
+            *dict.fromkeys(target.needs.values()),
+            *([] if target.sdk is None else [target.sdk.name]),
+        ],
+        "installed": not missing,
+        "missing": missing,
         "install": target.install,
+        "install_sdk": None if sdk is None else sdk.install,
     }

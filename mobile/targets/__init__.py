@@ -5,14 +5,16 @@ The table imports no target: a device has none of what they need.
 
 import importlib
 import importlib.util
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cbpnet.errors import InputError
 
-__all__ = ["TARGETS", "Option", "Target", "load_backend", "target_options"]
+__all__ = ["TARGETS", "Option", "Sdk", "Target", "load_backend", "target_options"]
 
 _EXPORTER = {
     "executorch.exir": "executorch==1.4.1",
@@ -30,14 +32,38 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Sdk:
+    """What a vendor gives and pip does not: a folder that an environment variable names.
+
+    It is known by a ``file`` in it.
+    """
+
+    name: str
+    variable: str
+    file: str
+
+    @property
+    def here(self) -> bool:
+        """Whether it is on this machine."""
+        folder = os.environ.get(self.variable)
+        return folder is not None and Path(folder, self.file).is_file()
+
+    @property
+    def install(self) -> str:
+        """What to do where it is not."""
+        return f"get it from its vendor and set {self.variable} to its folder, with {self.file}"
+
+
+@dataclass(frozen=True)
 class Target:
     """What a target runs on, in which precisions, and how that was verified.
 
     ``module`` has its ``Backend``, a `mobile.targets.backend.Backend` that takes the ``options`` by
     name.
-    ``needs`` are the packages that exporting for it imports, and what pip installs each from. A
-    target that ``learns`` runs every method; another one runs `query` and `predict`, rounded as its
-    ``Backend`` says, and XNNPACK runs the rest on the same machine's CPU.
+    ``needs`` are the packages that exporting for it imports, and what pip installs each from;
+    ``sdk`` is what it needs besides. A target that ``learns`` runs every method; another one runs
+    `query` and `predict`, rounded as its ``Backend`` says, and XNNPACK runs the rest on the same
+    machine's CPU.
     """
 
     runs_on: str
@@ -47,11 +73,17 @@ class Target:
     needs: Mapping[str, str] = field(default_factory=_EXPORTER.copy)
     options: Mapping[str, Option] = field(default_factory=dict)
     learns: bool = True
+    sdk: Sdk | None = None
 
     @property
     def missing(self) -> list[str]:
         """The needed packages that are not installed here."""
         return [name for name in self.needs if not _installed(name)]
+
+    @property
+    def missing_sdk(self) -> Sdk | None:
+        """The needed SDK that is not here; None where it is, or none is needed."""
+        return None if self.sdk is None or self.sdk.here else self.sdk
 
     @property
     def install(self) -> str | None:
@@ -177,6 +209,27 @@ TARGETS = {
         },
         learns=False,
     ),
+    "qnn": Target(
+        runs_on="the Hexagon of Qualcomm's systems on a chip; learns on the CPU through XNNPACK",
+        precisions=("int8", "fp32"),
+        verified="ExecuTorch's part of the lowering, with a stand-in for Qualcomm's compiler; "
+        "neither compiled nor run",
+        module="mobile.targets.qnn",
+        # ExecuTorch's package for it imports cpuinfo, and without the SDK tries to download it.
+        needs={**_EXPORTER, "cpuinfo": "py-cpuinfo==9.0.0"},
+        options={
+            "soc": Option(
+                ("SM8650", "SM8850", "SM8750", "SM8550", "SM8475", "SM8450"),
+                "the system on a chip; SM8650 is a Snapdragon 8 Gen 3",
+            )
+        },
+        learns=False,
+        sdk=Sdk(
+            "Qualcomm's AI Engine Direct SDK",
+            "QNN_SDK_ROOT",
+            "lib/x86_64-linux-clang/libQnnHtp.so",
+        ),
+    ),
     "portable": Target(
         runs_on="any CPU, through ExecuTorch's own kernels; slow, and the others' reference",
         precisions=("fp32",),
@@ -198,6 +251,11 @@ def load_backend(name: str, given: Mapping[str, str]) -> Any:
         raise InputError(
             f"target {name} needs {', '.join(target.missing)}, which is not installed here; "
             f"install it with `{target.install}`"
+        )
+    sdk = target.missing_sdk
+    if sdk is not None:
+        raise InputError(
+            f"target {name} needs {sdk.name}, which is not installed here; {sdk.install}"
         )
     return importlib.import_module(target.module).Backend(**options)
 

@@ -1,10 +1,12 @@
 """What a target has to say at export."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from executorch.exir.backend.partitioner import Partitioner
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from cbpnet.learner import FeatureExtractor
 from quantize.calibrated import calibrated_trunk
@@ -30,6 +32,14 @@ class Backend:
     def partitioner(self) -> Partitioner:
         """Return a partitioner for one method."""
         raise NotImplementedError
+
+    def passes(self, program: ExportedProgram) -> Sequence[Any]:
+        """Return the passes of ExecuTorch's exporter that a method goes through before it."""
+        return ()
+
+    def compiling(self) -> AbstractContextManager[None]:
+        """Return a context in which the methods are lowered."""
+        return nullcontext()
 
     def unquantised(self, trunk: FrozenTrunk) -> FeatureExtractor:
         """Return what computes a trunk's features where nothing is rounded to int8."""

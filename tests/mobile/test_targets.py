@@ -59,6 +59,10 @@ def imaginary(monkeypatch, tmp_path):
 def test_a_target_has_a_partitioner(name):
     if TARGETS[name].missing:
         pytest.skip(f"{name} is not installed: {TARGETS[name].install}")
+    if TARGETS[name].missing_sdk:
+        pytest.skip(f"{name} is not installed: {TARGETS[name].missing_sdk.install}")
+    if not load_backend(name, {}).delegates:
+        pytest.skip(f"{name} has no delegate")
     assert isinstance(load_backend(name, {}).partitioner(), Partitioner)
 
 
