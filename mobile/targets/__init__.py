@@ -230,6 +230,13 @@ TARGETS = {
             "lib/x86_64-linux-clang/libQnnHtp.so",
         ),
     ),
+    "vulkan": Target(
+        runs_on="GPUs, through Vulkan; learns on the CPU through XNNPACK",
+        precisions=("int8", "fp32"),
+        verified="lowered; not run, for the Python wheel's runtime has no Vulkan",
+        module="mobile.targets.vulkan",
+        learns=False,
+    ),
     "portable": Target(
         runs_on="any CPU, through ExecuTorch's own kernels; slow, and the others' reference",
         precisions=("fp32",),
