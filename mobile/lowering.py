@@ -123,6 +123,9 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings(
             "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
         )
+        warnings.filterwarnings(
+            "ignore", r"set_output_order_workaround\(\) is deprecated", DeprecationWarning
+        )
         yield
 
 
