@@ -2,11 +2,13 @@
 # Another interpreter: make PYTHON=/path/to/python3.11 test
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
+NPU_EXTRAS = openvino,vgf,ethos-u,coreml
+NPU_TESTS = $(addprefix tests/mobile/test_,$(addsuffix .py,openvino vgf ethos_u coreml vulkan targets))
 TORCH = $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint aarch64-check android-test clean
+.PHONY: demo test lint aarch64-check android-test npu-test clean
 
 demo: .venv/installed
 	.venv/bin/cbpnet-mobile demo --out demo_output
@@ -21,6 +23,10 @@ lint: .venv/installed
 
 android-test: .venv/installed
 	PYTHON=$(CURDIR)/.venv/bin/python android_demo/tools/check.sh
+
+# The targets whose packages `make test` does without; VGF is executed in Arm's emulation layer.
+npu-test: .venv/npu-installed
+	PYTHON=$(CURDIR)/.venv/bin/python mobile/targets/vgf_emulation.sh .venv/bin/pytest $(NPU_TESTS)
 
 # What it downloads stays in .cache (1.3 GB); see docs/aarch64.md.
 aarch64-check: .venv/installed
@@ -42,6 +48,11 @@ aarch64-check: .venv/installed
 	@.venv/bin/pip install --quiet "$(TORCH)"
 	@echo "Installing cbpnet-mobile and its other dependencies (a minute or two)"
 	@.venv/bin/pip install --quiet --editable ".[dev]"
+	@touch $@
+
+.venv/npu-installed: .venv/installed
+	@echo "Installing what the NPU targets need"
+	@.venv/bin/pip install --quiet --editable ".[dev,$(NPU_EXTRAS)]"
 	@touch $@
 
 clean:
