@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 from cbpnet.errors import InputError
 from cbpnet.learner import FeatureExtractor
 from mobile.targets import backend
+from quantize.half import HalfTrunk
 from quantize.static import Prefixes, StaticRecipe, static_trunk
 from quantize.trunk import FrozenTrunk
 
@@ -64,6 +65,10 @@ class Backend(backend.Backend):
         """Return a partitioner that compiles for the device."""
         return _QuietPartitioner(self.device)
 
+    def unquantised(self, trunk: FrozenTrunk) -> FeatureExtractor:
+        """Return the trunk for a CPU, and in half precision for GPU and NPU, which have no more."""
+        return trunk if self.device == "CPU" else HalfTrunk(trunk)
+
     def quantised(
         self,
         trunk: FrozenTrunk,
@@ -74,4 +79,6 @@ class Backend(backend.Backend):
         """Return the trunk with weights in int8, or in static int8 wholly."""
         if self.calibrated:
             return super().quantised(trunk, batches, passes, micro_batch)
-        return static_trunk(trunk, StaticRecipe({}, weights_only=list(trunk.layers)))
+        return self.unquantised(
+            static_trunk(trunk, StaticRecipe({}, weights_only=list(trunk.layers)))
+        )
