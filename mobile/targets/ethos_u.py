@@ -1,6 +1,5 @@
 """Arm's Ethos-U microNPUs: the forward pass in whole numbers, compiled by Vela."""
 
-import csv
 import shutil
 import weakref
 from collections.abc import Sequence
@@ -23,18 +22,13 @@ from cbpnet.learner import FeatureExtractor
 from mobile.split_learner import FORWARD_METHODS
 from mobile.targets import backend
 from mobile.targets.arm_quantisation import IntegerTrunk
+from mobile.targets.vela_summary import read_summary
 from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 
-__all__ = ["Backend", "read_summary"]
+__all__ = ["Backend"]
 
 _MEMORIES = Path(vela.__file__).parents[1] / "config_files" / "Arm" / "vela.ini"
-_KIB_OF = {
-    "sram_kib": "sram_memory_used",
-    "dram_kib": "dram_memory_used",
-    "on_chip_flash_kib": "on_chip_flash_memory_used",
-    "off_chip_flash_kib": "off_chip_flash_memory_used",
-}
 
 
 class Backend(backend.Backend):
@@ -91,30 +85,6 @@ class Backend(backend.Backend):
 
     def _spec(self) -> EthosUCompileSpec:
         return EthosUCompileSpec(self.accelerator, self.system, self.memory_mode)
-
-
-def read_summary(path: Path) -> dict[str, float]:
-    """Return figures of Vela's summary, a csv file of one row.
-
-    They are estimates: the cycles of one inference and of the NPU alone, inferences a second, the
-    clock in Hz, and the memory used in KiB: ``sram_kib`` and so on.
-
-    Raises:
-        InputError: the file is none of Vela's.
-    """
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        (row,) = rows
-        return {
-            "cycles": float(row["cycles_total"]),
-            "npu_cycles": float(row["cycles_npu"]),
-            "inferences_per_second": float(row["inferences_per_second"]),
-            "clock": float(row["core_clock"]),
-            **{name: float(row[column]) for name, column in _KIB_OF.items()},
-        }
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a summary of Vela's: {error}") from error
 
 
 def _check(spec: EthosUCompileSpec) -> None:

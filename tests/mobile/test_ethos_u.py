@@ -15,6 +15,7 @@ from cbpnet.initial import draw_state
 from mobile.export import ExportSettings, export_bundle
 from mobile.quantisation import calibration_passes, read_calibration_images
 from mobile.targets import TARGETS, load_backend
+from mobile.targets.vela_summary import read_summary
 from quantize.trunk import FrozenTrunk
 
 CLASSES, TASKS = 6, 3
@@ -125,10 +126,7 @@ def test_every_accelerator_has_memories(accelerator):
     assert load_backend("ethos-u", {"accelerator": accelerator}).accelerator == accelerator
 
 
-@needs_vela
 def test_velas_summary_is_read(tmp_path):
-    from mobile.targets.ethos_u import read_summary
-
     path = tmp_path / "out_summary.csv"
     path.write_text(SUMMARY)
     found = read_summary(path)
