@@ -21,6 +21,7 @@ from cbpnet.errors import InputError
 from cbpnet.learner import FeatureExtractor
 from mobile.split_learner import FORWARD_METHODS
 from mobile.targets import backend
+from mobile.targets.arm_indices import NoIndices
 from mobile.targets.arm_quantisation import IntegerTrunk
 from mobile.targets.vela_summary import read_summary
 from quantize.static import Prefixes
@@ -54,7 +55,7 @@ class Backend(backend.Backend):
         self.folders.append(Path(folder))
         spec = self._spec()
         spec.dump_intermediate_artifacts_to(folder)
-        return EthosUPartitioner(spec)
+        return EthosUPartitioner(spec, [NoIndices()])
 
     def quantised(
         self,
@@ -77,7 +78,7 @@ class Backend(backend.Backend):
         """
         found = {}
         for method, folder in zip(FORWARD_METHODS, self.folders, strict=False):
-            parts = len(list(folder.glob("output_tag*.tosa")))
+            parts = len(list(folder.glob("output_*.tosa")))
             summaries = list(folder.glob("output/*_summary_*.csv"))
             single = parts == 1 and len(summaries) == 1
             found[method] = read_summary(summaries[0]) if single else {"parts": parts}

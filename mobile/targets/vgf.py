@@ -2,9 +2,8 @@
 
 import os
 import sysconfig
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from executorch.backends.arm.quantizer import TOSAQuantizer
@@ -12,11 +11,10 @@ from executorch.backends.arm.vgf import VgfCompileSpec, VgfPartitioner
 from executorch.exir.backend.partitioner import Partitioner
 from executorch.extension.pybindings import _portable_lib
 from torch import Tensor
-from torch.fx import Node
-from torch.fx.passes.operator_support import OperatorSupportBase
 
 from cbpnet.learner import FeatureExtractor
 from mobile.targets import backend
+from mobile.targets.arm_indices import NoIndices
 from mobile.targets.arm_quantisation import INT8, INT16, RoundedTrunk, configuration
 from quantize.calibrated import calibrated_trunk
 from quantize.static import Prefixes
@@ -41,7 +39,7 @@ class Backend(backend.Backend):
 
     def partitioner(self) -> Partitioner:
         """Return a partitioner that leaves indices to the CPU."""
-        return VgfPartitioner(VgfCompileSpec(), [_NoIndices()])
+        return VgfPartitioner(VgfCompileSpec(), [NoIndices()])
 
     def quantised(
         self,
@@ -71,13 +69,3 @@ def _linear_quantiser(keep_fp32: Collection[str]) -> TOSAQuantizer:
     for name in keep_fp32:
         quantiser.set_module_name(f"trunk.{name}", None)
     return quantiser
-
-
-class _NoIndices(OperatorSupportBase):
-    """Leaves indices to the CPU: where a program has 64 bits for them, VGF has 32."""
-
-    def is_node_supported(self, submodules: Mapping[str, Any], node: Node) -> bool:
-        """Return whether neither the node nor what is computed for it is of 64 bits."""
-        computed = [given for given in node.all_input_nodes if given.op == "call_function"]
-        values = [each.meta.get("val") for each in (node, *computed)]
-        return all(v.dtype != torch.int64 for v in values if isinstance(v, Tensor))
