@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 import torch.ao.quantization.fx._decomposed  # registers the operators
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cbpnet.errors import InputError
@@ -25,9 +24,9 @@ from quantize.frozen_linear import (
     INT8_MAX,
     INT8_MIN,
     LEAST_SCALE,
-    FrozenLinear,
 )
 from quantize.trunk import FrozenTrunk
+from quantize.weight_only import RoundedWeightLinear
 
 __all__ = ["Prefixes", "StaticRecipe", "TensorRange", "calibrate", "roundable", "static_trunk"]
 
@@ -67,13 +66,11 @@ class TensorRange:
 class StaticRecipe:
     """How a trunk is rounded: ``ranges`` by the names of `roundable`, less those kept in fp32.
 
-    A layer's range is that of its input. Of the layers ``weights_only`` the weight is rounded and
-    the input is not.
+    A layer's range is that of its input.
     """
 
     ranges: Mapping[str, TensorRange]
     keep_fp32: Sequence[str] = field(default=())
-    weights_only: Sequence[str] = field(default=())
 
 
 def roundable(trunk: FrozenTrunk, layers_only: bool = False) -> list[str]:
@@ -143,31 +140,14 @@ def static_trunk(trunk: FrozenTrunk, recipe: StaticRecipe) -> FrozenTrunk:
                 f"{name!r} cannot be rounded in {trunk.name}; right would be {names[0]}, "
                 f"{names[1]} and so on to {names[-1]}"
             )
-    for name in recipe.weights_only:
-        if name not in trunk.layers:
-            raise InputError(
-                f"{name!r} is no layer of {trunk.name} and has no weight to round; right would be "
-                f"{', '.join(list(trunk.layers)[:2])} and so on"
-            )
     rounded = copy.deepcopy(trunk)
     ranges = {name: r for name, r in recipe.ranges.items() if name not in recipe.keep_fp32}
-    for name in {*recipe.weights_only, *(ranges.keys() & rounded.layers.keys())}:
-        rounded.layers[name] = _StaticLinear(rounded.layers[name])
+    for name in ranges.keys() & rounded.layers.keys():
+        rounded.layers[name] = RoundedWeightLinear(rounded.layers[name])
         rounded.set_submodule(name, rounded.layers[name])
     for name, tensor_range in ranges.items():
         _at(rounded, name, tensor_range.round)
     return rounded
-
-
-class _StaticLinear(FrozenLinear):
-    """A frozen layer with an int8 weight, whose input was rounded before it or stays in fp32."""
-
-    def __init__(self, layer: FrozenLinear) -> None:
-        super().__init__(layer.weight, layer.bias, "int8")
-
-    def forward(self, x: Tensor) -> Tensor:
-        assert self.scale is not None
-        return F.linear(x, self.weight.to(x.dtype) * self.scale.unsqueeze(1), self.bias)
 
 
 _RESIDUAL = ("embedding", "attention_sum", "mlp_sum")

@@ -20,8 +20,9 @@ from cbpnet.errors import InputError
 from cbpnet.learner import FeatureExtractor
 from mobile.targets import backend
 from quantize.half import HalfTrunk
-from quantize.static import Prefixes, StaticRecipe, static_trunk
+from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
+from quantize.weight_only import round_weights
 
 __all__ = ["Backend"]
 
@@ -79,6 +80,4 @@ class Backend(backend.Backend):
         """Return the trunk with weights in int8, or in static int8 wholly."""
         if self.calibrated:
             return super().quantised(trunk, batches, passes, micro_batch)
-        return self.unquantised(
-            static_trunk(trunk, StaticRecipe({}, weights_only=list(trunk.layers)))
-        )
+        return self.unquantised(round_weights(trunk, marked=False))

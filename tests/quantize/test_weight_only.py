@@ -1,5 +1,6 @@
 """Weights in int8 and nothing else."""
 
+import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -8,11 +9,12 @@ from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
 
-def test_weights_are_rounded_and_activations_are_not(trunk: FrozenTrunk) -> None:
+@pytest.mark.parametrize("marked", [True, False])
+def test_weights_are_rounded_and_activations_are_not(trunk: FrozenTrunk, marked: bool) -> None:
     """What is left is the trunk with weights that are multiples of a 127th of a row's largest."""
     images, prefix = torch.randn(2, 3, 32, 32), {1: torch.randn(1, 2, 5, 64)}
     exact = trunk(images, prefix)
-    found = round_weights(trunk)(images, prefix)
+    found = round_weights(trunk, marked)(images, prefix)
     assert trunk(images, prefix).equal(exact)  # the given trunk is left as it was
     for layer in trunk.layers.values():
         step = layer.weight.abs().amax(dim=1, keepdim=True) / 127
