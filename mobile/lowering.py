@@ -124,7 +124,7 @@ def _quiet() -> Iterator[None]:
             "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
         )
         warnings.filterwarnings(
-            "ignore", r"set_output_order_workaround\(\) is deprecated", DeprecationWarning
+            "ignore", r"[gs]et_output_order_workaround\(\) is deprecated", DeprecationWarning
         )
         yield
 
