@@ -115,17 +115,21 @@ def lower(
     return Lowered(edge, delegation)
 
 
+# What the exporters' own code does, by the warnings that torch and ExecuTorch give for it.
+_HABITS: dict[str, type[Warning]] = {
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated": FutureWarning,
+    r"[gs]et_output_order_workaround\(\) is deprecated": DeprecationWarning,
+    r"erase_node\(.*\) on an already erased node": UserWarning,
+}
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what exporters say: of their own use of torch, dozens of times, and of progress."""
     silent = StringIO()
     with warnings.catch_warnings(), redirect_stderr(silent), redirect_stdout(silent):
-        warnings.filterwarnings(
-            "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
-        )
-        warnings.filterwarnings(
-            "ignore", r"[gs]et_output_order_workaround\(\) is deprecated", DeprecationWarning
-        )
+        for message, category in _HABITS.items():
+            warnings.filterwarnings("ignore", message, category)
         yield
 
 

@@ -38,7 +38,9 @@ _INT16_MAX = 32767
 _LEAST_SCALE = 2.0**-40
 # Beyond what was seen: of a reciprocal a table gives up to 1.125, on a chord from x to 2 x.
 _ROOM = 1.25
-_GROWTH = 2.0  # of the prompts that were drawn: learning may go on for long
+# Of the prompts that were drawn: those that are learnt agree with each other, and so give larger
+# scores than drawn ones of their size.
+_GROWTH = 8.0
 _LEAST_EXPONENT = -12.0  # exp of it is a fifth of what 16 bits hold beside exp(0)
 _FAR = 32.0  # A table whose inputs reach further has steps in which a GELU bends too much.
 
@@ -105,7 +107,7 @@ class IntegerTrunk(RoundedTrunk):
     """Computes a trunk's features in whole numbers; see `RoundedTrunk`.
 
     ``spec`` is the compiler's. Inputs of the operators ``narrow`` have 8 bits. Ranges hold prompts
-    of twice the size of those in ``passes``.
+    of eight times the size of those in ``passes`` too.
 
     Raises InputError where there is no image.
     """

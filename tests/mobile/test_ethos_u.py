@@ -156,13 +156,13 @@ def test_whole_numbers_are_near_fp32(trunk, images, config, accelerator):
 
 
 @needs_vela
-def test_prompts_may_grow_to_twice_the_size_of_those_that_were_drawn(trunk, images, config):
+def test_prompts_may_grow_to_eight_times_the_size_of_those_that_were_drawn(trunk, images, config):
     passes = calibration_passes(config, trunk.dim)
     rounded = load_backend("ethos-u", {}).quantised(trunk, [images], passes, 2)
-    for size in (2, 16):
+    for size in (8, 64):
         learnt = {layer: size * prefix for layer, prefix in passes[1].items()}
         cosine = torch.cosine_similarity(rounded(images, learnt), trunk(images, learnt))
-        assert (cosine.min() > 0.999) == (size == 2)
+        assert (cosine.min() > 0.999) == (size == 8)
 
 
 @needs_vela
