@@ -145,14 +145,18 @@ def test_velas_summary_is_read(tmp_path):
 
 
 @needs_vela
-@pytest.mark.parametrize("accelerator", ["ethos-u85-256", "ethos-u55-128"])
-def test_whole_numbers_are_near_fp32(trunk, images, config, accelerator):
+@pytest.mark.parametrize(
+    ("accelerator", "least"),
+    # A U55 multiplies tensors in 8 bits only, whose range must hold prompts of eight times the size.
+    [("ethos-u85-256", 0.999), ("ethos-u55-128", 0.99)],
+)
+def test_whole_numbers_are_near_fp32(trunk, images, config, accelerator, least):
     passes = calibration_passes(config, trunk.dim)
     backend = load_backend("ethos-u", {"accelerator": accelerator})
     rounded = backend.quantised(trunk, [images], passes, 4)
     for prefixes in passes:  # six images, four a time
         cosine = torch.cosine_similarity(rounded(images, prefixes), trunk(images, prefixes))
-        assert cosine.min() > 0.999
+        assert cosine.min() > least
         assert cosine.min() < 1 - 1e-7
     with pytest.raises(InputError, match=r"before the layers \[1\]; calibrated were \[\] and \[0,"):
         rounded(images, {1: passes[1][1]})
