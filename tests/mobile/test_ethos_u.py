@@ -147,7 +147,7 @@ def test_velas_summary_is_read(tmp_path):
 @needs_vela
 @pytest.mark.parametrize(
     ("accelerator", "least"),
-    # A U55 multiplies tensors in 8 bits only, whose range must hold prompts of eight times the size.
+    # A U55 multiplies tensors in 8 bits only, which must also hold prompts of eight times the size.
     [("ethos-u85-256", 0.999), ("ethos-u55-128", 0.99)],
 )
 def test_whole_numbers_are_near_fp32(trunk, images, config, accelerator, least):
