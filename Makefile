@@ -3,7 +3,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 NPU_EXTRAS = openvino,vgf,ethos-u,coreml
-NPU_TESTS = $(addprefix tests/mobile/test_,$(addsuffix .py,openvino vgf ethos_u coreml vulkan targets))
+NPU_TESTS = $(addprefix tests/mobile/targets/test_,$(addsuffix .py,openvino vgf ethos_u coreml vulkan targets))
 TORCH = $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1

@@ -19,10 +19,10 @@ from benchmarks.report import to_markdown, write_report
 from benchmarks.scaling import AXES, BASE, measure_scaling, points, write_scaling
 from benchmarks.side_by_side import compare_peers
 from benchmarks.step import Model
-from cbpnet.atomic import make_folder, write_atomically
-from cbpnet.cpu import cpu_name
 from cbpnet.data.catalogue import DATASETS
-from cbpnet.errors import InputError
+from cbpnet.host.atomic import make_folder, write_atomically
+from cbpnet.host.errors import InputError
+from cbpnet.host.processor import cpu_name
 
 __all__ = ["main"]
 

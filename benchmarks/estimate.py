@@ -13,7 +13,7 @@ estimate.
 
 from dataclasses import dataclass
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["HERE", "MACHINES", "Arithmetic", "Machine", "bound_ms", "count", "estimate_ms"]
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.step import Model, Step
-from cbpnet import backbone
-from cbpnet.backbone import Backbone
-from cbpnet.learner import Learner
-from cbpnet.presets import choose_preset
-from cbpnet.prompts import one_hot
+from cbpnet.backbone import vit
+from cbpnet.backbone.presets import choose_preset
+from cbpnet.backbone.vit import Backbone
+from cbpnet.method.learner import Learner
+from cbpnet.method.prompts import one_hot
 
 __all__ = ["LossModule", "build_learner", "load_backbone"]
 
@@ -20,7 +20,7 @@ def load_backbone(model: Model) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights = Path(model.weights) if model.weights else None
-        return backbone.load_backbone(model.backbone, weights, model.image_size, pretrained=False)
+        return vit.load_backbone(model.backbone, weights, model.image_size, pretrained=False)
 
 
 def build_learner(model: Model) -> Learner:

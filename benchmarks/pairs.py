@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = [
     "Bar",

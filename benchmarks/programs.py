@@ -18,8 +18,8 @@ from benchmarks.peers import Peer
 from benchmarks.step import Model, load_step, save_step
 from benchmarks.step_maker import make_step
 from benchmarks.worker import AbsentError, log_errors
-from cbpnet.atomic import write_atomically
-from cbpnet.metrics import peak_rss_mb
+from cbpnet.host.atomic import write_atomically
+from cbpnet.host.memory import peak_rss_mb
 
 __all__ = ["Made", "get_program", "get_step"]
 

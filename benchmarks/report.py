@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from benchmarks.pairs import Bar, Call, Spread, update_share
 from benchmarks.peers import EXACT, PEERS, REFERENCE
 from benchmarks.side_by_side import PeerFigures, SideBySide
-from cbpnet.atomic import write_atomically
+from cbpnet.host.atomic import write_atomically
 
 __all__ = ["BATCH", "bars", "plot_peers", "to_json", "to_markdown", "write_report"]
 

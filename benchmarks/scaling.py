@@ -15,8 +15,8 @@ from benchmarks.peers import PEERS, REFERENCE
 from benchmarks.programs import Made, get_program, get_step
 from benchmarks.step import Model
 from benchmarks.worker import Assignment, Worker
-from cbpnet.atomic import write_atomically
-from mobile.program import Program
+from cbpnet.host.atomic import write_atomically
+from mobile.device.program import Program
 
 __all__ = ["AXES", "BASE", "Point", "Scaled", "measure_scaling", "points", "write_scaling"]
 

@@ -13,7 +13,7 @@ from benchmarks.peers import EXACT, PEERS, REFERENCE, Peer
 from benchmarks.programs import Made, get_program
 from benchmarks.step import load_step
 from benchmarks.worker import AbsentError, Assignment, Worker
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 from quantize.distance import flat_cosine
 
 __all__ = ["PeerFigures", "SideBySide", "compare_peers", "least_cosine"]

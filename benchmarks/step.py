@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cbpnet.state import LearnerState
+from cbpnet.method.state import LearnerState
 
 __all__ = ["Model", "Step", "load_step", "save_step"]
 

@@ -8,8 +8,7 @@ from torch import Tensor
 from benchmarks.learner import build_learner, load_backbone
 from benchmarks.step import Model, Step
 from cbpnet.data.catalogue import load_dataset
-from cbpnet.data.preprocess import load_batch, normalise
-from cbpnet.preprocessing import Preprocessing
+from cbpnet.data.preprocessing import Preprocessing, load_batch, normalise
 
 __all__ = ["CLASSES_SHOWN", "make_step"]
 

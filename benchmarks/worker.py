@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.step import Step, load_step
-from cbpnet.metrics import peak_rss_mb
+from cbpnet.host.memory import peak_rss_mb
 
 __all__ = ["AbsentError", "Assignment", "Operations", "Worker", "log_errors"]
 

@@ -1,1 +1,5 @@
-"""The mobile pipeline: programs, bundles, the runtime learner and the command line."""
+"""Bundles: making them, running and teaching them on a device, measuring them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cbpnet.errors import InputError
-from cbpnet.learner import Learner, normalise_feature
-from cbpnet.learner_interface import GradientSums, LearnerInterface
-from cbpnet.prompts import gather_task, prefixes
-from cbpnet.state import LearnerState
+from cbpnet.host.errors import InputError
+from cbpnet.method.learner import Learner, normalise_feature
+from cbpnet.method.learner_interface import GradientSums, LearnerInterface
+from cbpnet.method.prompts import gather_task, prefixes
+from cbpnet.method.state import LearnerState
 from quantize.distance import flat_cosine, mean_cosine, sqnr_db
 
 __all__ = ["FeatureAgreement", "GradientAgreement", "QuantisationReport", "compare_learners"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 from quantize.distance import mean_cosine, sqnr_db
 from quantize.static import Prefixes, StaticRecipe, TensorRange, static_trunk
 from quantize.trunk import FrozenTrunk

@@ -19,7 +19,7 @@ import torch
 import torch.ao.quantization.fx._decomposed  # registers the operators
 from torch import Tensor, nn
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 from quantize.frozen_linear import (
     INT8_MAX,
     INT8_MIN,

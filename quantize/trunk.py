@@ -1,9 +1,9 @@
 """The frozen backbone in a form that lowers to a handful of delegate calls, forward and backward.
 
-It computes what `cbpnet.backbone.Backbone` computes. Every elementwise scale and shift that stands
-before or after a linear layer (layer norm's, LayerScale's, attention's 1/sqrt(d)) is folded into
-that layer's weights; patches are embedded by a linear layer on rearranged pixels; and tokens that
-the pooling does not read are dropped in the last layer once attention has read them.
+It computes what `Backbone` computes. Every elementwise scale and shift that stands before or after
+a linear layer (layer norm's, LayerScale's, attention's 1/sqrt(d)) is folded into that layer's
+weights; patches are embedded by a linear layer on rearranged pixels; and tokens that the pooling
+does not read are dropped in the last layer once attention has read them.
 
 Where layer norms are all that reads the residual stream, which subtract each token's mean, nothing
 is written to it but vectors of mean 0: what the layers that write would add to the mean is folded
@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cbpnet.backbone import Backbone
-from cbpnet.errors import InputError
-from cbpnet.torchvision_compat import import_timm
+from cbpnet.backbone.torchvision_compat import import_timm
+from cbpnet.backbone.vit import Backbone
+from cbpnet.host.errors import InputError
 from quantize.frozen_linear import FrozenLinear, Precision
 from quantize.operators import (
     attention,

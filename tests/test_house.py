@@ -82,11 +82,12 @@ def _declares_all(source: str) -> bool:
     if ast.get_docstring(ast.Module(body, [])) is not None and len(body) == 1:
         return True
     assigned = [
-        target
+        name
         for node in body
         if isinstance(node, ast.Assign)
         for target in node.targets
-        if isinstance(target, ast.Name) and target.id == "__all__"
+        for name in ast.walk(target)
+        if isinstance(name, ast.Name) and name.id == "__all__"
     ]
     return len(assigned) == 1
 
@@ -172,6 +173,7 @@ def test_every_public_module_declares_its_names() -> None:
     [
         ('"""Only a docstring."""', True),
         ('"""One."""\n__all__ = ["x"]\nx = 1', True),
+        ("__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)", True),
         ('"""None."""\nx = 1', False),
         ('__all__ = ["x"]\n__all__ = []\nx = 1', False),
         ("def f():\n    __all__ = []", False),

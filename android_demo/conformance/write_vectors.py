@@ -21,19 +21,19 @@ from pictures import save_class_photographs, save_odd_photographs
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cbpnet.backbone import Backbone
-from cbpnet.cbp import CBPConfig
-from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
-from cbpnet.initial import draw_state
-from cbpnet.learner_interface import GradientSums
-from cbpnet.preprocessing import Preprocessing
-from cbpnet.random_streams import random_stream
-from cbpnet.state import LearnerState
-from cbpnet.torchvision_compat import import_timm
-from mobile.export import ExportSettings, export_bundle
-from mobile.images import normalised, prepare_images
-from mobile.program_learner import ProgramLearner
-from mobile.runtime import OnDeviceLearner
+from cbpnet.backbone.torchvision_compat import import_timm
+from cbpnet.backbone.vit import Backbone
+from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.random_streams import random_stream
+from cbpnet.method.cbp import CBPConfig
+from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.initial import draw_state
+from cbpnet.method.learner_interface import GradientSums
+from cbpnet.method.state import LearnerState
+from mobile.device.images import normalised, prepare_images
+from mobile.device.program_learner import ProgramLearner
+from mobile.device.runtime import OnDeviceLearner
+from mobile.export.exporter import ExportSettings, export_bundle
 from quantize.frozen_linear import Precision
 
 EPOCHS, BATCH_SIZE = 2, 5
@@ -122,7 +122,7 @@ def write_lessons(folder: Path) -> None:
     photographs = save_class_photographs(
         folder, {name: 14 for teaching in LESSONS for name in teaching.counts}
     )
-    with patch("mobile.runtime.ProgramLearner", Recording):
+    with patch("mobile.device.runtime.ProgramLearner", Recording):
         host = OnDeviceLearner(folder / "bundle.pte")
     fresh = {name: iter(files) for name, files in photographs.items()}
     written = []
@@ -162,7 +162,7 @@ def write_lessons(folder: Path) -> None:
 def _random_numbers(
     seed: int, task: int, images: int, host: OnDeviceLearner
 ) -> dict[str, int | list[int] | list[float]]:
-    """Return the orders and the noise that `cbpnet.training.learn_task` draws for a task."""
+    """Return the orders and the noise that `cbpnet.run.training.learn_task` draws for a task."""
     generator = random_stream(seed, task + 1)
     shape = next(t.shape for t in host.manifest.methods["update"].inputs if t.name == "noise")
     orders, noise = [], []

@@ -7,8 +7,8 @@ import torch
 from benchmarks.operations import METHODS, learner_operations
 from benchmarks.step import Step
 from benchmarks.worker import Operations
-from mobile.program import Program, set_threads
-from mobile.program_learner import ProgramLearner
+from mobile.device.program import Program, set_threads
+from mobile.device.program_learner import ProgramLearner
 
 __all__ = ["load", "start"]
 

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.learner import build_learner, load_backbone
 from benchmarks.step import Step
-from mobile.export import ExportSettings, export_bundle
+from mobile.export.exporter import ExportSettings, export_bundle
 from quantize.frozen_linear import Precision
 
 __all__ = ["make"]

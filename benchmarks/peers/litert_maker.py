@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from benchmarks.learner import build_learner
 from benchmarks.step import Step
-from cbpnet.config import LearnerConfig
-from cbpnet.errors import InputError
-from cbpnet.learner import MASKED, Learner
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import LearnerConfig
+from cbpnet.method.learner import MASKED, Learner
 
 __all__ = ["make"]
 
@@ -98,7 +98,7 @@ class _Loss:
 
 
 class _Trunk:
-    """The plain ViT of `cbpnet.backbone.Backbone` on one image, weights and all."""
+    """The plain ViT of `cbpnet.backbone.vit.Backbone` on one image, weights and all."""
 
     def __init__(self, backbone: Any) -> None:
         self._weights = {name: value.numpy() for name, value in backbone.vit.state_dict().items()}

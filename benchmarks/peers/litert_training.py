@@ -8,8 +8,8 @@ from torch import Tensor
 
 from benchmarks.step import Step
 from benchmarks.worker import Operations
-from cbpnet.layout import POOL_OF
-from cbpnet.prompts import one_hot
+from cbpnet.method.layout import POOL_OF
+from cbpnet.method.prompts import one_hot
 
 __all__ = ["load", "start"]
 

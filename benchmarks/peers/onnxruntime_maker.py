@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.learner import LossModule
 from benchmarks.step import Step
-from cbpnet.block import BLOCK_PARAMETERS, BlockParameters
+from cbpnet.method.block import BLOCK_PARAMETERS, BlockParameters
 
 __all__ = ["make"]
 

@@ -1,20 +1,5 @@
 """Data sets, their images as a backbone wants them, and class-incremental task streams."""
 
-from cbpnet.data.catalogue import DATASETS, load_dataset
-from cbpnet.data.dataset import Dataset
-from cbpnet.data.images import ImageSource
-from cbpnet.data.preprocess import load_batch, normalise, prepare
-from cbpnet.data.stream import Task, TaskStream, make_stream
+import lazy_loader
 
-__all__ = [
-    "DATASETS",
-    "Dataset",
-    "ImageSource",
-    "Task",
-    "TaskStream",
-    "load_batch",
-    "load_dataset",
-    "make_stream",
-    "normalise",
-    "prepare",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from cbpnet.data.cifar100 import load_cifar100
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.digits import load_digits
 from cbpnet.data.folder import Progress, load_folder, load_imagenet_r
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["DATASETS", "DatasetKind", "load_dataset"]
 

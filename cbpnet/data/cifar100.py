@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.images import ArrayImages
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["load_cifar100"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.images import FileImages, decode_image
 from cbpnet.data.sampling import split_class
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["Progress", "load_folder", "load_imagenet_r", "read_class_folders"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["ArrayImages", "FileImages", "ImageSource", "Labels", "decode_image", "upright_rgb"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["Indices", "generator", "split_class"]
 

@@ -1,8 +1,10 @@
 """Class-incremental streams: the classes of a data set, met task after task."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from pathlib import PurePath
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,12 +12,14 @@ import numpy as np
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.images import ImageSource, Labels
 from cbpnet.data.sampling import Indices, generator
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
-__all__ = ["ClassOrder", "Holdout", "Task", "TaskStream", "make_stream"]
+__all__ = ["ClassOrder", "Holdout", "Task", "TaskStream", "fingerprint_stream", "make_stream"]
 
 ClassOrder = Sequence[int] | Literal["natural", "random"]
 Holdout = Literal["test", "validation"]
+
+_FINGERPRINT_DIGITS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +111,26 @@ def make_stream(
             *_shortage_note("test", names, test, test_per_class),
         ),
     )
+
+
+def fingerprint_stream(stream: TaskStream) -> str:
+    """Return 16 hexadecimal digits for a stream's tasks: their classes and images, by name.
+
+    An image file's folder is left out, so that a data set that has been moved is the same.
+    """
+    digest = hashlib.sha256()
+    for task in stream.tasks:
+        for source, indices, labels in (
+            (stream.train_source, task.train, task.train_labels),
+            (stream.test_source, task.test, task.test_labels),
+        ):
+            digest.update(b"\n")
+            for index, label in zip(indices, labels, strict=True):
+                image = PurePath(source.name(int(index))).name
+                digest.update(
+                    f"{stream.class_names[label]}\0{image}\0".encode(errors="surrogateescape")
+                )
+    return digest.hexdigest()[:_FINGERPRINT_DIGITS]
 
 
 def _class_labels(class_order: ClassOrder, classes: int, seed: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["COMMANDS", "main"]
 

@@ -10,11 +10,11 @@ import click
 import torch
 from tqdm import tqdm
 
-from cbpnet.cpu import cpu_name
-from mobile.bench import WARM_UP, Memory, Times, measure_memory, measure_times
-from mobile.bundle import Manifest
+from cbpnet.host.processor import cpu_name
 from mobile.cli.bundle_options import bundle_argument, open_program, threads_option
-from mobile.program import get_threads
+from mobile.device.bundle import Manifest
+from mobile.device.program import get_threads
+from mobile.measure.speed import WARM_UP, Memory, Times, measure_memory, measure_times
 
 __all__ = ["bench"]
 

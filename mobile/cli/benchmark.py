@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from cbpnet.benchmark import Protocol, run_benchmark
-from cbpnet.methods import METHODS
-from cbpnet.metrics import summarise
-from cbpnet.report import format_table, write_report
-from cbpnet.training import TrainingConfig
+from cbpnet.run.metrics import summarise
+from cbpnet.run.training import TrainingConfig
+from cbpnet.study.comparison import Protocol, run_benchmark
+from cbpnet.study.comparison_report import format_table, write_report
+from cbpnet.study.methods import METHODS
 from mobile.cli.options import (
     build_backbone,
     build_config,

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 import torch
 
-from mobile.program import Program, set_threads
-from mobile.runtime import OnDeviceLearner
+from mobile.device.program import Program, set_threads
+from mobile.device.runtime import OnDeviceLearner
 
 __all__ = [
     "batch_size_option",

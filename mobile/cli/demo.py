@@ -10,23 +10,30 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from cbpnet.atomic import make_folder, write_atomically
-from cbpnet.backbone import Backbone, load_backbone
-from cbpnet.benchmark import Protocol, run_benchmark
+from cbpnet.backbone.micro_vit import pretrain_micro_vit
+from cbpnet.backbone.presets import get_preset
+from cbpnet.backbone.vit import Backbone, load_backbone
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.digits import load_digits
-from cbpnet.data.preprocess import load_batch, normalise
+from cbpnet.data.preprocessing import load_batch, normalise
 from cbpnet.data.stream import Task, TaskStream
-from cbpnet.learner import Learner
-from cbpnet.metrics import Matrix, RunResult, accuracy_over_tasks, peak_rss_mb, summarise
-from cbpnet.micro_vit import pretrain_micro_vit
-from cbpnet.presets import get_preset
-from cbpnet.report import format_table, write_report
-from cbpnet.state import LearnerState
-from cbpnet.training import TaskImages, TrainingConfig, compute_queries, initial_state, learn_task
-from mobile.export import ExportSettings, export_bundle
-from mobile.program import set_threads
-from mobile.runtime import OnDeviceLearner
+from cbpnet.host.atomic import make_folder, write_atomically
+from cbpnet.host.memory import peak_rss_mb
+from cbpnet.method.learner import Learner
+from cbpnet.method.state import LearnerState
+from cbpnet.run.metrics import Matrix, RunResult, accuracy_over_tasks, summarise
+from cbpnet.run.training import (
+    TaskImages,
+    TrainingConfig,
+    compute_queries,
+    initial_state,
+    learn_task,
+)
+from cbpnet.study.comparison import Protocol, run_benchmark
+from cbpnet.study.comparison_report import format_table, write_report
+from mobile.device.program import set_threads
+from mobile.device.runtime import OnDeviceLearner
+from mobile.export.exporter import ExportSettings, export_bundle
 
 __all__ = ["demo"]
 

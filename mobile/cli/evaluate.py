@@ -11,13 +11,13 @@ import click
 from click.core import ParameterSource
 from tqdm import tqdm
 
-from cbpnet.atomic import make_folder
 from cbpnet.data.folder import read_class_folders
 from cbpnet.data.stream import make_stream
-from cbpnet.errors import InputError
-from cbpnet.metrics import summarise
-from cbpnet.report import format_table, write_report
-from cbpnet.training import TrainingConfig
+from cbpnet.host.atomic import make_folder
+from cbpnet.host.errors import InputError
+from cbpnet.run.metrics import summarise
+from cbpnet.run.training import TrainingConfig
+from cbpnet.study.comparison_report import format_table, write_report
 from mobile.cli.bundle_options import (
     bundle_argument,
     open_learner,
@@ -25,11 +25,11 @@ from mobile.cli.bundle_options import (
     threads_option,
 )
 from mobile.cli.options import holdout_option, optional_dataset_options, read_dataset
-from mobile.evaluation import BundleEvaluation
-from mobile.program import get_threads
-from mobile.raspberry_pi.accuracy import Accuracy, TestImages, measure_accuracy
-from mobile.raspberry_pi.protocol import protocol_figures
-from mobile.raspberry_pi.results import describe_bundle, file_digest, take, write_result
+from mobile.device.program import get_threads
+from mobile.measure.accuracy import Accuracy, TestImages, measure_accuracy
+from mobile.measure.evaluation import BundleEvaluation
+from mobile.measure.protocol import protocol_figures
+from mobile.measure.results import describe_bundle, file_digest, take, write_result
 
 __all__ = ["evaluate"]
 

@@ -10,17 +10,24 @@ from typing import Any
 import click
 import torch
 
-from cbpnet.atomic import make_folder
-from cbpnet.backbone import load_backbone
-from cbpnet.capacity import grow
-from cbpnet.errors import InputError
-from cbpnet.initial import draw_state
-from cbpnet.presets import check_budget, choose_preset, count_trainables
-from cbpnet.state_file import StateInfo, load_state
+from cbpnet.backbone.presets import check_budget, choose_preset, count_trainables
+from cbpnet.backbone.vit import load_backbone
+from cbpnet.host.atomic import make_folder
+from cbpnet.host.errors import InputError
+from cbpnet.method.capacity import grow
+from cbpnet.method.initial import draw_state
+from cbpnet.run.state_file import StateInfo, load_state
 from mobile.cli.stages import Stages
-from mobile.export import CALIBRATING, REPORTING, STAGES, Export, ExportSettings, export_bundle
-from mobile.lowering import Delegation
-from mobile.quantisation import read_calibration_images, read_report_images
+from mobile.export.calibration import read_calibration_images, read_report_images
+from mobile.export.exporter import (
+    CALIBRATING,
+    REPORTING,
+    STAGES,
+    Export,
+    ExportSettings,
+    export_bundle,
+)
+from mobile.export.lowering import Delegation
 from mobile.targets import TARGETS, load_backend
 from quantize.frozen_linear import Precision
 

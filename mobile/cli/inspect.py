@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from mobile.bundle import Manifest
 from mobile.cli.bundle_options import bundle_argument
-from mobile.program import Program
+from mobile.device.bundle import Manifest
+from mobile.device.program import Program
 
 __all__ = ["inspect"]
 

@@ -8,13 +8,13 @@ from typing import Any, Self
 import click
 from tqdm import tqdm
 
-from cbpnet.atomic import make_folder
-from cbpnet.training import Progress
+from cbpnet.host.atomic import make_folder
+from cbpnet.run.training import Progress
 from mobile.cli.bundle_options import bundle_argument, open_program
-from mobile.cores import usable_cpus
-from mobile.raspberry_pi.latency import AtThreads, Plan, Soak, measure_latency
-from mobile.raspberry_pi.phases import PhaseFigures, phase_figures
-from mobile.raspberry_pi.results import describe_bundle, take, write_result
+from mobile.device.cores import usable_cpus
+from mobile.measure.latency import AtThreads, Plan, Soak, measure_latency
+from mobile.measure.phases import PhaseFigures, phase_figures
+from mobile.measure.results import describe_bundle, take, write_result
 
 __all__ = ["latency"]
 

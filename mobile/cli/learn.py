@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from cbpnet.atomic import make_folder
 from cbpnet.data.folder import read_class_folders
-from cbpnet.errors import InputError
-from cbpnet.metrics import peak_rss_mb
+from cbpnet.host.atomic import make_folder
+from cbpnet.host.errors import InputError
+from cbpnet.host.memory import peak_rss_mb
 from mobile.cli.bundle_options import (
     batch_size_option,
     bundle_argument,
@@ -24,12 +24,12 @@ from mobile.cli.bundle_options import (
     threads_option,
 )
 from mobile.cli.live import camera_option, frames_option, recognise
-from mobile.images import ImageLike
+from mobile.device.images import ImageLike
+from mobile.device.runtime import Lesson, OnDeviceLearner
+from mobile.measure.learning import Learning
+from mobile.measure.results import describe_bundle, take, write_result
+from mobile.measure.sampling import Monitor
 from mobile.raspberry_pi.camera import Capture, open_camera
-from mobile.raspberry_pi.learning import Learning
-from mobile.raspberry_pi.results import describe_bundle, take, write_result
-from mobile.raspberry_pi.sampling import Monitor
-from mobile.runtime import Lesson, OnDeviceLearner
 
 __all__ = ["learn"]
 

@@ -4,8 +4,8 @@ import time
 
 import click
 
+from mobile.device.runtime import OnDeviceLearner, Prediction
 from mobile.raspberry_pi.camera import Capture
-from mobile.runtime import OnDeviceLearner, Prediction
 
 __all__ = ["best_classes", "camera_option", "frames_option", "recognise"]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import torch
 
-from cbpnet.config import LearnerConfig
+from cbpnet.backbone.presets import PRESETS, check_budget, count_trainables, get_preset
 from cbpnet.data.catalogue import DATASETS, load_dataset
 from cbpnet.data.dataset import Dataset
-from cbpnet.presets import PRESETS, check_budget, count_trainables, get_preset
+from cbpnet.method.config import LearnerConfig
 
 if TYPE_CHECKING:
-    from cbpnet.backbone import Backbone
+    from cbpnet.backbone.vit import Backbone
 
 __all__ = [
     "build_backbone",
@@ -144,7 +144,7 @@ def build_backbone(
     threads: int | None,
 ) -> "Backbone":
     """Load the preset's backbone as the options say."""
-    from cbpnet.backbone import load_backbone  # with timm, which a device does not have
+    from cbpnet.backbone.vit import load_backbone  # with timm, which a device does not have
 
     if threads is not None:
         torch.set_num_threads(threads)

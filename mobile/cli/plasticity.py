@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from cbpnet.backbone import Backbone
-from cbpnet.cbp import CBPConfig
-from cbpnet.config import LearnerConfig
+from cbpnet.backbone.vit import Backbone
 from cbpnet.data.catalogue import DATASETS
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.stream import make_stream
-from cbpnet.evaluation import query_stream
-from cbpnet.learner import Learner
-from cbpnet.plasticity import Form, PairConfig, PairFeatures, Variant, run_pairs
-from cbpnet.plasticity_report import PairStudy, format_studies, write_studies
-from cbpnet.training import TrainingConfig
+from cbpnet.method.cbp import CBPConfig
+from cbpnet.method.config import LearnerConfig
+from cbpnet.method.learner import Learner
+from cbpnet.run.evaluation import query_stream
+from cbpnet.run.training import TrainingConfig
+from cbpnet.study.plasticity import Form, PairConfig, PairFeatures, Variant, run_pairs
+from cbpnet.study.plasticity_report import PairStudy, format_studies, write_studies
 from mobile.cli.options import build_backbone, build_config, learner_options, read_dataset
 
 __all__ = ["plasticity"]

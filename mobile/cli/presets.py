@@ -7,8 +7,8 @@ from typing import Any
 import click
 import torch
 
-from cbpnet.backbone import load_backbone
-from cbpnet.presets import BUDGET, PRESETS, Preset, count_trainables
+from cbpnet.backbone.presets import BUDGET, PRESETS, Preset, count_trainables
+from cbpnet.backbone.vit import load_backbone
 
 __all__ = ["presets"]
 

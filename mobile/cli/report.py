@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mobile.raspberry_pi.report import collect, write_report
+from mobile.measure.board_report import collect, write_report
 
 __all__ = ["report"]
 

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from cbpnet.backbone import Backbone, load_backbone
+from cbpnet.backbone.presets import choose_preset
+from cbpnet.backbone.vit import Backbone, load_backbone
 from cbpnet.data.catalogue import DATASETS
 from cbpnet.data.dataset import Dataset
-from cbpnet.data.preprocess import load_batch, normalise
+from cbpnet.data.preprocessing import load_batch, normalise
 from cbpnet.data.sampling import generator
-from cbpnet.errors import InputError
-from cbpnet.initial import draw_state
-from cbpnet.presets import choose_preset
-from cbpnet.prompts import prefixes
+from cbpnet.host.errors import InputError
+from cbpnet.method.initial import draw_state
+from cbpnet.method.prompts import prefixes
 from mobile.cli.options import read_dataset
 from quantize.sensitivity import Sensitivity, Trial, by_kind, keep_until
 from quantize.smoothing import channel_maxima, smooth, smoothing_factors

@@ -11,13 +11,13 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from cbpnet.atomic import make_folder
+from cbpnet.backbone.presets import count_trainables
 from cbpnet.data.stream import make_stream
-from cbpnet.learner import Learner
-from cbpnet.presets import count_trainables
-from cbpnet.session import TrainingSession
-from cbpnet.state_file import StateInfo
-from cbpnet.training import Progress, TrainingConfig
+from cbpnet.host.atomic import make_folder
+from cbpnet.method.learner import Learner
+from cbpnet.run.session import TrainingSession
+from cbpnet.run.state_file import StateInfo
+from cbpnet.run.training import Progress, TrainingConfig
 from mobile.cli.options import (
     build_backbone,
     build_config,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cbpnet.atomic import make_folder
+from cbpnet.host.atomic import make_folder
 from mobile.cli.bundle_options import (
     batch_size_option,
     bundle_argument,
@@ -13,8 +13,8 @@ from mobile.cli.bundle_options import (
     open_learner,
     threads_option,
 )
-from mobile.raspberry_pi.inbox import Inbox
-from mobile.runtime import Lesson
+from mobile.device.inbox import Inbox
+from mobile.device.runtime import Lesson
 
 __all__ = ["watch"]
 

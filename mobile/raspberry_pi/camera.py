@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cbpnet.data.images import decode_image
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["Capture", "open_camera"]
 

@@ -67,6 +67,6 @@ pip install --quiet "$checkout" ${numpy[@]+"${numpy[@]}"}
 # Alone: its wheel asks for the exporter's packages, which nothing on a device imports.
 pip install --quiet --no-deps "$executorch"
 
-"$environment/bin/python" -c 'from mobile.program import get_threads; get_threads()' ||
+"$environment/bin/python" -c 'from mobile.device.program import get_threads; get_threads()' ||
     fail "the runtime does not start; see above"
 echo "Done: $environment/bin/cbpnet-mobile, $(du -sm "$environment" | cut -f1) MB"

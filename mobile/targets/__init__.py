@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["TARGETS", "Option", "Sdk", "Target", "load_backend", "target_options"]
 

@@ -24,7 +24,7 @@ from torchao.quantization.pt2e.quantizer import (
     QuantizationSpecBase,
 )
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 from quantize.integer import BEND, integer_form
 from quantize.plain import PLAIN_OPERATORS
 from quantize.static import Prefixes, calibrate

@@ -8,7 +8,7 @@ from executorch.exir.backend.partitioner import Partitioner
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from cbpnet.learner import FeatureExtractor
+from cbpnet.method.learner import FeatureExtractor
 from quantize.calibrated import calibrated_trunk
 from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk

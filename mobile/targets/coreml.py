@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from executorch.exir.backend.partitioner import Partitioner
 from torch import Tensor
 
-from cbpnet.learner import FeatureExtractor
+from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from quantize.half import HalfTrunk
 from quantize.static import Prefixes

@@ -17,9 +17,9 @@ from executorch.backends.arm.ethosu import EthosUCompileSpec, EthosUPartitioner
 from executorch.exir.backend.partitioner import Partitioner
 from torch import Tensor
 
-from cbpnet.errors import InputError
-from cbpnet.learner import FeatureExtractor
-from mobile.split_learner import FORWARD_METHODS
+from cbpnet.host.errors import InputError
+from cbpnet.method.layout import FORWARD_METHODS
+from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from mobile.targets.arm_indices import NoIndices
 from mobile.targets.arm_quantisation import IntegerTrunk

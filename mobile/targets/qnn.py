@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from cbpnet.errors import InputError
-from cbpnet.learner import FeatureExtractor
+from cbpnet.host.errors import InputError
+from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from quantize.half import HalfTrunk
 from quantize.static import Prefixes

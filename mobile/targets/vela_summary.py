@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 __all__ = ["read_summary"]
 

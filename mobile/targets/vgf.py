@@ -12,7 +12,7 @@ from executorch.exir.backend.partitioner import Partitioner
 from executorch.extension.pybindings import _portable_lib
 from torch import Tensor
 
-from cbpnet.learner import FeatureExtractor
+from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from mobile.targets.arm_indices import NoIndices
 from mobile.targets.arm_quantisation import INT8, INT16, RoundedTrunk, configuration

@@ -6,7 +6,7 @@ from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPart
 from executorch.exir.backend.partitioner import Partitioner
 from torch import Tensor
 
-from cbpnet.learner import FeatureExtractor
+from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk

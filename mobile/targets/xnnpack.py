@@ -11,10 +11,10 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.fx.passes.infra.partitioner import Partition
 
-from mobile.partitions import keep_fewer_bytes
 from mobile.targets import backend
 from mobile.targets.xnnpack_halves import HalvedConfig, RestoredConfig
 from mobile.targets.xnnpack_layers import FrozenLinearConfig, FrozenLinearTransposedConfig
+from mobile.targets.xnnpack_partitions import keep_fewer_bytes
 
 __all__ = ["Backend"]
 

@@ -5,7 +5,7 @@ import torch
 
 from benchmarks.estimate import Arithmetic, Machine, bound_ms, count, estimate_ms
 from benchmarks.estimate_report import estimates_to_markdown
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 SMALL = Machine("small", 2, 1.0, 10, 4, 8.0, "made up")
 LARGE = Machine("large", 4, 2.0, 20, 4, 1000.0, "made up")

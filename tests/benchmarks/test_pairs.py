@@ -15,7 +15,7 @@ from benchmarks.pairs import (
     times,
     update_share,
 )
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 OURS, THEIRS, SLOW = Call("ours", "step"), Call("theirs", "step"), Call("slow", "step")
 OFTEN, RARELY = Comparison(THEIRS, OURS), Comparison(SLOW, OURS, every=2)

@@ -66,10 +66,10 @@ def test_a_program_is_made_again_when_its_code_has_changed(tmp_path: Path):
     first = make()
     assert make() == first
     content = json.loads(record.read_text())
-    assert {"cbpnet/learner.py", "benchmarks/learner.py"} <= content["sources"].keys()
+    assert {"cbpnet/method/learner.py", "benchmarks/learner.py"} <= content["sources"].keys()
     assert "benchmarks/worker.py" not in content["sources"]
     assert content["seconds"] > 0
-    content["sources"]["cbpnet/learner.py"] = "of an older file"
+    content["sources"]["cbpnet/method/learner.py"] = "of an older file"
     record.write_text(json.dumps(content))
     assert make() > first
     path.unlink()

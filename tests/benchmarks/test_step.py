@@ -8,7 +8,7 @@ import torch
 from benchmarks.learner import LossModule, build_learner
 from benchmarks.step import Model, Step, load_step, save_step
 from benchmarks.step_maker import make_step
-from cbpnet.layout import POOL_OF
+from cbpnet.method.layout import POOL_OF
 
 MODEL = Model("vit_micro_patch8_32", None, 32, classes=5, tasks=2, micro_batch=3)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cbpnet.backbone import Backbone, load_backbone
+from cbpnet.backbone.vit import Backbone, load_backbone
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.images import ArrayImages
 

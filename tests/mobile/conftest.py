@@ -16,20 +16,21 @@ from executorch.exir.backend.partitioner import Partitioner
 from safetensors.torch import save_file
 from torch import Tensor
 
-import cbpnet.micro_vit  # noqa: F401  makes its name known to timm
-from cbpnet.backbone import Backbone
-from cbpnet.capacity import grow
-from cbpnet.cbp import CBPConfig
-from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
-from cbpnet.initial import draw_state
-from cbpnet.learner import Learner
-from cbpnet.preprocessing import Preprocessing
-from cbpnet.presets import count_trainables
-from cbpnet.state import LearnerState
-from cbpnet.state_file import StateInfo, save_state
-from cbpnet.torchvision_compat import import_timm
-from cbpnet.training import TaskImages, TrainingConfig, learn_task
-from mobile.bundle import (
+import cbpnet.backbone.micro_vit  # noqa: F401  makes its name known to timm
+from cbpnet.backbone.presets import count_trainables
+from cbpnet.backbone.torchvision_compat import import_timm
+from cbpnet.backbone.vit import Backbone
+from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.method.capacity import grow
+from cbpnet.method.cbp import CBPConfig
+from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.initial import draw_state
+from cbpnet.method.learner import Learner
+from cbpnet.method.state import LearnerState
+from cbpnet.run.state_file import StateInfo, save_state
+from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
+from mobile.cli import main
+from mobile.device.bundle import (
     BackboneInfo,
     Manifest,
     MethodInfo,
@@ -38,10 +39,9 @@ from mobile.bundle import (
     manifest_to_json,
     seal,
 )
-from mobile.cli import main
-from mobile.export import Export, ExportSettings, export_bundle
-from mobile.lowering import lower
-from mobile.programs import bundle_functions, trace
+from mobile.export.exporter import Export, ExportSettings, export_bundle
+from mobile.export.lowering import lower
+from mobile.export.tracing import bundle_functions, trace
 
 TOY_CONFIG = LearnerConfig(
     PromptConfig((0,), 2, (1, 3), 2),
@@ -50,6 +50,14 @@ TOY_CONFIG = LearnerConfig(
     readout=ReadoutConfig("rls", features=7),
 )
 TOY_SIZE = 8
+MODEL = "Raspberry Pi 5 Model B Rev 1.0"
+MEMINFO = """\
+MemTotal:        4000000 kB
+MemFree:          100000 kB
+MemAvailable:    3000000 kB
+SwapTotal:        500000 kB
+SwapFree:         400000 kB
+"""
 COLOURS = {
     "red": (200, 50, 50),
     "green": (50, 200, 50),
@@ -291,3 +299,42 @@ def digits(micro_weights: Path) -> Callable[..., Result]:
         return CliRunner().invoke(main, [command, *fixed, *small, *more])
 
     return run
+
+
+@pytest.fixture
+def pi_root(tmp_path: Path) -> Path:
+    """The files in which a Raspberry Pi 5 describes itself."""
+    files = {
+        "proc/device-tree/model": MODEL + "\0",
+        "proc/device-tree/compatible": "raspberrypi,5-model-b\0brcm,bcm2712\0",
+        "proc/meminfo": MEMINFO,
+        "proc/cpuinfo": "processor : 0\n",
+        "etc/os-release": 'NAME="Debian"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',
+        "sys/class/thermal/thermal_zone0/type": "wifi\n",
+        "sys/class/thermal/thermal_zone0/temp": "31000\n",
+        "sys/class/thermal/thermal_zone1/type": "cpu-thermal\n",
+        "sys/class/thermal/thermal_zone1/temp": "48312\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1500000\n",
+    }
+    root = tmp_path / "root"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.fixture
+def vcgencmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put a vcgencmd on the path that gives these answers and refuses all other questions."""
+
+    def install(**answers: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        cases = "".join(f"{name}) printf '%s\\n' '{text}' ;;\n" for name, text in answers.items())
+        script = folder / "vcgencmd"
+        script.write_text(f'#!/bin/sh\ncase "$1" in\n{cases}*) exit 255 ;;\nesac\n')
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    return install

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from cbpnet.backbone import Backbone
-from cbpnet.torchvision_compat import import_timm
+from cbpnet.backbone.torchvision_compat import import_timm
+from cbpnet.backbone.vit import Backbone
 from quantize.trunk import FrozenTrunk
 
 timm = import_timm()

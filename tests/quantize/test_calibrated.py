@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 from quantize.calibrated import calibrated_trunk
 from quantize.distance import mean_cosine
 from quantize.static import roundable

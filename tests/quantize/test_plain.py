@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from cbpnet.backbone import Backbone
+from cbpnet.backbone.vit import Backbone
 from quantize.plain import PLAIN_OPERATORS
 from quantize.static import StaticRecipe, calibrate, roundable, static_trunk
 from quantize.trunk import FrozenTrunk

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cbpnet.backbone import Backbone
-from cbpnet.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
-from cbpnet.dataclass_json import from_json
-from cbpnet.errors import InputError
-from cbpnet.learner import Learner
-from cbpnet.preprocessing import Preprocessing
-from cbpnet.state import LearnerState
-from cbpnet.training import TaskImages, TrainingConfig, learn_task
+from cbpnet.backbone.vit import Backbone
+from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.dataclass_json import from_json
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.learner import Learner
+from cbpnet.method.state import LearnerState
+from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from quantize.report import (
     FeatureAgreement,
     GradientAgreement,

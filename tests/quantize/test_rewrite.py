@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from cbpnet.backbone import Backbone
-from cbpnet.torchvision_compat import import_timm
+from cbpnet.backbone.torchvision_compat import import_timm
+from cbpnet.backbone.vit import Backbone
 from quantize.frozen_linear import FrozenLinear, Precision
 from quantize.operators import layer_norm
 from quantize.rewrite import rewrite_frozen_operators

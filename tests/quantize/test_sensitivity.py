@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 from quantize.distance import mean_cosine, sqnr_db
 from quantize.sensitivity import Sensitivity, Trial, by_kind, keep_until
 from quantize.static import StaticRecipe, TensorRange, calibrate, roundable, static_trunk

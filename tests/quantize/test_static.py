@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cbpnet.backbone import Backbone
-from cbpnet.errors import InputError
+from cbpnet.backbone.vit import Backbone
+from cbpnet.host.errors import InputError
 from quantize.static import StaticRecipe, TensorRange, calibrate, roundable, static_trunk
 from quantize.trunk import FrozenTrunk
 

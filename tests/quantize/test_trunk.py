@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cbpnet.backbone import Backbone, load_backbone
-from cbpnet.errors import InputError
-from cbpnet.torchvision_compat import import_timm
+from cbpnet.backbone.torchvision_compat import import_timm
+from cbpnet.backbone.vit import Backbone, load_backbone
+from cbpnet.host.errors import InputError
 from quantize.trunk import FrozenTrunk
 
 timm = import_timm()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from cbpnet.state_file import load_state
+from cbpnet.run.state_file import load_state
 from mobile.raspberry_pi.aarch64_check import session
 from mobile.raspberry_pi.aarch64_check.comparison import LIMITS, Distance, measure
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
-from cbpnet.state_file import load_state
+from cbpnet.run.state_file import load_state
 from mobile.raspberry_pi.aarch64_check.session import AFTER, BEFORE, STATE
 
 __all__ = ["LIMITS", "Distance", "Limits", "measure"]

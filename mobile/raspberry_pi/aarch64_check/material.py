@@ -8,17 +8,23 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from cbpnet.backbone import load_backbone
-from cbpnet.cbp import CBPConfig
+from cbpnet.backbone.micro_vit import pretrain_micro_vit
+from cbpnet.backbone.presets import get_preset
+from cbpnet.backbone.vit import load_backbone
 from cbpnet.data.digits import load_digits
 from cbpnet.data.images import ImageSource
-from cbpnet.data.preprocess import load_batch, normalise
+from cbpnet.data.preprocessing import load_batch, normalise
 from cbpnet.data.sampling import Indices
-from cbpnet.learner import Learner
-from cbpnet.micro_vit import pretrain_micro_vit
-from cbpnet.presets import get_preset
-from cbpnet.training import TaskImages, TrainingConfig, compute_queries, initial_state, learn_task
-from mobile.export import ExportSettings, export_bundle
+from cbpnet.method.cbp import CBPConfig
+from cbpnet.method.learner import Learner
+from cbpnet.run.training import (
+    TaskImages,
+    TrainingConfig,
+    compute_queries,
+    initial_state,
+    learn_task,
+)
+from mobile.export.exporter import ExportSettings, export_bundle
 from quantize.frozen_linear import Precision
 
 __all__ = ["make_bundles", "make_pictures"]

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cbpnet.atomic import write_atomically
 from cbpnet.data.folder import read_class_folders
-from cbpnet.learner_interface import GradientSums
-from cbpnet.state import LearnerState
-from cbpnet.training import Progress
-from mobile.program_learner import ProgramLearner
-from mobile.runtime import OnDeviceLearner
+from cbpnet.host.atomic import write_atomically
+from cbpnet.method.learner_interface import GradientSums
+from cbpnet.method.state import LearnerState
+from cbpnet.run.training import Progress
+from mobile.device.program_learner import ProgramLearner
+from mobile.device.runtime import OnDeviceLearner
 
 __all__ = ["AFTER", "BEFORE", "STATE", "flip_sign", "run_session"]
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from cbpnet.data.catalogue import DATASETS, load_dataset
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cbpnet.data.cifar100 import load_cifar100
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 NAMES = ["apple", "bear", "cat"]
 # In the file's order: channel, row, column.

@@ -10,7 +10,7 @@ from PIL import Image
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.folder import load_folder, load_imagenet_r
 from cbpnet.data.images import ImageSource
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 
 def _write(root: Path, classes: dict[str, int]) -> Path:

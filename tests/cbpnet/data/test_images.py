@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cbpnet.data.images import ArrayImages, FileImages, decode_image
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 RGB = np.arange(36, dtype=np.uint8).reshape(3, 4, 3) * 7

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cbpnet.data.sampling import generator, split_class
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 
 def test_a_generator_is_decided_by_seed_and_purpose() -> None:

@@ -6,7 +6,7 @@ import pytest
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.images import ArrayImages
 from cbpnet.data.stream import TaskStream, make_stream
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 
 
 def _source(counts: list[int]) -> ArrayImages:

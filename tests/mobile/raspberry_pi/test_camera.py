@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cbpnet.errors import InputError
+from cbpnet.host.errors import InputError
 from mobile.raspberry_pi.camera import open_camera
 
 ORANGE = (250, 120, 10)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from cbpnet.state_file import load_state, save_state
+from cbpnet.run.state_file import load_state, save_state
 from mobile.raspberry_pi.aarch64_check.comparison import LIMITS, Distance, Limits, measure
 from mobile.raspberry_pi.aarch64_check.session import AFTER, STATE
 

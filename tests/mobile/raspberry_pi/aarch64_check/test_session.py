@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from cbpnet.state_file import load_state
-from mobile.program import Program
-from mobile.program_learner import ProgramLearner
+from cbpnet.run.state_file import load_state
+from mobile.device.program import Program
+from mobile.device.program_learner import ProgramLearner
+from mobile.device.runtime import OnDeviceLearner
 from mobile.raspberry_pi.aarch64_check.comparison import LIMITS, measure
 from mobile.raspberry_pi.aarch64_check.session import AFTER, BEFORE, STATE, flip_sign, run_session
-from mobile.runtime import OnDeviceLearner
 
 
 def test_it_learns_every_lesson_and_writes_what_it_predicts(material, reference):

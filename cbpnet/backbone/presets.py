@@ -1,0 +1,119 @@
+"""The presets: one row a backbone, and the budget that each keeps."""
+
+import math
+from dataclasses import dataclass, replace
+
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.layout import trainable_layout
+
+__all__ = [
+    "BUDGET",
+    "PRESETS",
+    "Budget",
+    "Preset",
+    "check_budget",
+    "choose_preset",
+    "count_trainables",
+    "get_preset",
+]
+
+# The paper's "under 0.2 %" (arXiv:2509.15785), of the backbone's parameters without head.
+BUDGET = 0.002
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A backbone by its timm name, the sizes of prompts and block on it, and its readout.
+
+    ``budget`` is the largest share of the backbone that prompts and block may have together.
+    """
+
+    backbone: str
+    g_length: int
+    e_length: int
+    hidden: int
+    readout: ReadoutConfig
+    budget: float = BUDGET
+
+    @property
+    def config(self) -> LearnerConfig:
+        """CBPNet as tuned on validation images (docs/search.md)."""
+        prompts = PromptConfig(g_length=self.g_length, e_length=self.e_length)
+        block = BlockConfig(self.hidden)
+        return LearnerConfig(prompts=prompts, block=block, readout=self.readout)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Trained parameters over the backbone's, the head in neither.
+
+    ``trainable`` counts the G-prompt, one task's E-prompt and key, and the block.
+    """
+
+    trainable: int
+    backbone: int
+
+    @property
+    def share(self) -> float:
+        """Return the fraction of the backbone's size, 0.002 being 0.2 %."""
+        return self.trainable / self.backbone
+
+
+READOUT = ReadoutConfig(features=1000)
+# Some hundred images, and features that were trained on five digits: ridge knows more than prompts.
+MICRO_READOUT = ReadoutConfig(weight=10.0, regularisation=1.0, features=200)
+
+PRESETS = {
+    #                  backbone                 G  E  hidden  readout
+    "vit_base": Preset("vit_base_patch16_224", 5, 5, 80, READOUT),
+    "vit_small": Preset("vit_small_patch16_224", 5, 4, 32, READOUT),
+    "vit_tiny": Preset("vit_tiny_patch16_224", 3, 2, 16, READOUT),
+    "deit_tiny": Preset("deit_tiny_patch16_224", 3, 2, 16, READOUT),
+    # For tests and the demo: nothing useful fits into 0.2 % of a fifth of a million parameters.
+    "micro": Preset("vit_micro_patch8_32", 2, 2, 16, MICRO_READOUT, budget=0.02),
+}
+
+
+def get_preset(name: str) -> Preset:
+    """Return a preset by name. Raises `InputError`, naming all, for one that does not exist."""
+    if name not in PRESETS:
+        raise InputError(f"preset {name!r} does not exist; it must be one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def choose_preset(backbone: str, dim: int, parameters: int) -> Preset:
+    """Return the preset of a backbone, or for another one the largest that keeps its budget on it.
+
+    ``backbone`` is its timm name, with or without a tag, ``dim`` its width D and ``parameters`` its
+    size without head. Where none fits, the smallest is returned, which `check_budget` refuses.
+    """
+    for preset in PRESETS.values():
+        if preset.backbone == backbone.partition(".")[0]:
+            return preset
+
+    def trainable(preset: Preset) -> int:
+        return count_trainables(preset.config, dim, parameters).trainable
+
+    general = sorted((PRESETS[name] for name in PRESETS if name != "micro"), key=trainable)
+    fitting = [preset for preset in general if trainable(preset) <= preset.budget * parameters]
+    return replace(fitting[-1] if fitting else general[0], backbone=backbone)
+
+
+def count_trainables(config: LearnerConfig, dim: int, backbone_parameters: int) -> Budget:
+    """Return the budget of a configuration on a backbone of width ``dim``."""
+    layout = trainable_layout(config, dim, classes=0)
+    trainable = sum(
+        math.prod(shape) for name, shape in layout.items() if not name.startswith("head.")
+    )
+    return Budget(trainable, backbone_parameters)
+
+
+def check_budget(budget: Budget, limit: float) -> None:
+    """Raise `InputError` where the trained share of the backbone exceeds ``limit``."""
+    if budget.share > limit:
+        raise InputError(
+            f"prompts and block have {budget.trainable:,} parameters, {100 * budget.share:.3f} % of"
+            f" the backbone's {budget.backbone:,}; shorten the prompts or the block to stay under "
+            f"{100 * limit:g} %, or raise the budget on purpose"
+        )

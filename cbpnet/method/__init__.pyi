@@ -1,0 +1,14 @@
+from .block import BlockParameters as BlockParameters
+from .capacity import grow as grow
+from .cbp import CBPConfig as CBPConfig
+from .config import (
+    BlockConfig as BlockConfig,
+    LearnerConfig as LearnerConfig,
+    OptimiserConfig as OptimiserConfig,
+    PromptConfig as PromptConfig,
+    ReadoutConfig as ReadoutConfig,
+)
+from .initial import draw_state as draw_state
+from .learner import Learner as Learner
+from .learner_interface import GradientSums as GradientSums, LearnerInterface as LearnerInterface
+from .state import LearnerState as LearnerState

@@ -1,0 +1,48 @@
+"""A learner's state in a larger capacity, as where a server's state moves into a bundle."""
+
+import torch
+from torch import Tensor
+
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import LearnerConfig
+from cbpnet.method.layout import state_layout
+from cbpnet.method.state import LearnerState
+
+__all__ = ["grow"]
+
+# What a class or task that is not known yet has in the state; zeros in all other tensors. An
+# E-prompt is copied from the task before when its task begins, so that no random start is lost.
+_UNKNOWN = {"classes.task": -1.0}
+
+
+def grow(
+    state: LearnerState, config: LearnerConfig, dim: int, classes: int, tasks: int
+) -> LearnerState:
+    """Return a state with room for C ``classes`` and T ``tasks``, that knows what it knew.
+
+    It predicts and learns as if it had had that room from the start. ``dim`` is the backbone's
+    width D.
+
+    Raises:
+        InputError: the capacity is smaller than the state's own.
+    """
+    for name, found, wanted in (
+        ("classes", len(state["classes.task"]), classes),
+        ("tasks", len(state["tasks.known"]), tasks),
+    ):
+        if wanted < found:
+            raise InputError(
+                f"the state has room for {found} {name}, more than the {wanted} asked for; "
+                f"a capacity of at least {found} {name} is needed"
+            )
+    layout = state_layout(config, dim, classes, tasks)
+    grown = {
+        name: _padded(state[name], shape, _UNKNOWN.get(name, 0.0)) for name, shape in layout.items()
+    }
+    return LearnerState(layout, grown)
+
+
+def _padded(tensor: Tensor, shape: tuple[int, ...], value: float) -> Tensor:
+    """Return a tensor with entries of one value added at the end of its first axis."""
+    missing = shape[0] - len(tensor)
+    return torch.cat([tensor, tensor.new_full((missing, *shape[1:]), value)])

@@ -1,0 +1,164 @@
+"""The learner's state as a file: safetensors, checksummed, the same on any host.
+
+Beside the tensors of the layout, the file's metadata holds four strings: `format`,
+`format_version`, `info` (a `StateInfo` as JSON) and `sha256`, over the UTF-8 of `info` and then,
+for every tensor in the order of their names, its name and its bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.atomic import write_atomically
+from cbpnet.host.dataclass_json import from_json
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import LearnerConfig
+from cbpnet.method.layout import state_layout
+from cbpnet.method.state import Layout, LearnerState
+
+__all__ = ["FORMAT", "VERSION", "StateInfo", "check_fit", "load_state", "save_state"]
+
+FORMAT = "cbpnet-mobile learner state"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class StateInfo:
+    """What a state belongs to and how far it has come.
+
+    ``backbone`` is its timm name, ``weights`` the `fingerprint_weights` of its fp32 weights and
+    ``dim`` its width D; ``classes`` and ``tasks`` are the capacity.
+    ``class_names`` are the labels of the known classes, by class number. ``progress`` is for
+    whoever resumes: any JSON object, for instance the seed and the finished tasks.
+    """
+
+    backbone: str
+    weights: str
+    dim: int
+    preprocessing: Preprocessing
+    config: LearnerConfig
+    classes: int
+    tasks: int
+    class_names: tuple[str, ...]
+    progress: dict[str, Any]
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the state's tensors."""
+        return state_layout(self.config, self.dim, self.classes, self.tasks)
+
+
+def save_state(path: Path, state: LearnerState, info: StateInfo) -> None:
+    """Write a state; after any failure or interruption an older file at ``path`` is as it was.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: the state is not fp32 or does not have the layout that ``info`` describes.
+    """
+    tensors = {
+        name: value.detach().clone(memory_format=torch.contiguous_format)
+        for name, value in state.items()
+    }
+    _check_tensors(info, tensors)
+    text = json.dumps(asdict(info))
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(VERSION),
+        "info": text,
+        "sha256": _checksum(text, tensors),
+    }
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_state(path: Path) -> tuple[LearnerState, StateInfo]:
+    """Read what `save_state` wrote, bit for bit.
+
+    Raises:
+        InputError: the file is missing, damaged, no learner state, of another format version, or
+            its tensors are not those that its own info describes.
+    """
+    metadata, tensors = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise InputError(
+            f"state file {path} is no learner state: its format is {metadata.get('format')!r}, "
+            f"it must be {FORMAT!r}"
+        )
+    if metadata.get("format_version") != str(VERSION):
+        raise InputError(
+            f"state file {path} has format version {metadata.get('format_version')}; "
+            f"this version of cbpnet-mobile reads version {VERSION}"
+        )
+    text = metadata.get("info", "")
+    if metadata.get("sha256") != _checksum(text, tensors):
+        raise InputError(
+            f"state file {path} is damaged: its checksum does not match; use an intact copy"
+        )
+    try:
+        info = from_json(StateInfo, json.loads(text))
+        _check_tensors(info, tensors)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"state file {path} contradicts itself: {error}") from error
+    return LearnerState(info.layout, tensors), info
+
+
+def check_fit(found: StateInfo, expected: StateInfo) -> None:
+    """Raise `InputError`, naming both sides, unless a state can go on as ``expected`` says.
+
+    Backbone, weights, preprocessing, settings and capacity must be equal; class names and
+    progress may differ.
+    """
+    for name, theirs, ours in _differences(found, expected):
+        if name not in ("class_names", "progress"):
+            raise InputError(
+                f"the state was made with {name} {theirs!r}, this learner has {ours!r}; "
+                "they must be equal"
+            )
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    if not path.is_file():
+        raise InputError(f"state file {path} does not exist or is not a file")
+    try:
+        with safe_open(path, "pt") as file:
+            # Copies: the tensors would otherwise change with the file that they are mapped to.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"state file {path} cannot be read as safetensors, it is truncated or of another "
+            f"format: {error}"
+        ) from error
+
+
+def _checksum(info: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(info.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _check_tensors(info: StateInfo, tensors: Mapping[str, Tensor]) -> None:
+    LearnerState(info.layout, tensors)
+    for name, value in tensors.items():
+        if value.dtype != torch.float32:
+            raise ValueError(f"state tensor {name!r} is {value.dtype}; it must be torch.float32")
+
+
+def _differences(found: Any, expected: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted name and both values of every field in which two dataclasses differ."""
+    for field in fields(found):
+        theirs, ours = getattr(found, field.name), getattr(expected, field.name)
+        if is_dataclass(theirs) and is_dataclass(ours):
+            yield from _differences(theirs, ours, f"{prefix}{field.name}.")
+        elif theirs != ours:
+            yield prefix + field.name, theirs, ours

@@ -1,0 +1,157 @@
+"""The host's side of learning: what feeds a learner's pure functions with batches.
+
+A task is learnt in three steps: its images' query features are computed once, the readout and the
+class means take each image once, and then prompts, block and head are trained for some epochs.
+Every random number of a task comes from the run's seed and the task's number alone, so that a run
+that is interrupted and resumed ends in the same state as one that is not.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cbpnet.data.images import ImageSource
+from cbpnet.data.preprocessing import Preprocessing, load_batch, normalise
+from cbpnet.data.sampling import Indices
+from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import random_stream
+from cbpnet.method.learner_interface import LearnerInterface
+from cbpnet.method.state import LearnerState
+
+__all__ = [
+    "Progress",
+    "TaskImages",
+    "TrainingConfig",
+    "compute_queries",
+    "initial_state",
+    "learn_task",
+]
+
+Progress = Callable[[int], object]
+
+INFERENCE_BATCH = 32
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and in what portions a task is trained.
+
+    A step takes ``batch_size`` images, summed over micro-batches of at most ``micro_batch``, which
+    bounds the memory and changes nothing else. With ``flip`` half of the images are mirrored anew
+    in each epoch.
+    """
+
+    epochs: int = 5
+    batch_size: int = 10
+    micro_batch: int = 10
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "micro_batch"):
+            value = getattr(self, name)
+            if value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1")
+
+    def steps(self, images: int) -> int:
+        """Return the number of steps that a task with this many images takes."""
+        return self.epochs * -(-images // self.batch_size)
+
+
+@dataclass(frozen=True)
+class TaskImages:
+    """A task's images, their ``query`` [N, D] and ``labels`` [N].
+
+    ``pixels`` are uint8 [N, S, S, 3], or fp32 [N, 3, S, S] and normalised already.
+    """
+
+    pixels: Tensor
+    query: Tensor
+    labels: Tensor
+
+    def batch(self, rows: Tensor, mirrored: Tensor, preprocessing: Preprocessing) -> Tensor:
+        """Return some images normalised, fp32 [B, 3, S, S], mirrored where that is marked."""
+        pixels, choice = self.pixels[rows], mirrored.view(-1, 1, 1, 1)
+        if pixels.dtype != torch.uint8:
+            return torch.where(choice, pixels.flip(3), pixels)
+        pixels = torch.where(choice, pixels.flip(2), pixels)
+        return normalise(pixels, preprocessing.mean, preprocessing.std)
+
+
+def initial_state(learner: LearnerInterface, seed: int) -> LearnerState:
+    """Return the state in which a run with this seed starts."""
+    return learner.initial_state(random_stream(seed, 0))
+
+
+def compute_queries(
+    learner: LearnerInterface,
+    source: ImageSource,
+    indices: Indices,
+    preprocessing: Preprocessing,
+    progress: Progress = lambda images: None,
+) -> Tensor:
+    """Return the query features [N, D] of some images of a source, a batch at a time."""
+    found = []
+    for batch in torch.from_numpy(indices).split(INFERENCE_BATCH):
+        pixels = load_batch(source, batch.tolist(), preprocessing)
+        with torch.no_grad():
+            found.append(learner.query(normalise(pixels, preprocessing.mean, preprocessing.std)))
+        progress(len(batch))
+    return torch.cat(found)
+
+
+def learn_task(
+    learner: LearnerInterface,
+    state: LearnerState,
+    task: int,
+    images: TaskImages,
+    preprocessing: Preprocessing,
+    config: TrainingConfig,
+    seed: int,
+    progress: Progress = lambda images: None,
+) -> LearnerState:
+    """Return the state after learning task number ``task``; ``progress`` counts trained images.
+
+    Raises `InputError` where the task or a label is outside the learner's capacity.
+    """
+    _check_capacity(learner, task, images.labels)
+    generator = random_stream(seed, task + 1)
+    rate = torch.ones(1)
+    with torch.no_grad():
+        for query, labels in zip(
+            images.query.split(INFERENCE_BATCH), images.labels.split(INFERENCE_BATCH), strict=True
+        ):
+            state = learner.observe(state, query, labels)
+        members = torch.zeros(learner.classes).index_fill(0, images.labels.unique(), 1.0)
+        state = learner.begin_task(state, torch.tensor([float(task)]), members)
+    for chosen in _shuffled_batches(len(images.labels), config, generator):
+        sums = learner.zero_sums()
+        mirrored = torch.rand(len(chosen), generator=generator) < 0.5 * config.flip
+        for part, flipped in zip(
+            chosen.split(config.micro_batch), mirrored.split(config.micro_batch), strict=True
+        ):
+            batch = images.batch(part, flipped, preprocessing)
+            sums = learner.gradients(state, batch, images.query[part], images.labels[part], sums)
+        noise = torch.rand(learner.noise_shape, generator=generator)
+        with torch.no_grad():
+            state = learner.update(state, sums, noise, rate)
+        progress(len(chosen))
+    return state
+
+
+def _shuffled_batches(
+    images: int, config: TrainingConfig, generator: torch.Generator
+) -> Iterator[Tensor]:
+    for _ in range(config.epochs):
+        yield from torch.randperm(images, generator=generator).split(config.batch_size)
+
+
+def _check_capacity(learner: LearnerInterface, task: int, labels: Tensor) -> None:
+    if not 0 <= task < learner.tasks:
+        raise InputError(f"task {task} is outside the learner's capacity of {learner.tasks} tasks")
+    highest = int(labels.max())
+    if highest >= learner.classes:
+        raise InputError(
+            f"class {highest} is outside the learner's capacity of {learner.classes} classes"
+        )

@@ -1,0 +1,5 @@
+"""For researchers: methods beside each other, plasticity on long streams, plots and reports."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

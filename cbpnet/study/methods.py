@@ -1,0 +1,87 @@
+"""The methods that the benchmark compares, by name: ours, its ablations, and the peers."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import LearnerConfig, ReadoutKind
+from cbpnet.run.metrics import MethodKind
+from cbpnet.study.closed_form import LinearProbe, NearestClassMean, Peer, RanPAC, Ridge
+
+__all__ = ["LEARNERS", "METHODS", "PEERS", "LearnerMethod", "PeerMethod", "check_methods"]
+
+
+@dataclass(frozen=True)
+class LearnerMethod:
+    """A variant of the preset's learner, and the readout that its scores are fused with.
+
+    Methods with the same ``variant`` share one training run: a readout does not touch it.
+    """
+
+    variant: str
+    readout: ReadoutKind = "none"
+
+
+@dataclass(frozen=True)
+class PeerMethod:
+    """A classifier on the frozen query features: how it is built, and what it compares with."""
+
+    build: Callable[[int, int, int, int], Peer]
+    kind: MethodKind = MethodKind.CLOSED_FORM
+
+
+def _dualprompt(config: LearnerConfig) -> LearnerConfig:
+    """No block, and what it leaves of the budget spent on prompts of the released lengths."""
+    return replace(config, block=None, prompts=replace(config.prompts, g_length=5, e_length=5))
+
+
+def _without_cbp(config: LearnerConfig) -> LearnerConfig:
+    return replace(config, cbp=replace(config.cbp, replacement_rate=0.0))
+
+
+def _plain_block(config: LearnerConfig) -> LearnerConfig:
+    """The block as first drawn: ReLU, trained by the cross-entropy at its own rate, added whole."""
+    if config.block is None:
+        return config
+    return replace(
+        config,
+        block=replace(config.block, objective="classification", gate=1.0, activation="relu"),
+        optimiser=replace(config.optimiser, block_lr=1e-4),
+    )
+
+
+VARIANTS: dict[str, Callable[[LearnerConfig], LearnerConfig]] = {
+    "dualprompt": _dualprompt,
+    "block-no-cbp": _without_cbp,
+    "plain-block": _plain_block,
+    "cbpnet": lambda config: config,
+}
+
+LEARNERS = {
+    "dualprompt": LearnerMethod("dualprompt"),
+    "dualprompt+rls": LearnerMethod("dualprompt", "rls"),
+    "plain-block": LearnerMethod("plain-block"),
+    "block-no-cbp": LearnerMethod("block-no-cbp"),
+    "cbpnet": LearnerMethod("cbpnet"),
+    "cbpnet+means": LearnerMethod("cbpnet", "means"),
+    "cbpnet+rls": LearnerMethod("cbpnet", "rls"),
+}
+
+# Each takes the feature size, the number of classes, the random projection's size and the seed.
+PEERS = {
+    "ncm": PeerMethod(lambda dim, classes, size, seed: NearestClassMean(dim, classes)),
+    "ridge": PeerMethod(lambda dim, classes, size, seed: Ridge(dim, classes)),
+    "ranpac": PeerMethod(lambda dim, classes, size, seed: RanPAC(dim, classes, size, seed)),
+    "probe": PeerMethod(
+        lambda dim, classes, size, seed: LinearProbe(dim, classes), MethodKind.UPPER_BOUND
+    ),
+}
+
+METHODS = (*PEERS, *LEARNERS)
+
+
+def check_methods(names: Iterable[str]) -> None:
+    """Raise `InputError` for a name that is not a method, naming those that are."""
+    for name in names:
+        if name not in METHODS:
+            raise InputError(f"method {name!r} is unknown; it must be one of {', '.join(METHODS)}")

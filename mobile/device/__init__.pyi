@@ -1,0 +1,6 @@
+from .bundle import Manifest as Manifest, open_bundle as open_bundle
+from .images import ImageLike as ImageLike
+from .inbox import Inbox as Inbox
+from .program import Program as Program, get_threads as get_threads, set_threads as set_threads
+from .program_learner import ProgramLearner as ProgramLearner
+from .runtime import Lesson as Lesson, OnDeviceLearner as OnDeviceLearner, Prediction as Prediction

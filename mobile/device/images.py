@@ -1,0 +1,89 @@
+"""Images as a program holds them, for a backbone that wants them its own way."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cbpnet.data.images import decode_image, upright_rgb
+from cbpnet.data.preprocessing import Preprocessing, normalise, prepare
+from cbpnet.host.errors import InputError
+
+__all__ = ["ImageLike", "Images", "as_list", "normalised", "prepare_images"]
+
+ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
+Images = ImageLike | Iterable[ImageLike]
+
+_KINDS = "a path, a Pillow image, a uint8 array [H, W, 3] or a normalised fp32 tensor [3, {0}, {0}]"
+
+
+def as_list(images: Images) -> list[ImageLike]:
+    """Return one image, a batch in one tensor or array, or several images as a list of images."""
+    if isinstance(images, str | Path | Image.Image):
+        return [images]
+    if isinstance(images, np.ndarray | Tensor) and images.ndim <= 3:
+        return [images]
+    return list(images)
+
+
+def prepare_images(
+    images: Iterable[ImageLike], preprocessing: Preprocessing, first: int = 1
+) -> Tensor:
+    """Return images as `TaskImages` takes them: uint8 [N, S, S, 3], or fp32 [N, 3, S, S].
+
+    Paths, Pillow images and arrays are resized and cropped; a tensor [3, S, S] is taken to be
+    normalised already, and then all are.
+
+    Raises:
+        InputError: an image cannot be read, is of another kind, or holds NaN or infinity; the
+            message names it by its path or its number, of which ``first`` is the first.
+    """
+    pixels = [
+        _prepare_one(image, number, preprocessing) for number, image in enumerate(images, first)
+    ]
+    if any(image.dtype != torch.uint8 for image in pixels):
+        pixels = [normalised(image.unsqueeze(0), preprocessing)[0] for image in pixels]
+    return torch.stack(pixels)
+
+
+def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Return what `prepare_images` gave as the backbone takes it: fp32 [N, 3, S, S]."""
+    if pixels.dtype == torch.uint8:
+        return normalise(pixels, preprocessing.mean, preprocessing.std)
+    return pixels
+
+
+def _prepare_one(image: ImageLike, number: int, preprocessing: Preprocessing) -> Tensor:
+    size = preprocessing.image_size
+    match image:
+        case str() | Path():
+            return prepare(decode_image(Path(image)), preprocessing)
+        case Image.Image():
+            try:
+                return prepare(upright_rgb(image), preprocessing)
+            except (OSError, SyntaxError, ValueError) as error:
+                raise InputError(
+                    f"image {number} cannot be used ({error}); right would be a complete 8-bit or "
+                    "16-bit image"
+                ) from error
+        case np.ndarray() if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+            if 0 not in image.shape:
+                return prepare(Image.fromarray(image), preprocessing)
+        case Tensor() if image.is_floating_point() and tuple(image.shape) == (3, size, size):
+            if not image.isfinite().all():
+                raise InputError(
+                    f"image {number} holds NaN or infinity; right would be finite numbers"
+                )
+            return image.detach().to("cpu", torch.float32)
+    raise InputError(f"image {number} is {_describe(image)}; right would be {_KINDS.format(size)}")
+
+
+def _describe(image: object) -> str:
+    if isinstance(image, np.ndarray | Tensor):
+        kind = "an array" if isinstance(image, np.ndarray) else "a tensor"
+        return f"{kind} {str(image.dtype).removeprefix('torch.')} {list(image.shape)}"
+    return f"a {type(image).__name__}"

@@ -1,0 +1,111 @@
+"""What is learnt where: which labels are new, and the task that each of them is learnt in."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cbpnet.host.errors import InputError
+from cbpnet.method.state import LearnerState
+
+__all__ = ["Knowledge", "plan_lessons"]
+
+_NAMED = 5  # labels in a message
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """All that learning changes, in one object, so that it changes at once.
+
+    ``class_names`` are the known classes' labels, by class number; ``lessons`` counts the calls of
+    learn on the device.
+    """
+
+    state: LearnerState
+    class_names: tuple[str, ...]
+    lessons: int
+
+    @property
+    def known_tasks(self) -> int:
+        """The number of tasks that have been begun."""
+        return int(self.state["tasks.known"].sum())
+
+    def task_of(self, label: str) -> int:
+        """Return the task, counted from 0, that a known class belongs to."""
+        return int(self.state["classes.task"][self.class_names.index(label)])
+
+
+def plan_lessons(
+    before: Knowledge, labels: Sequence[str], task: int | None
+) -> dict[int, list[str]]:
+    """Return the labels to be learnt in each task, by the task's number counted from 0.
+
+    A known class is learnt in its own task. New ones begin a task of their own, unless ``task``,
+    counted from 1, names a known one that they join.
+
+    Raises:
+        InputError: there is no label, a label differs from another one in case or Unicode form
+            only, there is no room for the new classes or their task, or ``task`` has no use.
+    """
+    if not labels:
+        raise InputError("there are no images to learn from; right would be one class or more")
+    _check_labels(before.class_names, labels)
+    new = [label for label in labels if label not in before.class_names]
+    capacity = len(before.state["classes.task"])
+    free = capacity - len(before.class_names)
+    if len(new) > free:
+        raise InputError(
+            f"{_listed(new)}: {len(new)} new classes do not fit, {free} of the bundle's {capacity} "
+            "are free; learn fewer, or export with more --classes"
+        )
+    planned: dict[int, list[str]] = {}
+    for label in labels:
+        if label not in new:
+            planned.setdefault(before.task_of(label), []).append(label)
+    if new:
+        planned.setdefault(_task_of_new(before, new, task), []).extend(new)
+    elif task is not None:
+        raise InputError(
+            f"task {task} was named for new classes, and there are none: {_listed(labels)} known "
+            "already; leave the task out"
+        )
+    return dict(sorted(planned.items()))
+
+
+def _task_of_new(before: Knowledge, new: Sequence[str], task: int | None) -> int:
+    known = before.known_tasks
+    if task is not None:
+        if not 1 <= task <= known:
+            raise InputError(
+                f"task {task} is not one of the {known} known tasks, counted from 1; name one of "
+                "them, or leave it out to begin a new task"
+            )
+        return task - 1
+    if known == len(before.state["tasks.known"]):
+        raise InputError(
+            f"{_listed(new)}: no new task can be begun, all {known} of the bundle are in use; "
+            "export with more --tasks, or let the new classes join a known task with task=N "
+            f"(--task N), N from 1 to {known}"
+        )
+    return known
+
+
+def _check_labels(known: Sequence[str], labels: Sequence[str]) -> None:
+    """Raise `InputError` for two labels that a file system may take for one."""
+    seen = {_folded(name): name for name in known}
+    for label in labels:
+        other = seen.setdefault(_folded(label), label)
+        if other != label:
+            whose = "the known class" if other in known else "another new class"
+            raise InputError(
+                f"class {label!r} differs from {whose} {other!r} in case or Unicode form only; "
+                f"name it {other!r} to add images to that class, or rename it"
+            )
+
+
+def _folded(label: str) -> str:
+    return unicodedata.normalize("NFC", label).casefold()
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = len(labels) - _NAMED
+    return ", ".join(labels[:_NAMED]) + (f" and {more} more" if more > 0 else "")

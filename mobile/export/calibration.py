@@ -1,0 +1,135 @@
+"""What an export does with real images of the user's: it calibrates, and reports on rounding."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cbpnet.backbone.vit import Backbone
+from cbpnet.data.folder import read_class_folders
+from cbpnet.data.images import decode_image
+from cbpnet.data.preprocessing import Preprocessing, normalise, prepare
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import LearnerConfig
+from cbpnet.method.layout import trainable_layout
+from cbpnet.method.learner import Learner
+from cbpnet.method.prompts import prefixes
+from cbpnet.run.training import (
+    INFERENCE_BATCH,
+    TaskImages,
+    TrainingConfig,
+    initial_state,
+    learn_task,
+)
+from quantize.report import QuantisationReport, compare_learners
+from quantize.static import Prefixes
+
+__all__ = [
+    "ReportImages",
+    "calibration_batches",
+    "calibration_passes",
+    "read_calibration_images",
+    "read_report_images",
+    "report_quantisation",
+]
+
+ReportImages = list[list[Path]]
+
+_SEED = 0
+_MOST = 200  # images; what a report costs grows with them
+_TRAINING = TrainingConfig(epochs=1)
+
+_CALIBRATING, _CALIBRATING_BATCH = 64, 8  # images; more widen the ranges little
+# Of the prompts' entries. What ten tasks of CIFAR-100 left in a ViT-Ti's prompts has 0.5 to 1.0.
+_PROMPT_DEVIATION = 1.0
+
+
+def read_report_images(folder: Path, classes: int) -> ReportImages:
+    """Return the image files of a folder of class folders, as many of each class as fit.
+
+    Raises:
+        InputError: the folder has fewer than two classes, more than ``classes``, or unreadable
+            images.
+    """
+    found, _ = read_class_folders(folder)
+    if not 2 <= len(found) <= classes:
+        raise InputError(
+            f"{folder} has {len(found)} classes of images; a report needs 2 to {classes}, the "
+            "capacity of the bundle"
+        )
+    each = max(1, _MOST // len(found))
+    return [paths[:each] for paths in found.values()]
+
+
+def read_calibration_images(folder: Path) -> list[Path]:
+    """Return image files of a folder of class folders, as many of each class as fit.
+
+    Raises:
+        InputError: the folder has no class folder with a readable image.
+    """
+    found, _ = read_class_folders(folder)
+    turns = zip_longest(*found.values())  # a first image of every class, then a second
+    return [path for turn in turns for path in turn if path is not None][:_CALIBRATING]
+
+
+def calibration_batches(images: Sequence[Path], preprocessing: Preprocessing) -> list[Tensor]:
+    """Return image files as normalised batches [B, 3, S, S]."""
+    pixels = torch.stack([prepare(decode_image(path), preprocessing) for path in images])
+    shown = normalise(pixels, preprocessing.mean, preprocessing.std)
+    return list(shown.split(_CALIBRATING_BATCH))
+
+
+def calibration_passes(config: LearnerConfig, dim: int) -> list[Prefixes]:
+    """Return the prefixes to calibrate with: none, for the query, and prompts.
+
+    The prompts are drawn: those that a device will learn do not exist yet. How large they may
+    become hardly matters, see docs/quantisation.md.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    drawn = {
+        name: _PROMPT_DEVIATION * torch.randn(shape, generator=generator)
+        for name, shape in trainable_layout(config, dim, classes=0).items()
+        if name.startswith("prompts.")
+    }
+    prompts = config.prompts
+    given = prefixes(
+        drawn.get("prompts.g"), drawn.get("prompts.e"), prompts.g_layers, prompts.e_layers
+    )
+    return [None, given]
+
+
+def report_quantisation(
+    backbone: Backbone, learner: Learner, images: ReportImages
+) -> QuantisationReport:
+    """Compare a learner on a rounded trunk with the one on the exact backbone.
+
+    The exact learner learns the images as one task for one epoch, from nothing; in that state both
+    classify them and give their gradients, ten images a time.
+    """
+    exact = Learner(backbone, learner.config, learner.classes, learner.tasks)
+    preprocessing = backbone.preprocessing
+    pixels = torch.stack(
+        [prepare(decode_image(path), preprocessing) for paths in images for path in paths]
+    )
+    counts = torch.tensor([len(paths) for paths in images])
+    labels = torch.arange(len(images)).repeat_interleave(counts)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SEED))
+    pixels, labels = pixels[order], labels[order]
+    shown = normalise(pixels, preprocessing.mean, preprocessing.std)
+    with torch.no_grad():
+        query = torch.cat([exact.query(part) for part in shown.split(INFERENCE_BATCH)])
+    state = learn_task(
+        exact,
+        initial_state(exact, _SEED),
+        0,
+        TaskImages(pixels, query, labels),
+        preprocessing,
+        _TRAINING,
+        _SEED,
+    )
+    size = _TRAINING.batch_size
+    return compare_learners(
+        exact, learner, state, zip(shown.split(size), labels.split(size), strict=True)
+    )

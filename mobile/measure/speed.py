@@ -1,0 +1,218 @@
+"""How long a bundle's methods take on this machine, and how much memory they need."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from cbpnet.host.errors import InputError
+from cbpnet.host.memory import peak_rss_mb, resident_mb
+from cbpnet.method.state import LearnerState
+from cbpnet.run.training import Progress
+from mobile.device.program import Program, get_threads, set_threads
+from mobile.device.program_learner import ProgramLearner
+
+__all__ = ["WARM_UP", "Memory", "Times", "Timing", "measure_memory", "measure_times"]
+
+WARM_UP = 3  # rounds that are not counted
+
+_TAKE_IMAGES = ("query", "observe", "gradients", "predict")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one method's calls, of ``images`` images each, 0 for a method without.
+
+    ``first_ms`` is the first call, which loads the method; the other figures are of warm calls.
+    """
+
+    images: int
+    first_ms: float
+    median_ms: float
+    p5_ms: float
+    p95_ms: float
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Images a second at the median; None for a method without."""
+        return 1e3 * self.images / self.median_ms if self.images else None
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long a bundle takes.
+
+    ``load_ms`` is reading and verifying the file and getting the state in it; ``methods`` has the
+    methods by name, in the order in which they are called.
+    """
+
+    load_ms: float
+    methods: dict[str, Timing]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident memory of a process of its own, in megabytes (10^6 bytes).
+
+    ``bare_mb`` is what the process has before it opens the bundle, with the runtime imported. The
+    others are above that: ``peak_mb`` the peak of all, ``peak_after_mb`` the peak up to the end of
+    loading and of each method's first call, in the order of the calls.
+    """
+
+    bare_mb: float
+    peak_mb: float
+    peak_after_mb: dict[str, float]
+
+
+def measure_times(bundle: Path, runs: int, progress: Progress = lambda rounds: None) -> Times:
+    """Return the times of ``runs`` warm calls of each method.
+
+    The methods take turns, so that the machine's better and worse moments fall on all alike.
+
+    Args:
+        bundle: the `.pte` file.
+        runs: rounds, in each of which every method is called once; at least 1. `WARM_UP` come
+            before them.
+        progress: is told the number of rounds that are done.
+
+    Raises:
+        InputError: ``runs`` is below 1, or the file cannot be used.
+    """
+    if runs < 1:
+        raise InputError(f"runs is {runs}; it must be at least 1")
+    get_threads()  # starts the runtime, whose import is not the bundle's time
+    clock = _Clock()
+    program, state = clock("load", _load, bundle)
+    for _ in range(WARM_UP + runs):
+        _learn_and_classify(program, state, clock)
+        progress(1)
+    (load_ms,) = clock.samples.pop("load")
+    size = program.manifest.micro_batch
+    return Times(
+        load_ms,
+        {
+            method: _summarise(samples, size if method in _TAKE_IMAGES else 0)
+            for method, samples in clock.samples.items()
+        },
+    )
+
+
+def measure_memory(bundle: Path) -> Memory:
+    """Return the memory of a fresh process that opens a bundle, learns and classifies.
+
+    ExecuTorch and torch have as many threads there as here. The process imports the script that
+    calls this, which must guard what it runs with ``if __name__ == "__main__"``.
+
+    Raises:
+        InputError: the file cannot be used, or the system ended the process.
+    """
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            return process.submit(
+                _measure_own_memory, bundle, get_threads(), torch.get_num_threads()
+            ).result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"the process that measures the memory of bundle {bundle} was ended by the system, "
+            "most likely for lack of memory; close other programs, or measure on a machine with "
+            "more of it"
+        ) from error
+
+
+def _measure_own_memory(bundle: Path, threads: int, torch_threads: int) -> Memory:
+    """Measure this process, which has done nothing else."""
+    torch.set_num_threads(torch_threads)
+    set_threads(threads)
+    gauge = _Gauge()
+    program, state = gauge("load", _load, bundle)
+    _learn_and_classify(program, state, gauge, program.release)
+    first = dict(gauge.peaks)
+    _learn_and_classify(program, state, gauge, program.release)
+    return Memory(gauge.bare_mb, max(gauge.peaks.values()), first)
+
+
+class _Call(Protocol):
+    """Calls a function and takes note of it under a method's name."""
+
+    def __call__(
+        self, method: str, function: Callable[..., _Result], *arguments: object
+    ) -> _Result: ...
+
+
+class _Clock:
+    """Keeps the milliseconds of every call, by method."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, list[float]] = {}
+
+    def __call__(
+        self, method: str, function: Callable[..., _Result], *arguments: object
+    ) -> _Result:
+        start = time.perf_counter()
+        result = function(*arguments)
+        self.samples.setdefault(method, []).append(1e3 * (time.perf_counter() - start))
+        return result
+
+
+class _Gauge:
+    """Keeps the peak so far after the last call, above what the process had at first, by method."""
+
+    def __init__(self) -> None:
+        self.bare_mb = resident_mb()
+        self.peaks: dict[str, float] = {}
+
+    def __call__(
+        self, method: str, function: Callable[..., _Result], *arguments: object
+    ) -> _Result:
+        result = function(*arguments)
+        self.peaks[method] = peak_rss_mb() - self.bare_mb
+        return result
+
+
+def _load(bundle: Path) -> tuple[Program, LearnerState]:
+    program = Program(bundle)
+    return program, ProgramLearner(program).stored_state()
+
+
+def _learn_and_classify(
+    program: Program,
+    state: LearnerState,
+    call: _Call,
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """Call every method once, as a device does, on one micro-batch of random numbers.
+
+    ``between`` is called before learning and after it.
+    """
+    learner, manifest = ProgramLearner(program), program.manifest
+    generator = torch.Generator().manual_seed(0)
+    size = manifest.image_size
+    images = torch.rand(manifest.micro_batch, 3, size, size, generator=generator)
+    # As few of torch's operators as can be: the code of each counts as memory when first used.
+    numbers = [image % manifest.classes for image in range(manifest.micro_batch)]
+    labels = torch.tensor(numbers)
+    members = torch.tensor([float(number in numbers) for number in range(manifest.classes)])
+    noise = torch.rand(learner.noise_shape, generator=generator)
+
+    query = call("query", learner.query, images)
+    between()
+    state = call("observe", learner.observe, state, query, labels)
+    state = call("begin_task", learner.begin_task, state, torch.zeros(1), members)
+    empty = learner.zero_sums()
+    sums = call("gradients", learner.gradients, state, images, query, labels, empty)
+    state = call("update", learner.update, state, sums, noise, torch.ones(1))
+    between()
+    call("predict", learner.predict, state, images, query)
+
+
+def _summarise(samples: list[float], images: int) -> Timing:
+    p5, median, p95 = np.percentile(samples[WARM_UP:], [5, 50, 95]).tolist()
+    return Timing(images, samples[0], median, p5, p95)

@@ -1,0 +1,4 @@
+from .calibrated import calibrated_trunk as calibrated_trunk
+from .frozen_linear import FrozenLinear as FrozenLinear, Precision as Precision
+from .report import QuantisationReport as QuantisationReport, compare_learners as compare_learners
+from .trunk import FrozenTrunk as FrozenTrunk

@@ -1,0 +1,105 @@
+"""The evaluation transform against timm's own, and against Pillow and numpy by hand."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cbpnet.backbone.torchvision_compat import import_timm
+from cbpnet.data.images import ArrayImages
+from cbpnet.data.preprocessing import load_batch, normalise, prepare
+from cbpnet.host.errors import InputError
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.5, 0.2, 0.25)
+
+
+@dataclass(frozen=True)
+class Settings:
+    image_size: int = 64
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.9
+
+
+def _noise(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(width + height).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (100, 67), (67, 101), (300, 90), (64, 64), (1, 8)])
+@pytest.mark.parametrize("crop_pct", [0.875, 0.9, 1.0])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_equals_the_transform_of_timm(
+    size: tuple[int, int], crop_pct: float, interpolation: str
+) -> None:
+    settings = Settings(crop_pct=crop_pct, interpolation=interpolation)
+    transform = import_timm().data.create_transform(
+        input_size=(3, 64, 64), interpolation=interpolation, crop_pct=crop_pct, mean=MEAN, std=STD
+    )
+    image = _noise(*size)
+    ours = normalise(prepare(image, settings)[None], MEAN, STD)[0]
+    torch.testing.assert_close(ours, transform(image), rtol=0, atol=0)
+
+
+def test_by_hand_a_wide_image() -> None:
+    # 0.9: the shorter side becomes floor(71.1) = 71, the longer 71 * 100 / 50 = 142.
+    image = _noise(100, 50)
+    by_hand = image.resize((142, 71), Image.Resampling.BICUBIC).crop((39, 4, 103, 68))
+    prepared = prepare(image, Settings())
+    assert prepared.dtype == torch.uint8
+    np.testing.assert_array_equal(prepared.numpy(), np.asarray(by_hand))
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (2, 60_000)])
+def test_a_very_long_strip_is_seen_in_its_middle_and_never_enlarged_whole(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enlarged = []
+    resize = Image.Image.resize
+
+    def watched(image: Image.Image, target: tuple[int, int], *options: object) -> Image.Image:
+        enlarged.append(target)
+        return resize(image, target, *options)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    strip = Image.new("RGB", size, "red")
+    middle = (29_900, 0, 30_100, 1) if size[1] == 1 else (0, 29_900, 2, 30_100)
+    strip.paste("lime", middle)
+    prepared = prepare(strip, Settings())
+    np.testing.assert_array_equal(prepared.numpy(), np.full((64, 64, 3), (0, 255, 0)))
+    assert [max(target) for target in enlarged] == [71 * 8]
+
+
+@pytest.mark.parametrize(
+    ("mode", "change", "value"),
+    [
+        ("L", {}, "'L'"),
+        ("RGB", {"interpolation": "bicubical"}, "'bicubical'.*bicubic, bilinear"),
+        ("RGB", {"crop_pct": 1.1}, "1.1"),
+        ("RGB", {"crop_pct": 0.0}, "0.0"),
+    ],
+)
+def test_bad_input_is_named(mode: str, change: dict[str, object], value: str) -> None:
+    with pytest.raises(InputError, match=value):
+        prepare(Image.new(mode, (70, 70)), replace(Settings(), **change))
+
+
+def test_a_batch_holds_the_asked_for_images_in_their_order() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 20, 30, 3), np.uint8)
+    source = ArrayImages(pixels, np.zeros(4, np.int64))
+    batch = load_batch(source, np.array([2, 0, 2]), Settings())
+    assert batch.shape == (3, 64, 64, 3)
+    for row, index in zip(batch, [2, 0, 2], strict=True):
+        assert torch.equal(row, prepare(Image.fromarray(pixels[index]), Settings()))
+
+
+def test_normalise_equals_numpy() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3), np.uint8)
+    by_hand = ((pixels / 255 - np.array(MEAN)) / np.array(STD)).transpose(0, 3, 1, 2)
+    result = normalise(torch.from_numpy(pixels), MEAN, STD)
+    assert result.dtype == torch.float32
+    assert result.is_contiguous()
+    np.testing.assert_allclose(result.numpy(), by_hand, atol=1e-6)

@@ -1,0 +1,81 @@
+import re
+
+import pytest
+
+import cbpnet.method.state
+from cbpnet.method.config import BlockConfig, HeadConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.layout import POOL_OF, state_layout, trainable_layout
+
+DIM, CLASSES, TASKS = 8, 7, 3
+PROMPTS = PromptConfig(g_layers=(0, 1), g_length=5, e_layers=(2, 3, 4), e_length=4)
+FULL = LearnerConfig(
+    PROMPTS, BlockConfig(6), head=HeadConfig("linear"), readout=ReadoutConfig(features=4)
+)
+
+
+def test_trainables_of_every_part():
+    assert trainable_layout(FULL, DIM, CLASSES) == {
+        "prompts.g": (2, 2, 5, 8),
+        "prompts.e": (1, 3, 2, 4, 8),
+        "prompts.key": (1, 8),
+        "block.w_in": (1, 8, 6),
+        "block.b_in": (1, 6),
+        "block.w_out": (1, 6, 8),
+        "head.weight": (7, 8),
+        "head.bias": (7,),
+    }
+
+
+def test_the_smallest_learner_is_a_cosine_head():
+    config = LearnerConfig(PromptConfig(g_layers=(), e_layers=()), readout=ReadoutConfig("none"))
+    assert trainable_layout(config, DIM, CLASSES) == {"head.weight": (7, 8)}
+    assert list(state_layout(config, DIM, CLASSES, TASKS)) == [
+        "head.weight",
+        "adam.m.head.weight",
+        "adam.v.head.weight",
+        "adam.step",
+        "tasks.current",
+        "tasks.known",
+        "classes.task",
+        "classes.count",
+        "classes.mean",
+    ]
+
+
+def test_the_state_holds_pools_moments_and_statistics_in_one_order():
+    trainables = trainable_layout(FULL, DIM, CLASSES)
+    layout = state_layout(FULL, DIM, CLASSES, TASKS)
+    assert list(layout) == [
+        *("prompts.keys" if name == "prompts.key" else name for name in trainables),
+        *(f"adam.m.{name}" for name in trainables),
+        *(f"adam.v.{name}" for name in trainables),
+        *("adam.step", "cbp.utility", "cbp.age", "cbp.accumulator"),
+        *("tasks.current", "tasks.known", "classes.task"),
+        *("classes.count", "classes.mean"),
+        *("readout.projection", "readout.inverse", "readout.weight"),
+    ]
+    assert layout["prompts.e"] == (3, 3, 2, 4, 8)
+    assert layout["prompts.keys"] == (3, 8)
+    assert layout["adam.m.prompts.e"] == layout["adam.v.prompts.e"] == (1, 3, 2, 4, 8)
+    assert layout["adam.m.prompts.key"] == (1, 8)
+    assert layout["cbp.utility"] == layout["cbp.age"] == (1, 6)
+    assert layout["cbp.accumulator"] == layout["adam.step"] == layout["tasks.current"] == (1,)
+    assert layout["tasks.known"] == (3,)
+    assert layout["classes.task"] == layout["classes.count"] == (7,)
+    assert layout["readout.inverse"] == (8 + 4 + 1, 8 + 4 + 1)
+    assert layout["readout.projection"] == (8, 4)
+
+
+def test_every_pool_is_that_of_a_trainable():
+    assert POOL_OF.keys() <= trainable_layout(FULL, DIM, CLASSES).keys()
+    assert set(POOL_OF.values()) <= state_layout(FULL, DIM, CLASSES, TASKS).keys()
+
+
+@pytest.mark.parametrize("config", [FULL, LearnerConfig()])
+def test_the_documented_table_names_every_tensor(config):
+    rows = re.findall(r"^\| (`.*?`) \|", cbpnet.method.state.__doc__, flags=re.MULTILINE)
+    patterns = [
+        name.replace(".", r"\.").replace("*", ".*") for name in re.findall("`(.*?)`", "".join(rows))
+    ]
+    layout = state_layout(config, DIM, CLASSES, TASKS)
+    assert [n for n in layout if not any(re.fullmatch(p, n) for p in patterns)] == []

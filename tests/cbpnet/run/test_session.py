@@ -1,0 +1,228 @@
+"""A session that is interrupted and resumed ends as one that is not, and mixes no two runs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cbpnet.backbone.presets import get_preset
+from cbpnet.backbone.vit import load_backbone
+from cbpnet.data.preprocessing import load_batch, normalise
+from cbpnet.data.stream import make_stream
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import LearnerConfig
+from cbpnet.method.learner import Learner
+from cbpnet.run.evaluation import TaskAccuracy
+from cbpnet.run.session import TrainingSession
+from cbpnet.run.state_file import StateInfo, load_state, save_state
+from cbpnet.run.training import TrainingConfig
+
+CONFIG = get_preset("micro").config
+TRAINING = TrainingConfig(epochs=2, batch_size=4, micro_batch=3, flip=True)
+
+
+@pytest.fixture
+def session(micro_backbone, picture_dataset):
+    """Open a session on three tasks of two, two and one classes."""
+
+    def build(path, dataset=None, backbone=None, config=CONFIG, **options):
+        stream = make_stream(dataset or picture_dataset(), 2, seed=1)
+        backbone = backbone or micro_backbone(torch.float32)
+        run = {"arithmetic": "float32", "training": TRAINING, "seed": 3}
+        run |= {name: options.pop(name) for name in run.keys() & options.keys()}
+        capacity = {"classes": len(stream.class_names), "tasks": len(stream.tasks)} | options
+        identity = StateInfo(
+            backbone=backbone.name,
+            weights=backbone.weights_fingerprint,
+            dim=backbone.dim,
+            preprocessing=backbone.preprocessing,
+            config=config,
+            class_names=(),
+            progress={},
+            **capacity,
+        )
+        learner = Learner(backbone, config, **capacity)
+        return TrainingSession(path, learner, identity, stream=stream, **run)
+
+    return build
+
+
+def content(path):
+    """All that a state file holds, bit for bit; the order of its metadata is not the same twice."""
+    state, info = load_state(path)
+    return {name: value.numpy().tobytes() for name, value in state.items()}, info
+
+
+def finish(session):
+    while session.finished < len(session.stream.tasks):
+        session.learn_next()
+    return content(session.path)
+
+
+@pytest.fixture
+def whole(session, tmp_path):
+    """What a run that was never interrupted wrote."""
+    return finish(session(tmp_path / "whole"))
+
+
+def test_every_session_goes_on_after_the_last_finished_task(session, tmp_path, whole):
+    path = tmp_path / "state"
+    for finished in range(3):
+        torch.manual_seed(finished)  # torch's global generator has no say
+        part = session(path)
+        assert part.finished == finished
+        assert part.learn_next().index == finished
+    assert content(path) == whole
+    done = session(path)
+    assert done.finished == 3
+    assert {name: value.numpy().tobytes() for name, value in done.state.items()} == whole[0]
+
+
+@pytest.mark.parametrize("images", [1, 15, 40])
+def test_an_interruption_anywhere_in_a_task_loses_that_task_only(session, tmp_path, whole, images):
+    path = tmp_path / "state"
+    first = session(path)
+    first.learn_next()
+    before = path.read_bytes()
+    seen = 0
+
+    def interrupt(count):
+        nonlocal seen
+        seen += count
+        if seen >= images:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first.learn_next(interrupt)
+    assert (first.finished, path.read_bytes()) == (1, before)
+    assert finish(session(path)) == whole
+
+
+def test_a_file_that_cannot_be_written_leaves_the_session_where_it_was(session, tmp_path):
+    part = session(tmp_path / "state")
+    part.learn_next()
+    before = dict(part.state)
+    part.path = tmp_path / "nowhere" / "state"
+    with pytest.raises(InputError, match="cannot write"):
+        part.learn_next()
+    assert part.finished == 1
+    assert all(torch.equal(part.state[name], value) for name, value in before.items())
+
+
+def test_progress_counts_each_image_once_for_its_query_and_once_an_epoch(session, tmp_path):
+    counts = []
+    session(tmp_path / "state").learn_next(counts.append)
+    assert sum(counts) == 14 * (1 + TRAINING.epochs)
+
+
+def test_the_file_says_what_it_holds(session, tmp_path):
+    part = session(tmp_path / "state", classes=7, tasks=4)
+    part.learn_next()
+    part.learn_next()
+    state, info = load_state(part.path)
+    assert info.class_names == ("a", "b", "c", "d")
+    assert (info.classes, info.tasks, info.progress["finished"]) == (7, 4, 2)
+    assert state["tasks.known"].tolist() == [1, 1, 0, 0]
+    assert state["classes.task"].tolist() == [0, 0, 1, 1, -1, -1, -1]
+    assert state["classes.count"].tolist() == [7, 7, 7, 7, 0, 0, 0]
+
+
+def other_weights():
+    return load_backbone("vit_micro_patch8_32", pretrained=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"seed": 4}, "seed was 3 and is 4 now"),
+        ({"arithmetic": "int8"}, "dtype was 'float32' and is 'int8' now"),
+        ({"training": dataclasses.replace(TRAINING, epochs=3)}, "epochs was 2 and is 3 now"),
+        ({"training": dataclasses.replace(TRAINING, micro_batch=4)}, "micro_batch was 3"),
+        ({"config": LearnerConfig()}, r"made with config\.\S+ .*, this learner has "),
+        ({"classes": 6}, "made with classes 5, this learner has 6"),
+        ({"tasks": 4}, "made with tasks 3, this learner has 4"),
+        ({"backbone": other_weights()}, "weights '[0-9a-f]+', this learner has '[0-9a-f]+'"),
+    ],
+)
+def test_a_file_of_another_run_is_refused_and_kept(session, tmp_path, changes, reason):
+    path = tmp_path / "state"
+    session(path).learn_next()
+    before = path.read_bytes()
+    with pytest.raises(
+        InputError, match=rf"state is of another run: .*{reason}.*name another file"
+    ):
+        session(path, **changes)
+    assert path.read_bytes() == before
+
+
+def test_other_images_are_another_run(session, tmp_path, picture_dataset):
+    path = tmp_path / "state"
+    session(path).learn_next()
+    reason = r"training images of each task was .14, 14, 7. and is .16"
+    with pytest.raises(InputError, match=reason):
+        session(path, dataset=picture_dataset(train=8))
+    renamed = dataclasses.replace(picture_dataset(), class_names=("a", "b", "c", "d", "f"))
+    with pytest.raises(InputError, match="images was '"):
+        session(path, dataset=renamed)
+
+
+def test_a_state_that_does_not_say_how_it_was_trained_is_refused(session, tmp_path):
+    path = tmp_path / "state"
+    session(path).learn_next()
+    state, info = load_state(path)
+    save_state(path, state, dataclasses.replace(info, progress={"finished": 1}))
+    with pytest.raises(InputError, match="does not say how it was trained"):
+        session(path)
+
+
+def test_a_foreign_file_is_refused_and_kept(session, tmp_path):
+    path = tmp_path / "state"
+    path.write_bytes(b"a letter to grandmother")
+    with pytest.raises(InputError, match="cannot be read as safetensors"):
+        session(path)
+    assert path.read_bytes() == b"a letter to grandmother"
+
+
+@pytest.mark.parametrize(("capacity", "needed"), [({"classes": 4}, 5), ({"tasks": 2}, 3)])
+def test_too_small_a_capacity_is_refused(session, tmp_path, capacity, needed):
+    ((name, value),) = capacity.items()
+    with pytest.raises(InputError, match=f"capacity is {value} {name}; .* need {needed}"):
+        session(tmp_path / "state", **capacity)
+
+
+@pytest.mark.parametrize("kind", ["none", "rls"])
+def test_evaluation_is_that_of_one_image_at_a_time(session, tmp_path, kind):
+    config = dataclasses.replace(CONFIG, readout=dataclasses.replace(CONFIG.readout, kind=kind))
+    part = session(tmp_path / "state", config=config)
+    for finished in (1, 2):
+        part.learn_next()
+        counts = []
+        found = part.evaluate([kind, "means"], counts.append)
+        assert list(found) == list(range(finished))
+        assert sum(counts) == 8 * (1 + finished)  # the new task's queries, and all scores
+        for task in part.stream.tasks[:finished]:
+            right, similar, selected = [], [], []
+            for index, label in zip(task.test, task.test_labels, strict=True):
+                prep = part.identity.preprocessing
+                pixels = load_batch(part.stream.test_source, [index], prep)
+                image = normalise(pixels, prep.mean, prep.std)
+                query = part.learner.query(image)
+                scores, chosen = part.learner.predict(part.state, image, query)
+                right.append(int(scores.argmax()) == label)
+                scores, _ = part.learner.predict(part.state, image, query, "means")
+                similar.append(int(scores.argmax()) == label)
+                selected.append(bool(chosen[0, task.index]))
+            expected = {"means": np.mean(similar), kind: np.mean(right)}
+            assert found[task.index] == TaskAccuracy(expected, np.mean(selected))
+
+
+def test_tasks_without_test_images_are_left_out(session, tmp_path, picture_dataset):
+    dataset = picture_dataset()
+    second = dataset.test.labels < 2
+    test = dataclasses.replace(
+        dataset.test, pixels=dataset.test.pixels[second], labels=dataset.test.labels[second]
+    )
+    part = session(tmp_path / "state", dataset=dataclasses.replace(dataset, test=test))
+    finish(part)
+    assert list(part.evaluate(["none"])) == [0]

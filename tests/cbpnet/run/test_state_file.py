@@ -1,0 +1,338 @@
+import dataclasses
+import errno
+import hashlib
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import time
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import (
+    BlockConfig,
+    HeadConfig,
+    LearnerConfig,
+    OptimiserConfig,
+    PromptConfig,
+)
+from cbpnet.method.state import LearnerState
+from cbpnet.run.state_file import StateInfo, check_fit, load_state, save_state
+
+INFO = StateInfo(
+    backbone="vit_micro_patch8_32",
+    weights="0123456789abcdef",
+    dim=8,
+    preprocessing=Preprocessing(32, (0.5, 0.25, 1 / 3), (0.5, 0.1, 0.7), "bilinear", 0.9),
+    config=LearnerConfig(
+        PromptConfig(g_layers=(0,), g_length=2, e_layers=(1, 3), e_length=1),
+        BlockConfig(3, "classification", 0.1, "relu"),
+        head=HeadConfig("linear", scale=1 / 7),
+        optimiser=OptimiserConfig(max_norm=float("inf")),
+    ),
+    classes=4,
+    tasks=2,
+    class_names=("apple", "Apple", "ö \N{SNOWMAN}\n", ""),
+    progress={"seed": 3, "finished": [0, 1], "note": {"resumed": None, "loss": 0.1}},
+)
+
+
+def random_state(info=INFO, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return LearnerState(
+        info.layout, {n: torch.randn(s, generator=generator) for n, s in info.layout.items()}
+    )
+
+
+def bits(state):
+    return {name: value.numpy().tobytes() for name, value in state.items()}
+
+
+def parts(path):
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def checksum(info, tensors):
+    """The documented checksum, written again."""
+    content = info.encode()
+    for name, value in sorted(tensors.items()):
+        content += name.encode() + value.numpy().tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def forge(path, tensors=None, info=None):
+    """Rewrite a state file with other tensors or info and the checksum that they ought to have."""
+    old_tensors, metadata = parts(path)
+    tensors = old_tensors if tensors is None else tensors
+    text = metadata["info"] if info is None else info
+    sealed = metadata | {"info": text, "sha256": checksum(text, tensors)}
+    path.write_bytes(save(tensors, sealed))
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "state.safetensors"
+    save_state(path, random_state(), INFO)
+    return path
+
+
+@pytest.mark.parametrize("block", [None, INFO.config.block])
+def test_round_trip_is_exact(tmp_path, block):
+    info = dataclasses.replace(INFO, config=dataclasses.replace(INFO.config, block=block))
+    state = random_state(info)
+    special = [float("nan"), float("inf"), -float("inf"), -0.0, 1e-45, 3.4e38]
+    state = state.replace({"head.weight": torch.tensor([*special, 1.0, 2.0]).repeat(4, 1)})
+    save_state(tmp_path / "state", state, info)
+    loaded, found = load_state(tmp_path / "state")
+    assert found == info
+    assert list(loaded) == list(state)
+    assert bits(loaded) == bits(state)
+
+
+def test_views_and_tensors_that_share_memory_are_saved(tmp_path):
+    shared = torch.randn(8, 4)
+    state = random_state().replace(
+        {"head.weight": shared.T, "adam.m.head.weight": shared.T, "classes.mean": shared.T}
+    )
+    save_state(tmp_path / "state", state, INFO)
+    assert bits(load_state(tmp_path / "state")[0]) == bits(state)
+
+
+def test_the_file_is_what_its_documentation_says(path):
+    tensors, metadata = parts(path)
+    assert metadata.keys() == {"format", "format_version", "info", "sha256"}
+    assert metadata["format"] == "cbpnet-mobile learner state"
+    assert metadata["format_version"] == "1"
+    assert metadata["sha256"] == checksum(metadata["info"], tensors)
+    info = json.loads(metadata["info"])
+    assert info["config"]["block"] == dataclasses.asdict(INFO.config.block)
+    assert info["class_names"] == list(INFO.class_names)
+
+
+def test_loaded_tensors_do_not_follow_the_file(path):
+    loaded, _ = load_state(path)
+    before = bits(loaded)
+    with path.open("r+b") as file:
+        file.write(b"\0" * path.stat().st_size)
+    assert bits(loaded) == before
+
+
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_a_missing_file_is_named(tmp_path, name):
+    with pytest.raises(InputError, match=r"^state file .* does not exist or is not a file$"):
+        load_state(tmp_path / name)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.001, 0.02, 0.4, 0.99, -1])
+def test_a_truncated_file_is_refused(path, kept):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content)) if kept >= 0 else -1])
+    with pytest.raises(InputError, match=r"^state file .* cannot be read as safetensors, it is tr"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("content", [b"PK\3\4 a zip file " * 50, b"{}", b"hello\n" * 100])
+def test_a_file_of_another_format_is_refused(path, content):
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as safetensors"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "cbpnet"}])
+def test_foreign_safetensors_are_refused(path, metadata):
+    path.write_bytes(save({"head.weight": torch.zeros(4, 8)}, metadata))
+    name = metadata["format"] if metadata else None
+    message = f"is no learner state: its format is {name!r}, it must be 'cbpnet-mobile learner"
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_state(path)
+
+
+def test_a_newer_version_is_refused_even_where_nothing_else_is_known(path):
+    path.write_bytes(save({}, {"format": "cbpnet-mobile learner state", "format_version": "2"}))
+    message = r"has format version 2; this version of cbpnet-mobile reads version 1$"
+    with pytest.raises(InputError, match=message):
+        load_state(path)
+
+
+def test_any_flipped_bit_is_found(path):
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    rng = random.Random(0)
+    places = rng.sample(range(header), 200) + rng.sample(range(header, len(content)), 40)
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"^state file [^\n]*$"):
+            load_state(path)
+
+
+def test_a_flipped_bit_in_tensors_or_info_is_called_damage(path):
+    content = path.read_bytes()
+    for place in (len(content) - 1, content.index(b"vit_micro"), content.index(b"hidden") + 12):
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="is damaged: its checksum does not match; use an in"):
+            load_state(path)
+
+
+def test_exchanged_tensors_are_found(path):
+    tensors, metadata = parts(path)
+    m, v = "adam.m.head.weight", "adam.v.head.weight"
+    path.write_bytes(save(tensors | {m: tensors[v], v: tensors[m]}, metadata))
+    with pytest.raises(InputError, match="is damaged"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"head.weight": None}, "state tensor 'head.weight' is missing"),
+        ({"head.more": torch.zeros(1)}, "state tensor 'head.more' is unknown"),
+        ({"head.weight": torch.zeros(8, 4)}, "'head.weight' is (8, 4), the layout says (4, 8)"),
+        (
+            {"adam.step": torch.zeros(1).double()},
+            "'adam.step' is torch.float64; it must be torch.f",
+        ),
+        ({"adam.step": torch.zeros(1).int()}, "'adam.step' is torch.int32; it must be torch.float"),
+        ({"adam.step": torch.tensor(0.0)}, "state tensor 'adam.step' is (), the layout says (1,)"),
+    ],
+)
+def test_tensors_that_do_not_fit_their_own_settings_are_refused(path, change, reason):
+    tensors = {n: t for n, t in (parts(path)[0] | change).items() if t is not None}
+    forge(path, tensors)
+    with pytest.raises(InputError, match=f"^state file .* contradicts .*{re.escape(reason)}"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "reason"),
+    [
+        (("config", "block", "gate"), 3.0, "block.gate is 3.0; it must be in (0, 1]"),
+        (("config", "block", "colour"), "red", "setting 'colour' is unknown"),
+        (("config", "head"), {"kind": "linear"}, "setting 'scale' is missing"),
+        (("config", "cbp", "maturity"), "many", "'>=' not supported"),
+        (("config", "block"), 7, "'int' object has no attribute"),
+        (("dim",), 16, "the layout says"),
+    ],
+)
+def test_an_info_that_is_no_learners_is_refused(path, place, value, reason):
+    info = json.loads(parts(path)[1]["info"])
+    *groups, last = place
+    group = info
+    for name in groups:
+        group = group[name]
+    group[last] = value
+    forge(path, info=json.dumps(info))
+    with pytest.raises(InputError, match=f"^state file .* contradicts .*{re.escape(reason)}"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", "3"])
+def test_an_info_that_is_no_object_is_refused(path, text):
+    forge(path, info=text)
+    with pytest.raises(InputError, match="contradicts"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(
+    "state", [random_state().to(torch.float64), random_state(dataclasses.replace(INFO, tasks=3))]
+)
+def test_a_state_that_its_info_does_not_describe_is_not_written(path, state):
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="state tensor"):
+        save_state(path, state, INFO)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"backbone": "vit_tiny_patch16_224"},
+            "backbone 'vit_micro_patch8_32', this learner has 'v",
+        ),
+        ({"weights": "f" * 16}, "weights '0123456789abcdef', this learner has 'ffffffffffffffff'"),
+        ({"dim": 192}, "dim 8, this learner has 192"),
+        ({"classes": 100}, "classes 4, this learner has 100"),
+        ({"tasks": 1}, "tasks 2, this learner has 1"),
+        (
+            {"preprocessing": dataclasses.replace(INFO.preprocessing, image_size=224)},
+            "preprocessing.image_size 32, this learner has 224",
+        ),
+        (
+            {"config": dataclasses.replace(INFO.config, block=None)},
+            "config.block BlockConfig(hidden=3, objective='classification', gate=0.1, activati",
+        ),
+        (
+            {
+                "config": dataclasses.replace(
+                    INFO.config, block=BlockConfig(3, "classification", 1.0, "relu")
+                )
+            },
+            "config.block.gate 0.1, this learner has 1.0; they must be equal",
+        ),
+    ],
+)
+def test_another_backbone_or_learner_is_refused_with_both_names(changes, message):
+    with pytest.raises(InputError, match=f"^the state was made with {re.escape(message)}"):
+        check_fit(INFO, dataclasses.replace(INFO, **changes))
+
+
+def test_other_names_and_progress_fit(path):
+    check_fit(load_state(path)[1], dataclasses.replace(INFO, class_names=(), progress={}))
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_leaves_the_last_good_state(path, monkeypatch, step):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (type(path), "replace")), fail)
+    with pytest.raises(InputError, match=r"cannot write .*state.safetensors: No space left"):
+        save_state(path, random_state(seed=1), INFO)
+    assert bits(load_state(path)[0]) == bits(random_state())
+    assert list(path.parent.iterdir()) == [path]
+
+
+def write_states_until_killed(path, state, progress):
+    """Write states filled with 1, 2, 3, ... and report each when it is written."""
+    try:
+        for number in itertools.count(1):
+            filled = {name: torch.full_like(value, number) for name, value in state.items()}
+            info = dataclasses.replace(INFO, progress={"number": number})
+            save_state(path, state.replace(filled), info)
+            os.write(progress, b"%d " % number)
+    finally:
+        os._exit(1)
+
+
+def test_killed_at_any_moment_the_file_is_a_whole_state(path):
+    """Each kill hits a process that writes one state after the other; the file is one of them."""
+    rng = random.Random(0)
+    state, _ = load_state(path)
+    for _ in range(10):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            write_states_until_killed(path, state, writing)
+        os.close(writing)
+        reports = os.read(reading, 100)  # blocks until the first state is written
+        time.sleep(rng.uniform(0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(reading, "rb") as rest:
+            last = int((reports + rest.read()).split()[-1])
+        found, info = load_state(path)
+        number = info.progress["number"]
+        assert number in (last, last + 1)
+        assert all(value.eq(number).all() for value in found.values())

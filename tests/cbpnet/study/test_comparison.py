@@ -1,0 +1,216 @@
+"""The benchmark: rows equal direct computations, runs are shared, kept and never mixed."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+import cbpnet.run.evaluation
+import cbpnet.study.comparison
+from cbpnet.backbone.presets import get_preset
+from cbpnet.backbone.vit import load_backbone
+from cbpnet.host.errors import InputError
+from cbpnet.method.learner import Learner
+from cbpnet.run.evaluation import query_stream, run_stream
+from cbpnet.run.training import TrainingConfig
+from cbpnet.study.closed_form import LinearProbe, NearestClassMean, RanPAC, Ridge
+from cbpnet.study.comparison import Protocol, run_benchmark
+from cbpnet.study.methods import LEARNERS, METHODS, PEERS, VARIANTS
+
+CONFIG = get_preset("micro").config
+PROTOCOL = Protocol(
+    classes_per_task=(2, 3),
+    train_per_class=6,
+    test_per_class=3,
+    class_order="natural",
+    holdout="test",
+    training=TrainingConfig(epochs=1, batch_size=5, micro_batch=5),
+    projection_size=30,
+)
+
+
+@pytest.fixture
+def benchmark(micro_backbone, picture_dataset, tmp_path):
+    """Run methods on the picture data set, with anything else than usual as options."""
+
+    def run(methods, seeds=(0,), **options):
+        arguments = {
+            "backbone": micro_backbone(torch.float32),
+            "dataset": picture_dataset(),
+            "protocol": PROTOCOL,
+            "config": CONFIG,
+            "folder": tmp_path / "out",
+            "settings": {"comment": "none"},
+        }
+        return run_benchmark(methods=methods, seeds=seeds, **(arguments | options))
+
+    return run
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """The configurations with which a task was learnt, in order."""
+    configs = []
+    learn_task = cbpnet.run.evaluation.learn_task
+
+    def counted(learner, *arguments):
+        configs.append(learner.config)
+        return learn_task(learner, *arguments)
+
+    monkeypatch.setattr(cbpnet.run.evaluation, "learn_task", counted)
+    return configs
+
+
+def queries_of(backbone, dataset, seed):
+    stream = PROTOCOL.stream(dataset, seed)
+    learner = Learner(backbone, CONFIG, 5, 2)
+    return stream, query_stream(learner, stream, backbone.preprocessing, lambda images: None)
+
+
+def test_closed_form_rows_equal_a_direct_computation(benchmark, micro_backbone, picture_dataset):
+    results = {run.method: run for run in benchmark(list(PEERS), seeds=[3])}
+    stream, queries = queries_of(micro_backbone(torch.float32), picture_dataset(), 3)
+    features = [query.double() for query in (*queries.train, *queries.test)]
+    labels = [torch.from_numpy(task.train_labels) for task in stream.tasks]
+    for name, build in {
+        "ncm": lambda: NearestClassMean(64, 5),
+        "ridge": lambda: Ridge(64, 5),
+        "ranpac": lambda: RanPAC(64, 5, 30, seed=3),
+        "probe": lambda: LinearProbe(64, 5),
+    }.items():
+        for after in range(2):
+            peer = build()  # on all images so far at once
+            peer.fit_task(torch.cat(features[: after + 1]), torch.cat(labels[: after + 1]))
+            for task in stream.tasks[: after + 1]:
+                guesses = peer.scores(features[2 + task.index]).argmax(1).numpy()
+                expected = np.mean(guesses == task.test_labels)
+                assert results[name].matrix[after, task.index] == expected
+        assert np.isnan(results[name].matrix[0, 1])
+        assert results[name].test_images == (6, 9)
+        assert results[name].trainable_share is None
+
+
+def test_learner_rows_equal_runs_of_their_own(benchmark, micro_backbone, picture_dataset):
+    results = {run.method: run for run in benchmark(list(LEARNERS), seeds=[3])}
+    backbone = micro_backbone(torch.float32)
+    stream, queries = queries_of(backbone, picture_dataset(), 3)
+    for name, method in LEARNERS.items():
+        learner = Learner(backbone, VARIANTS[method.variant](CONFIG), 5, 2)
+        prep, training = backbone.preprocessing, PROTOCOL.training
+        run = run_stream(
+            learner, stream, queries, prep, training, 3, [method.readout], lambda images: None
+        )
+        np.testing.assert_array_equal(results[name].matrix, run.matrices[method.readout])
+        assert results[name].prompt_selection == run.selection
+        statistics = 4 * (5 + 5 + 5 * 64 + 64 * 200 + 265 * 265 + 5 * 265)
+        assert results[name].extra["statistics_bytes"] == statistics
+    # G 2 x 2 x 5 x 64, E 3 x 2 x 5 x 64, key 64; with a block they are shorter.
+    assert results["dualprompt"].trainable_share == (1280 + 1920 + 64) / 214_464
+    assert results["cbpnet"].trainable_share == (512 + 768 + 64 + 2064) / 214_464
+
+
+def test_methods_of_one_variant_share_one_training(benchmark, trainings):
+    benchmark(METHODS)
+    expected = [VARIANTS[name](CONFIG) for name in VARIANTS for task in range(2)]
+    assert trainings == expected
+
+
+def test_results_are_in_the_asked_order_each_once(benchmark):
+    runs = benchmark(["ridge", "ncm", "ridge"], seeds=[2, 0, 2])
+    order = [(run.method, run.seed) for run in runs]
+    assert order == [("ridge", 2), ("ridge", 0), ("ncm", 2), ("ncm", 0)]
+
+
+def test_kept_runs_come_back_as_they_were(benchmark, trainings):
+    first = benchmark(["ncm", "cbpnet"])
+    again = benchmark(["ncm", "cbpnet"])
+    assert len(trainings) == 2
+    for run, kept in zip(first, again, strict=True):
+        for field in dataclasses.fields(run):
+            before, after = getattr(run, field.name), getattr(kept, field.name)
+            if field.name == "matrix":
+                np.testing.assert_array_equal(before, after)
+            else:
+                assert before == after
+                assert type(before) is type(after)
+
+
+def test_an_interrupted_benchmark_runs_only_what_is_missing(benchmark, trainings, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cbpnet.study.comparison, "run_stream", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            benchmark(["cbpnet", "ncm"])
+    fitted = []
+    fit_task = NearestClassMean.fit_task
+    monkeypatch.setattr(
+        NearestClassMean, "fit_task", lambda *args: fitted.append(1) or fit_task(*args)
+    )
+    benchmark(["cbpnet", "ncm"])
+    assert (len(trainings), fitted) == (2, [])
+    benchmark(["cbpnet", "cbpnet+rls"], seeds=[0, 1])
+    assert len(trainings) == 2 + 2 + 2  # the readout of seed 0, and all of seed 1
+
+
+def other_weights():
+    return load_backbone("vit_micro_patch8_32", pretrained=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"settings": {"comment": "other"}}, "comment"),
+        ({"settings": {"comment": "none", "more": 1}}, "more"),
+        ({"protocol": dataclasses.replace(PROTOCOL, projection_size=31)}, "protocol"),
+        ({"protocol": dataclasses.replace(PROTOCOL, train_per_class=5)}, "images, protocol"),
+        ({"backbone": other_weights()}, "weights"),
+    ],
+)
+def test_runs_of_other_settings_are_refused_before_anything_runs(
+    benchmark, trainings, tmp_path, changes, named
+):
+    benchmark(["ncm"], seeds=[1])
+    kept = tmp_path / "out" / "runs" / "ncm-seed1.json"
+    before = kept.read_bytes()
+    with pytest.raises(InputError, match=rf"seed1\.json was run with other settings \({named}\)"):
+        benchmark(["cbpnet", "ncm"], seeds=[0, 1], **changes)
+    assert trainings == []
+    assert kept.read_bytes() == before
+
+
+def test_renamed_images_are_other_images(benchmark, picture_dataset):
+    benchmark(["ncm"])
+    dataset = picture_dataset()
+    renamed = dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, title="photo"))
+    with pytest.raises(InputError, match=r"other settings \(images\)"):
+        benchmark(["ncm"], dataset=renamed)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"settings": {}, "run": {}}', '{"run": 3}'])
+def test_a_broken_kept_run_is_refused(benchmark, tmp_path, content):
+    benchmark(["ncm"])
+    kept = tmp_path / "out" / "runs" / "ncm-seed0.json"
+    kept.write_text(content)
+    with pytest.raises(InputError, match=r"ncm-seed0\.json is not a kept run .*; delete it"):
+        benchmark(["ncm"])
+
+
+def test_bad_input_is_refused_before_anything_runs(benchmark, tmp_path, picture_dataset, trainings):
+    with pytest.raises(InputError, match="method 'ewc' is unknown"):
+        benchmark(["cbpnet", "ewc"])
+    with pytest.raises(InputError, match=r"classes per task are \[2, 2\]"):
+        benchmark(["cbpnet"], protocol=dataclasses.replace(PROTOCOL, classes_per_task=(2, 2)))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot make the folder"):
+        benchmark(["cbpnet"], folder=tmp_path / "file")
+    dataset = picture_dataset()
+    first = dataset.test.labels < 2
+    test = dataclasses.replace(
+        dataset.test, pixels=dataset.test.pixels[first], labels=dataset.test.labels[first]
+    )
+    with pytest.raises(InputError, match="task 2 of 2 has no test image"):
+        benchmark(["cbpnet"], dataset=dataclasses.replace(dataset, test=test))
+    assert trainings == []

@@ -1,0 +1,140 @@
+"""``cbpnet-mobile benchmark`` end to end on a few digits."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import mobile.cli.demo
+from cbpnet.backbone.vit import load_backbone
+from cbpnet.data.digits import load_digits
+from cbpnet.data.preprocessing import load_batch, normalise
+from cbpnet.data.stream import make_stream
+from cbpnet.method.learner import normalise_feature
+from cbpnet.study.closed_form import NearestClassMean
+from cbpnet.study.methods import METHODS
+from mobile.cli import main
+
+Command = Callable[..., Result]
+
+
+def test_writes_the_report_of_every_method(digits: Command, tmp_path: Path) -> None:
+    result = digits("benchmark", "--seed", "0", "--projection-size", "50", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"results.json", "results.csv", "table.md", "methods.png"} <= names
+    for method in METHODS:
+        assert f"| {method} " in result.stdout
+        assert (tmp_path / "runs" / f"{method}-seed0.json").exists()
+    report = json.loads((tmp_path / "results.json").read_text())
+    runs = {run["method"]: run for run in report["runs"]}
+    shared = ("dualprompt", "dualprompt+rls"), ("cbpnet", "cbpnet+means"), ("cbpnet", "cbpnet+rls")
+    for one, other in shared:
+        assert runs[one]["train_seconds"] == runs[other]["train_seconds"]
+    assert runs["dualprompt"]["trainable_share"] != runs["cbpnet"]["trainable_share"]
+
+
+def test_a_peers_row_is_what_it_scores_on_the_query_features(
+    digits: Command, micro_weights: Path, tmp_path: Path
+) -> None:
+    options = ["--seed", "3", "--method", "ncm", "--out", str(tmp_path), "--json"]
+    result = digits("benchmark", *options)
+    assert result.exit_code == 0
+    (summary,) = json.loads(result.stdout)
+    assert (summary["method"], summary["seeds"]) == ("ncm", [3])
+    run = json.loads((tmp_path / "runs" / "ncm-seed3.json").read_text())["run"]
+
+    backbone = load_backbone("vit_micro_patch8_32", micro_weights)
+    stream = make_stream(load_digits(), 2, 6, 4, 3)
+    prep = backbone.preprocessing
+
+    def features(source, indices):  # type: ignore[no-untyped-def]
+        pixels = load_batch(source, indices.tolist(), prep)
+        with torch.no_grad():
+            return normalise_feature(backbone(normalise(pixels, prep.mean, prep.std)))
+
+    peer = NearestClassMean(64, 10)
+    for task in stream.tasks:
+        peer.fit_task(features(stream.train_source, task.train), torch.tensor(task.train_labels))
+        for known in stream.tasks[: task.index + 1]:
+            scores = peer.scores(features(stream.test_source, known.test))
+            right = np.mean(scores.argmax(1).numpy() == known.test_labels)
+            assert run["matrix"][task.index][known.index] == pytest.approx(right)
+
+
+def test_finished_runs_are_kept_and_those_of_other_settings_refused(
+    digits: Command, tmp_path: Path
+) -> None:
+    options = ["benchmark", "--seed", "0", "--method", "cbpnet", "--out", str(tmp_path)]
+    assert digits(*options).exit_code == 0
+    kept = tmp_path / "runs" / "cbpnet-seed0.json"
+    before = kept.read_bytes(), kept.stat().st_mtime_ns
+    assert digits(*options).exit_code == 0
+    assert (kept.read_bytes(), kept.stat().st_mtime_ns) == before
+    other = digits(*options, "--batch-size", "3")
+    assert other.exit_code == 1
+    assert "was run with other settings" in other.stderr
+    assert "batch" in other.stderr
+    assert kept.read_bytes() == before[0]
+    kept.write_text("{}")
+    broken = digits(*options)
+    assert broken.exit_code == 1
+    assert "is not a kept run" in broken.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"),
+    [
+        (["--method", "ewc"], 2, "'ewc' is not one of"),
+        (["--holdout", "train"], 2, "'train' is not one of"),
+        (["--dtype", "float16"], 2, "'float16' is not one of"),
+        (["--lerning-rate", "1"], 2, "No such option"),
+        (["--budget", "0.001"], 1, "shorten the prompts or the block"),
+        (["--classes-per-task", "11"], 1, "classes per task is 11"),
+        (["--data", "digits.zip"], 1, "takes no path"),
+        (["--weights", "missing.safetensors"], 1, "missing.safetensors"),
+        (["--image-size", "33"], 1, "33"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    digits: Command, tmp_path: Path, options: list[str], status: int, reason: str
+) -> None:
+    result = digits("benchmark", "--out", str(tmp_path / "out"), *options)
+    assert result.exit_code == status
+    assert reason in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_presets_are_within_their_budget() -> None:
+    result = CliRunner().invoke(main, ["presets", "--json"])
+    assert result.exit_code == 0
+    rows = json.loads(result.stdout)
+    published = {"vit_base": 85_798_656, "vit_small": 21_665_664, "vit_tiny": 5_524_416}
+    for name, parameters in published.items():
+        assert rows[name]["backbone_parameters"] == parameters
+    # ViT-Ti by hand: G 2 layers x 2 x 3 x 192, E 3 x 2 x 2 x 192, key 192, block 2 x 192 x 16 + 16.
+    assert rows["vit_tiny"]["trainable_parameters"] == 2304 + 2304 + 192 + 6144 + 16
+    for name, row in rows.items():
+        share = row["trainable_parameters"] / row["backbone_parameters"]
+        assert row["share"] == pytest.approx(share)
+        assert share <= (0.02 if name == "micro" else 0.002)
+    assert "micro is for tests" in CliRunner().invoke(main, ["presets"]).stdout
+
+
+def test_demo_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mobile.cli.demo, "PRETRAINING_EPOCHS", 1)
+    monkeypatch.setattr(mobile.cli.demo, "METHODS", ("ncm", "cbpnet"))
+    result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["0-4", "5-6", "7-8", "9"] in rows
+    assert len(next(row for row in rows if row[:1] == ["cbpnet"])) == 5
+    with Image.open(tmp_path / "methods.png") as picture:
+        assert len(set(picture.convert("L").tobytes())) > 10
+    assert (tmp_path / "micro_vit.safetensors").stat().st_size > 800_000

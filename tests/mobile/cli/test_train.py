@@ -1,0 +1,191 @@
+"""``cbpnet-mobile train``: a run that lives in its state file."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import cbpnet.run.session
+from cbpnet.run.state_file import load_state
+from mobile.cli import main
+
+Command = Callable[..., Result]
+
+
+def test_a_killed_run_resumes_to_the_same_bits(
+    digits: Command, micro_weights: Path, tmp_path: Path
+) -> None:
+    whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
+    result = digits("train", "--epochs", "8", "--threads", "1", "--out", str(whole))
+    assert result.exit_code == 0, result.output
+    assert "task 5 of 5 (8, 9)" in result.output
+
+    command = [sys.executable, "-c", "from mobile.cli import main; main()", "train"]
+    command += ["--dataset", "digits", "--preset", "micro", "--weights", str(micro_weights)]
+    command += ["--train-per-class", "6", "--test-per-class", "4", "--epochs", "8"]
+    command += ["--threads", "1", "--out", str(killed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not killed.exists() and process.poll() is None:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    finished = load_state(killed)[1].progress["finished"]
+    assert 1 <= finished < 5
+
+    again = ["--epochs", "8", "--threads", "1", "--out", str(killed), "--json"]
+    resumed = digits("train", *again)
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads(resumed.stdout)["resumed_after"] == finished
+    (ended, info), (uninterrupted, other) = load_state(killed), load_state(whole)
+    assert info == other
+    for name, value in uninterrupted.items():
+        assert torch.equal(ended[name], value), name
+
+
+def test_an_interruption_is_one_sentence(
+    digits: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cbpnet.run.session, "learn_task", interrupt)
+    result = digits("train", "--out", str(tmp_path / "state.safetensors"))
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1].startswith("stopped; a state is that of the last")
+    assert "Traceback" not in result.output
+
+
+def test_the_outcome_as_json(digits: Command, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder" / "state.safetensors"
+    result = digits("train", "--seed", "4", "--out", str(out), "--json")
+    outcome = json.loads(result.stdout)
+    assert outcome["state"] == str(out)
+    assert outcome["bytes"] == out.stat().st_size
+    assert (outcome["seed"], outcome["tasks"], outcome["resumed_after"]) == (4, 5, 0)
+    assert [row["classes"] for row in outcome["learnt"]] == [
+        ["0", "1"], ["2", "3"], ["4", "5"], ["6", "7"], ["8", "9"]
+    ]  # fmt: skip
+    assert outcome["learnt"][0]["accuracy"] == outcome["learnt"][0]["average_accuracy"]
+    assert all(row["accuracy"] in {n / 8 for n in range(9)} for row in outcome["learnt"])
+    assert outcome["share"] == 3408 / 214_464
+    assert outcome["head_parameters"] == 640
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"),
+    [
+        (["--out", "FOLDER"], 2, "is a directory"),
+        (["--out", "FILE/state.safetensors"], 1, "cannot make the folder"),
+        (["--out", "FILE"], 1, "cannot be read as safetensors"),
+        (["--seed", "-1"], 2, "not in the range"),
+        (["--class-order", "sorted"], 2, "'sorted' is not one of"),
+        (["--method", "ncm"], 2, "No such option"),
+        (["--budget", "0.01"], 1, "shorten the prompts or the block"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_any_work(
+    digits: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    status: int,
+    reason: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("work has begun")
+
+    monkeypatch.setattr(cbpnet.run.session, "compute_queries", fail)
+    (tmp_path / "FOLDER").mkdir()
+    (tmp_path / "FILE").write_text("a letter")
+    monkeypatch.chdir(tmp_path)
+    result = digits("train", "--out", "state.safetensors", *options)
+    assert result.exit_code == status
+    assert reason in result.stderr
+    assert "Traceback" not in result.output
+    assert not Path("state.safetensors").exists()
+    assert Path("FILE").read_text() == "a letter"
+
+
+def test_a_finished_run_says_so_and_another_run_is_refused(digits: Command, tmp_path: Path) -> None:
+    out = tmp_path / "state.safetensors"
+    assert digits("train", "--out", str(out)).exit_code == 0
+    before = out.read_bytes()
+    again = digits("train", "--out", str(out))
+    assert again.exit_code == 0
+    assert "this run had finished" in again.output
+    other = digits("train", "--out", str(out), "--seed", "1")
+    assert other.exit_code == 1
+    assert "is of another run: seed was 0 and is 1 now" in other.stderr
+    assert out.read_bytes() == before
+
+
+def test_capacity_beyond_what_is_learnt(digits: Command, tmp_path: Path) -> None:
+    out = tmp_path / "state.safetensors"
+    assert digits("train", "--out", str(out), "--classes", "14", "--tasks", "8").exit_code == 0
+    state, info = load_state(out)
+    assert state["head.weight"].shape == (14, 64)
+    assert state["tasks.known"].tolist() == [1.0] * 5 + [0.0] * 3
+    assert info.class_names == tuple("0123456789")
+    small = digits("train", "--out", str(tmp_path / "small.safetensors"), "--classes", "9")
+    assert small.exit_code == 1
+    assert "the capacity is 9 classes" in small.stderr
+
+
+def test_a_folder_of_pictures(micro_weights: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("cat", "dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for image in range(5):
+            shade = 40 * image + 20 * number
+            picture = Image.new("RGB", (40, 30), (shade, 255 - shade, 100 * number))
+            picture.save(tmp_path / "photos" / name / f"{image}.png")
+    (tmp_path / "photos" / "cat" / "broken.jpg").write_bytes(b"no picture")
+    options = ["--dataset", "folder", "--data", str(tmp_path / "photos"), "--preset", "micro"]
+    options += ["--weights", str(micro_weights), "--epochs", "1"]
+    out = tmp_path / "state.safetensors"
+    result = CliRunner().invoke(main, ["train", *options, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "broken.jpg" in result.stderr
+    assert load_state(out)[1].class_names == ("cat", "dog")
+    strict = CliRunner().invoke(main, ["train", *options, "--strict", "--out", str(out)])
+    assert strict.exit_code == 1
+    assert "broken.jpg" in strict.stderr
+
+
+def test_classes_without_test_images_are_learnt_all_the_same(
+    micro_weights: Path, tmp_path: Path
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32), "red" if name == "cat" else "blue").save(
+            tmp_path / "photos" / name / "only.png"
+        )
+    options = ["--dataset", "folder", "--data", str(tmp_path / "photos"), "--preset", "micro"]
+    options += ["--weights", str(micro_weights), "--classes-per-task", "1", "--epochs", "1"]
+    result = CliRunner().invoke(main, ["train", *options, "--out", str(tmp_path / "state")])
+    assert result.exit_code == 0, result.output
+    assert "task 2 of 2 (dog): no test images" in result.output
+    refused = CliRunner().invoke(main, ["benchmark", *options, "--out", str(tmp_path / "out")])
+    assert refused.exit_code == 1
+    assert "task 1 of 2 has no test image" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["missing", "empty"])
+def test_a_folder_without_classes_is_one_sentence(
+    micro_weights: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    options = ["--dataset", "folder", "--data", str(tmp_path / name), "--preset", "micro"]
+    options += ["--weights", str(micro_weights), "--out", str(tmp_path / "state.safetensors")]
+    result = CliRunner().invoke(main, ["train", *options])
+    assert result.exit_code == 1
+    assert result.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path / name}")
+    assert not (tmp_path / "state.safetensors").exists()

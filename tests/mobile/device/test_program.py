@@ -1,0 +1,240 @@
+"""A program runs its methods by name, and refuses what does not fit before the runtime sees it."""
+
+import dataclasses
+import importlib.metadata
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from cbpnet.host.errors import InputError
+from mobile.device.bundle import manifest_from_json
+from mobile.device.program import METHODS, Program, get_threads, set_threads
+
+
+@pytest.fixture
+def program(bundle):
+    return Program(bundle)
+
+
+def stored(program):
+    return program.call("initial_state", {})
+
+
+def test_a_method_takes_and_gives_tensors_by_name(program, eager):
+    images = torch.randn(2, 3, 8, 8)
+    found = program.call("query", {"other": torch.zeros(1), "images": images})
+    assert list(found) == ["query"]
+    torch.testing.assert_close(found["query"], eager.query(images))
+
+
+def test_the_order_in_memory_does_not_matter(program, eager):
+    images = torch.randn(2, 8, 8, 3).permute(0, 3, 1, 2)
+    assert not images.is_contiguous()
+    found = program.call("query", {"images": images})["query"]
+    torch.testing.assert_close(found, eager.query(images))
+
+
+def test_what_was_returned_does_not_change_with_later_calls(program):
+    images = torch.randn(2, 3, 8, 8)
+    first = program.call("query", {"images": images})["query"]
+    kept = first.clone()
+    program.call("query", {"images": -images})
+    assert torch.equal(first, kept)
+
+
+@pytest.mark.parametrize("gone", ["replaced", "deleted"])
+def test_the_program_outlives_the_files_name(bundle, tmp_path, eager, gone):
+    path = tmp_path / "copy.pte"
+    path.write_bytes(bundle.read_bytes())
+    program = Program(path)
+    if gone == "deleted":
+        path.unlink()
+    else:
+        other = tmp_path / "other.pte"
+        other.write_bytes(b"another bundle")
+        other.replace(path)
+    images = torch.randn(2, 3, 8, 8)
+    for _ in range(2):
+        found = program.call("query", {"images": images})["query"]
+        torch.testing.assert_close(found, eager.query(images))
+        program.release()
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_a_file_that_is_overwritten_is_not_used_any_more(bundle, tmp_path, released):
+    path = tmp_path / "copy.pte"
+    path.write_bytes(bundle.read_bytes())
+    program = Program(path)
+    program.call("initial_state", {})
+    if released:
+        program.release()
+    os.utime(path, ns=(0, 0))  # as any write does
+    for method in ("initial_state", "query"):
+        with pytest.raises(InputError, match=r"copy\.pte was overwritten while it was in use"):
+            program.call(method, {"images": torch.zeros(2, 3, 8, 8)})
+
+
+def test_what_is_released_is_loaded_again(program, eager):
+    images = torch.randn(2, 3, 8, 8)
+    before = program.call("query", {"images": images})["query"]
+    kept = before.clone()
+    program.release()
+    assert torch.equal(before, kept)
+    program.release()
+    assert torch.equal(program.call("query", {"images": images})["query"], kept)
+
+
+def test_release_gives_memory_back(int8_bundle):
+    """In a process of its own: a method's packed weights and buffers do not pile up."""
+    code = """
+import sys
+from pathlib import Path
+import torch
+from cbpnet.host.memory import resident_mb
+from mobile.device.program import Program
+torch.set_num_threads(1)
+program = Program(Path(sys.argv[1]))
+image = torch.zeros(program.manifest.methods["query"].inputs[0].shape)
+def rounds(count):
+    for _ in range(count):
+        program.call("query", {"images": image})
+        program.release()
+rounds(20)
+before = resident_mb()
+rounds(100)
+print(resident_mb() - before)
+"""
+    command = [sys.executable, "-c", code, str(int8_bundle)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert float(output) < 4
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        (None, "takes the tensor 'images', which is missing"),
+        (torch.zeros(3, 3, 8, 8), r"as float32 \[2, 3, 8, 8\], not float32 \[3, 3, 8, 8\]"),
+        (torch.zeros(2, 3, 8, 8).double(), r"not float64 \[2, 3, 8, 8\]"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(program, images, reason):
+    tensors = {} if images is None else {"images": images}
+    with pytest.raises(ValueError, match=reason):
+        program.call("query", tensors)
+
+
+def change_manifest(monkeypatch, change):
+    """Let programs read another manifest than the one in their file."""
+    monkeypatch.setattr(
+        "mobile.device.program.manifest_from_json", lambda text: change(manifest_from_json(text))
+    )
+
+
+def swap_inputs(manifest):
+    method = manifest.methods["update"]
+    swapped = dataclasses.replace(method, inputs=method.inputs[::-1])
+    return dataclasses.replace(manifest, methods=manifest.methods | {"update": swapped})
+
+
+def other_output(manifest):
+    method = manifest.methods["query"]
+    output = dataclasses.replace(method.outputs[0], shape=(2, 13))
+    changed = dataclasses.replace(method, outputs=(output,))
+    return dataclasses.replace(manifest, methods=manifest.methods | {"query": changed})
+
+
+def without_observe(manifest):
+    methods = {name: info for name, info in manifest.methods.items() if name != "observe"}
+    return dataclasses.replace(manifest, methods=methods)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (swap_inputs, "its method 'update' takes other tensors than its manifest says"),
+        (other_output, "its method 'query' gives other tensors"),
+        (without_observe, "lacks the method 'observe'"),
+    ],
+)
+def test_a_manifest_that_does_not_describe_the_program_is_refused(
+    bundle, monkeypatch, change, reason
+):
+    change_manifest(monkeypatch, change)
+    with pytest.raises(InputError, match=reason):
+        Program(bundle)
+
+
+@pytest.mark.parametrize(
+    ("package", "version"), [("torch", "2.12.1"), ("executorch", "1.3.0"), ("torch", "2.130.0")]
+)
+def test_versions_that_do_not_go_together_are_one_sentence(bundle, monkeypatch, package, version):
+    installed = importlib.metadata.version
+
+    def pretend(name):
+        return version if name == package else installed(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", pretend)
+    reason = f"executorch 1.4 and torch 2.13 together, and the installed {package} is {version}; "
+    with pytest.raises(InputError, match=reason):
+        Program(bundle)
+
+
+def test_a_missing_executorch_is_one_sentence(bundle, monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(InputError, match="the installed executorch is none"):
+        Program(bundle)
+
+
+def test_threads_are_set_for_all_programs():
+    before = get_threads()
+    try:
+        for count in (1, 3):
+            set_threads(count)
+            assert get_threads() == count
+    finally:
+        set_threads(before)
+    with pytest.raises(InputError, match="threads is 0; it must be at least 1"):
+        set_threads(0)
+
+
+def test_two_programs_in_two_threads_answer_as_alone(bundle, other_bundle):
+    programs = [Program(bundle), Program(other_bundle), Program(bundle)]
+    images = [torch.randn(50, 2, 3, 8, 8) for _ in programs]
+    alone = [
+        [program.call("query", {"images": batch})["query"] for batch in batches]
+        for program, batches in zip(programs, images, strict=True)
+    ]
+    together = [[] for _ in programs]
+
+    def run(index):
+        for batch in images[index]:
+            together[index].append(programs[index].call("query", {"images": batch})["query"])
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(programs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for expected, found in zip(alone, together, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+def test_every_method_is_there(program):
+    assert set(METHODS) <= set(program.manifest.methods)
+    for name, value in stored(program).items():
+        assert value.dtype == torch.float32, name
+
+
+def test_the_runtime_keeps_to_itself_how_many_threads_it_has(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = get_threads()
+    set_threads(before)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,46 @@
+"""A split learner is one learner forward and another where it learns."""
+
+import pytest
+import torch
+
+from cbpnet.method.learner import Learner
+from mobile.export.split_learner import SplitLearner
+
+DIM, CLASSES, TASKS = 12, 6, 3
+
+
+@pytest.fixture
+def learners(eager):
+    """The learner forward, the one that learns, and the split one made of both."""
+
+    def brighter(images, prefixes=None):
+        return eager.backbone(1.1 * images + 0.2, prefixes)
+
+    brighter.dim = DIM
+    forward = Learner(brighter, eager.config, CLASSES, TASKS)
+    return forward, eager, SplitLearner(eager.backbone, brighter, eager.config, CLASSES, TASKS)
+
+
+def test_it_queries_and_predicts_forward_and_learns_on_the_other(learners):
+    forward, learning, split = learners
+    generator = torch.Generator().manual_seed(1)
+    images, labels = torch.randn(4, 3, 8, 8, generator=generator), torch.arange(4) % 2
+    query = forward.query(images)
+    assert split.query(images).equal(query)
+    assert not learning.query(images).equal(query)
+
+    state = split.observe(split.initial_state(generator), query, labels)
+    state = split.begin_task(state, torch.zeros(1), torch.eye(2, CLASSES).sum(dim=0))
+    state = state.replace({"block.w_out": torch.randn(state["block.w_out"].shape)})
+    for kind in ("none", "rls"):
+        expected, task = forward.scores(state, images, query, [kind])
+        found, chosen = split.scores(state, images, query, [kind])
+        assert found[kind].equal(expected[kind])
+        assert chosen.equal(task)
+        assert not learning.scores(state, images, query, [kind])[0][kind].equal(expected[kind])
+
+    sums = split.gradients(state, images, query, labels, split.zero_sums())
+    for name, value in learning.gradients(
+        state, images, query, labels, learning.zero_sums()
+    ).items():
+        assert sums[name].equal(value), name

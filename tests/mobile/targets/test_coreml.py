@@ -1,0 +1,149 @@
+"""A bundle for Core ML: lowered here, and run only where Core ML is."""
+
+import sys
+from contextlib import redirect_stderr
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+import torch
+
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import PromptConfig
+from cbpnet.method.initial import draw_state
+from cbpnet.method.learner import Learner
+from mobile.export.exporter import ExportSettings, export_bundle
+from mobile.export.lowering import lower
+from mobile.export.tracing import bundle_functions, trace
+from mobile.targets import TARGETS, load_backend
+from quantize.half import HalfTrunk
+from quantize.trunk import FrozenTrunk
+
+CLASSES, TASKS = 6, 3
+
+# executorch 1.4.1 asks coremltools 9.0 in the old way which operators it has.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Function _TORCH_OPS_REGISTRY.__contains__ is deprecated:DeprecationWarning"
+)
+
+needs_coreml = pytest.mark.skipif(
+    bool(TARGETS["coreml"].missing),
+    reason=f"Core ML's converter is not installed: {TARGETS['coreml'].install}",
+)
+
+
+@pytest.fixture(scope="module")
+def export(small_backbone, server, tmp_path_factory):
+    config = replace(server.info.config, prompts=PromptConfig((0,), 2, (1,), 2))
+    state = draw_state(config, small_backbone.dim, CLASSES, TASKS, torch.Generator().manual_seed(2))
+    path = tmp_path_factory.mktemp("coreml") / "coreml.pte"
+    settings = ExportSettings("coreml", "int8", CLASSES, TASKS, micro_batch=2)
+    with redirect_stderr(StringIO()) as said:
+        written = export_bundle(path, small_backbone, config, state, settings)
+    return written, said.getvalue()
+
+
+@needs_coreml
+def test_query_and_predict_are_core_mls_and_the_rest_is_not(export):
+    written, said = export
+    program = written.path.read_bytes()
+    assert b"CoreMLBackend" in program
+    assert b"XnnpackBackend" in program
+    for method in ("query", "predict"):
+        found = written.delegation[method]
+        assert (found.delegate_calls, found.undelegated) == (1, {})
+    assert written.delegation["gradients"].delegate_calls >= 1
+    assert written.manifest.target_options["units"] == "CPU_AND_NE"
+    assert said == ""
+
+
+@needs_coreml
+@pytest.mark.skipif(sys.platform == "darwin", reason="here Core ML runs")
+def test_what_this_machine_cannot_run_has_no_figure(export):
+    agreement = export[0].agreement
+    assert (agreement.query, agreement.scores) == (None, None)
+    assert min(agreement.gradients.values()) > 0.9
+
+
+@needs_coreml
+@pytest.mark.parametrize(
+    ("precision", "compute", "minimum", "weights", "activations", "version"),
+    [
+        ("int8", "float16", "iOS18", "constexpr_blockwise_shift_scale", "fp16", 9),
+        ("fp32", "float16", "iOS17", "const", "fp16", 8),
+        ("int8", "float32", "iOS16", "constexpr_affine_dequantize", "fp32", 7),
+    ],
+)
+def test_core_mls_model_is_what_was_asked_for(
+    small_backbone, server, monkeypatch, precision, compute, minimum, weights, activations, version
+):
+    """The version of Core ML's format is the system's; a layer's weight stays int8 in it."""
+    models = _record_models(monkeypatch)
+    backend = load_backend("coreml", {"compute": compute, "minimum": minimum})
+    trunk = FrozenTrunk(small_backbone, "fp32")
+    forward = backend.unquantised(trunk)
+    if precision == "int8":
+        forward = backend.quantised(trunk, [], [], 2)
+    learner = Learner(forward, server.info.config, CLASSES, TASKS)
+    functions = {part.name: part for part in bundle_functions(learner, server.grown, 2, 16)}
+    lower([trace(functions["query"], plain=True)], NotImplemented, backend.partitioner)
+    (model,) = models
+    assert model.get_spec().specificationVersion == version
+    operators = list(model._mil_program.functions["main"].operations)
+    layers = [each for each in operators if each.op_type == "linear"]
+    assert len(layers) == len(trunk.layers)
+    assert {layer.weight.op.op_type for layer in layers} == {weights}
+    products = [each for each in operators if each.op_type in ("linear", "matmul")]
+    assert {_type(each.x) for each in products} == {activations}
+
+
+@needs_coreml
+def test_compute_chooses_the_precision(small_backbone):
+    trunk = FrozenTrunk(small_backbone, "fp32")
+    assert isinstance(load_backend("coreml", {}).unquantised(trunk), HalfTrunk)
+    assert load_backend("coreml", {"compute": "float32"}).unquantised(trunk) is trunk
+
+
+@needs_coreml
+def test_no_image_is_needed():
+    assert not ExportSettings("coreml", "int8", CLASSES, TASKS).calibrated
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "NE"}, "no option 'device'; it has units, minimum, compute"),
+        ({"units": "NPU"}, "units of target coreml is 'NPU'; it must be one of CPU_AND_NE, ALL"),
+        ({"minimum": "iOS9"}, "minimum of target coreml is 'iOS9'; it must be one of iOS18"),
+        ({"compute": "int4"}, "compute of target coreml is 'int4'; it must be one of float16"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        ExportSettings("coreml", "int8", CLASSES, TASKS, options=options)
+
+
+def test_a_missing_converter_is_named(monkeypatch):
+    monkeypatch.setattr("mobile.targets._installed", lambda name: name != "coremltools")
+    with pytest.raises(InputError, match=r"needs coremltools, .*`pip install coremltools==9\.0`"):
+        load_backend("coreml", {})
+
+
+def _record_models(monkeypatch):
+    """Return a list to which every model that Core ML's converter makes is added."""
+    import coremltools
+
+    models, convert = [], coremltools.convert
+
+    def recording(*given, **named):
+        models.append(convert(*given, **named))
+        return models[-1]
+
+    monkeypatch.setattr(coremltools, "convert", recording)
+    return models
+
+
+def _type(value):
+    from coremltools.converters.mil.mil.types import builtin_to_string
+
+    return builtin_to_string(value.dtype)

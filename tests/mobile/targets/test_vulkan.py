@@ -1,0 +1,58 @@
+"""A bundle for GPUs through Vulkan: lowered here, and not run."""
+
+import pytest
+
+from cbpnet.host.errors import InputError
+from cbpnet.method.layout import FORWARD_METHODS
+from cbpnet.method.learner import Learner
+from mobile.export.exporter import ExportSettings
+from mobile.export.lowering import lower
+from mobile.export.tracing import bundle_functions, trace
+from mobile.targets import TARGETS, load_backend
+from quantize.trunk import FrozenTrunk
+
+
+@pytest.fixture(scope="module")
+def lowered(small_backbone, server):
+    """Query and predict on Vulkan, by precision, and the bytes of their program."""
+
+    def build(precision):
+        backend = load_backend("vulkan", {})
+        forward = backend.unquantised(FrozenTrunk(small_backbone, "fp32"))
+        if precision == "int8":
+            forward = backend.quantised(forward, [], [], 2)
+        learner = Learner(forward, server.info.config, 6, 3)
+        programs = [
+            trace(function, plain=True)
+            for function in bundle_functions(learner, server.grown, 2, 16)
+            if function.name in FORWARD_METHODS
+        ]
+        found = lower(programs, NotImplemented, backend.partitioner, backend.passes)
+        return found, found.serialise("{}")
+
+    return {precision: build(precision) for precision in TARGETS["vulkan"].precisions}
+
+
+def test_query_and_predict_are_vulkans(lowered):
+    for found, program in lowered.values():
+        assert b"VulkanBackend" in program
+        for method in FORWARD_METHODS:
+            assert found.delegation[method].delegate_calls == 1
+            assert sum(found.delegation[method].arithmetic.values()) < 10
+
+
+def test_weights_of_int8_are_a_quarter_as_large(lowered, small_backbone):
+    layers = FrozenTrunk(small_backbone, "fp32").layers.values()
+    weights = sum(layer.weight.nbytes for layer in layers)
+    sizes = {precision: len(program) for precision, (_, program) in lowered.items()}
+    assert sizes["fp32"] - sizes["int8"] > 0.5 * weights
+
+
+def test_it_has_no_options_and_needs_no_images():
+    assert not ExportSettings("vulkan", "int8", 6, 3).calibrated
+    with pytest.raises(InputError, match="vulkan has no option 'device'; it has none"):
+        ExportSettings("vulkan", "int8", 6, 3, options={"device": "0"})
+
+
+def test_it_does_not_run_here():
+    assert not load_backend("vulkan", {}).runs_here
