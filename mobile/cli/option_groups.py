@@ -1,4 +1,4 @@
-"""Options that come in groups: a dataclass declares them, and a command takes it as one argument."""
+"""Options in groups: a dataclass declares them, and a command takes it as one argument."""
 
 import functools
 from collections.abc import Callable
