@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import random_stream
 from cbpnet.method.adam import adam_step, clip_factor
 from cbpnet.method.block import (
     BLOCK_PARAMETERS,
@@ -40,7 +41,6 @@ __all__ = [
     "PairTask",
     "Variant",
     "pair_tasks",
-    "random_stream",
     "run_pairs",
 ]
 
@@ -124,11 +124,6 @@ class PairRuns:
 
     accuracy: Matrix
     diagnoses: tuple[Diagnosis, ...]
-
-
-def random_stream(seed: int, purpose: int) -> torch.Generator:
-    """Return one of a seed's independent random streams; seeds below 2^32 never collide."""
-    return torch.Generator().manual_seed(seed + (purpose << 32))
 
 
 def pair_tasks(features: PairFeatures, config: PairConfig, seed: int) -> Iterator[PairTask]:

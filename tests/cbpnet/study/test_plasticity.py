@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import random_stream
 from cbpnet.method.cbp import CBPConfig
 from cbpnet.method.config import (
     BlockConfig,
@@ -16,13 +17,13 @@ from cbpnet.method.config import (
 )
 from cbpnet.method.learner import Learner, normalise_feature
 from cbpnet.run.training import TrainingConfig
+from cbpnet.study import plasticity
 from cbpnet.study.plasticity import (
     WEIGHTS,
     PairConfig,
     PairFeatures,
     Variant,
     pair_tasks,
-    random_stream,
     run_pairs,
 )
 
@@ -170,6 +171,18 @@ def test_the_same_seeds_give_the_same_bits(features):
     first, second = (run_pairs(features, configured(), variants, (1, 2))["cbp"] for _ in range(2))
     assert (first.accuracy == second.accuracy).all()
     assert torch.equal(first.diagnoses[-1].outgoing, second.diagnoses[-1].outgoing)
+
+
+def test_tasks_and_weights_of_each_seed_draw_numbers_of_their_own(features, monkeypatch):
+    make, first_numbers = plasticity.random_stream, {}
+
+    def recorded(seed, purpose):
+        first_numbers[seed, purpose] = tuple(torch.rand(4, generator=make(seed, purpose)).tolist())
+        return make(seed, purpose)
+
+    monkeypatch.setattr(plasticity, "random_stream", recorded)
+    run_pairs(features, configured(), {"it": BACKPROPAGATION}, (0, 1))
+    assert len(first_numbers) == len(set(first_numbers.values())) == 4
 
 
 def test_a_task_has_each_image_of_two_classes_once_an_epoch(features):
