@@ -1,35 +1,55 @@
 """Dataclasses back from the JSON that `dataclasses.asdict` and `json.dumps` make of them."""
 
-from dataclasses import is_dataclass
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from cbpnet.host.errors import InputError
 
 __all__ = ["from_json"]
 
+T = TypeVar("T")
 
-def from_json(hint: Any, value: Any) -> Any:
-    """Return a JSON value as what a type hint asks for.
 
-    That is a dataclass, ``tuple[X, ...]`` or ``dict[str, X]`` of such, one of them or None, or a
-    plain value.
+def from_json(kind: type[T], value: Any) -> T:
+    """Return a JSON value as a dataclass, or another type that is made of such.
+
+    Each field is what its annotation says. All fields have to be there, those with a default too,
+    and no others. A whole number is a float where a float is asked for; a float is never an int.
 
     Raises:
-        ValueError: a dataclass has a field too many or too few.
-        TypeError: a value is not of the kind that the hint asks for.
-        AttributeError: a plain value stands where a dataclass should.
+        InputError: the value is something else. The message says where, what stands there and what
+            would be right: "config.cbp.maturity: expected `int`, got `float`".
     """
-    if isinstance(hint, UnionType):
-        return None if value is None else from_json(get_args(hint)[0], value)
-    if isinstance(hint, type) and is_dataclass(hint):
-        hints = get_type_hints(hint)
-        for name in hints.keys() ^ value.keys():
-            raise ValueError(f"setting {name!r} is {'missing' if name in hints else 'unknown'}")
-        return hint(**{name: from_json(hints[name], value[name]) for name in hints})
-    if get_origin(hint) is tuple:
-        inner, *more = get_args(hint)
-        if more == [...] and is_dataclass(inner):
-            return tuple(from_json(inner, item) for item in value)
-        return tuple(value)
-    if get_origin(hint) is dict and is_dataclass(get_args(hint)[1]):
-        return {name: from_json(get_args(hint)[1], item) for name, item in value.items()}
-    return value
+    try:
+        found = msgspec.convert(value, type=kind)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$")
+        raise InputError(_sentence(place.strip(".`"), reason)) from error
+    for place, reason in _other_fields(found, value):
+        raise InputError(_sentence(place, reason))
+    return found
+
+
+def _other_fields(found: Any, value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield where a dataclass was given a field too many or too few, which msgspec lets pass."""
+    if is_dataclass(found):
+        names = {field.name for field in fields(found)}
+        for name in sorted(names ^ value.keys()):
+            odd = "missing required" if name in names else "contains unknown"
+            yield place, f"object {odd} field `{name}`"
+        parts = {f".{name}": (getattr(found, name), value[name]) for name in names & value.keys()}
+    elif isinstance(found, dict):
+        parts = {f".{name}": (part, value[name]) for name, part in found.items()}
+    elif isinstance(found, tuple):
+        parts = {f"[{number}]": pair for number, pair in enumerate(zip(found, value, strict=True))}
+    else:
+        return
+    for name, (part, given) in parts.items():
+        yield from _other_fields(part, given, f"{place}{name}".removeprefix("."))
+
+
+def _sentence(place: str, reason: str) -> str:
+    return f"{place}{': ' if place else ''}{reason[:1].lower()}{reason[1:]}"

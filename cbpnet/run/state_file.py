@@ -105,7 +105,7 @@ def load_state(path: Path) -> tuple[LearnerState, StateInfo]:
     try:
         info = from_json(StateInfo, json.loads(text))
         _check_tensors(info, tensors)
-    except (AttributeError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"state file {path} contradicts itself: {error}") from error
     return LearnerState(info.layout, tensors), info
 

@@ -157,17 +157,15 @@ def manifest_from_json(text: str) -> Manifest:
         InputError: the text is of another format or version, or its entries are not a manifest's.
     """
     try:
-        content = json.loads(text)
-        found = content.pop("format"), content.pop("format_version")
+        content = from_json(dict[str, Any], json.loads(text))
+        found = content.pop("format", None), content.pop("format_version", None)
         if found != (FORMAT, VERSION):
             raise ValueError(f"its format is {found}, right would be {(FORMAT, VERSION)}")
-        manifest: Manifest = from_json(Manifest, content)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return from_json(Manifest, content)
+    except ValueError as error:
         raise InputError(
-            f"the bundle's manifest cannot be read ({type(error).__name__}: {error}); "
-            "export the bundle again"
+            f"the bundle's manifest cannot be read ({error}); export the bundle again"
         ) from error
-    return manifest
 
 
 def seal(program: bytes) -> bytes:

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.dataclass_json import from_json
@@ -62,6 +62,19 @@ class Result:
     board: Board
     bundle: Bundle
     figures: Figures
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What a result's file holds: its figures are of the kind that it names."""
+
+    format: str
+    version: int
+    kind: Literal["accuracy", "latency", "learning", "protocol"]
+    taken: str
+    board: Board
+    bundle: Bundle
+    figures: dict[str, Any]
 
 
 def file_digest(path: Path) -> str:
@@ -135,12 +148,8 @@ def _result(file: Path, content: dict[str, Any]) -> Result:
             f"version {VERSION}"
         )
     try:
-        figures = from_json(_KINDS[content["kind"]], content["figures"])
-        return Result(
-            content["taken"],
-            from_json(Board, content["board"]),
-            from_json(Bundle, content["bundle"]),
-            figures,
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file} is damaged ({error!r}); measure it again") from error
+        record = from_json(_Record, content)
+        figures = from_json(_KINDS[record.kind], record.figures)
+    except InputError as error:
+        raise InputError(f"{file} is damaged ({error}); measure it again") from error
+    return Result(record.taken, record.board, record.bundle, figures)

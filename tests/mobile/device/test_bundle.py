@@ -125,9 +125,9 @@ def test_a_manifest_survives_json(bundle):
     [
         ({"format": "recipe"}, "its format is"),
         ({"format_version": 2}, "its format is"),
-        ({"colour": "red"}, "setting 'colour' is unknown"),
-        ({"methods": {"query": {"inputs": []}}}, "setting '.*' is missing"),
-        ({"backbone": 3}, "AttributeError"),
+        ({"colour": "red"}, "object contains unknown field `colour`"),
+        ({"methods": {"query": {"inputs": []}}}, r"methods\[\.\.\.\]: object missing required field `outputs`"),
+        ({"backbone": 3}, "backbone: expected `object`, got `int`"),
     ],
 )
 def test_a_manifest_with_other_entries_is_one_sentence(bundle, change, reason):
@@ -136,7 +136,7 @@ def test_a_manifest_with_other_entries_is_one_sentence(bundle, change, reason):
         manifest_from_json(json.dumps(content))
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[]", "{}"])
+@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", "3"])
 def test_a_manifest_that_is_no_object_is_one_sentence(text):
     with pytest.raises(InputError, match="manifest cannot be read"):
         manifest_from_json(text)
