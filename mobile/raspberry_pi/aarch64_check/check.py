@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +20,7 @@ class Board(Protocol):
     """What runs a module of this checkout."""
 
     def run_module(
-        self, module: str, arguments: Sequence[str | Path], timeout: float
+        self, module: str, arguments: Sequence[str | Path], timeout: float | None
     ) -> subprocess.CompletedProcess[str]:
         """Run a module, and return what it printed and how it ended."""
 
@@ -30,7 +29,7 @@ class ThisMachine:
     """The Python that runs this, as a board."""
 
     def run_module(
-        self, module: str, arguments: Sequence[str | Path], timeout: float
+        self, module: str, arguments: Sequence[str | Path], timeout: float | None
     ) -> subprocess.CompletedProcess[str]:
         """Run a module, and return what it printed and how it ended."""
         command = [sys.executable, "-m", module, *arguments]
@@ -46,7 +45,7 @@ def check_board(
     material: Path,
     reference: Path,
     out: Path,
-    deadline: float,
+    timeout: float | None = None,
     options: Sequence[str] = (),
 ) -> dict[str, Distance]:
     """Run the sessions on a board, kill them while they learn, go on, and compare.
@@ -56,7 +55,7 @@ def check_board(
         material: folder of a bundle for each precision of `LIMITS`, and of `pictures`.
         reference: folder of what `run_session` wrote on this machine.
         out: folder for what the board writes.
-        deadline: by `time.monotonic`, when they have to have ended.
+        timeout: seconds that each of the two runs may take; any number without it.
         options: more options of the session.
 
     Returns:
@@ -65,9 +64,9 @@ def check_board(
     Raises:
         SessionError: one did not end as it should.
     """
-    run_session(board, material, out, deadline, [*options, "--killed"], -signal.SIGKILL)
+    run_session(board, material, out, timeout, [*options, "--killed"], -signal.SIGKILL)
     _check_first_lesson(out / list(LIMITS)[-1] / session.STATE)  # the last session is killed
-    run_session(board, material, out, deadline, options)
+    run_session(board, material, out, timeout, options)
     return {name: measure(out / name, reference / name) for name in LIMITS}
 
 
@@ -75,23 +74,22 @@ def run_session(
     board: Board,
     material: Path,
     out: Path,
-    deadline: float,
+    timeout: float | None = None,
     options: Sequence[str] = (),
     status: int = 0,
 ) -> None:
     """Run the sessions on a board; they should end with an exit status, a signal's being negative.
 
     Raises:
-        SessionError: they end with another one, or not before the deadline.
+        SessionError: they end with another one, or not within the ``timeout`` in seconds.
     """
     bundles = [material / f"{precision}.pte" for precision in LIMITS]
-    left = max(deadline - time.monotonic(), 0)
     try:
         result = board.run_module(
-            session.__name__, [material / "pictures", out, *bundles, *options], left
+            session.__name__, [material / "pictures", out, *bundles, *options], timeout
         )
     except subprocess.TimeoutExpired as error:
-        raise SessionError(f"the session had not ended after {left:.0f} s") from error
+        raise SessionError(f"the session had not ended after {timeout:.0f} s") from error
     if result.returncode != status:
         raise SessionError(
             f"the session ended with status {result.returncode}, {status} would be right; it "

@@ -20,7 +20,7 @@ from mobile.raspberry_pi.aarch64_check.downloads import (
     unpack_wheels,
 )
 
-__all__ = ["PROCESSORS", "EmulatedBoard", "install"]
+__all__ = ["PROCESSORS", "WHEELS", "EmulatedBoard", "install"]
 
 # By qemu's name, the part number in /proc/cpuinfo: of a Raspberry Pi 5 and of a Raspberry Pi 4.
 PROCESSORS = {"cortex-a76": "0xd0b", "cortex-a72": "0xd08"}
@@ -29,7 +29,16 @@ _QEMU = "qemu-aarch64-static"
 _PYTHON = "python3.11"
 _SYSTEM = (_PYTHON, "libgomp1", "libstdc++6", "binutils")
 # What the device side imports; torch asks for more, which nothing here imports.
-_WHEELS = ("torch", "executorch", "numpy", "pillow", "safetensors", "typing-extensions")
+WHEELS = (
+    "torch",
+    "executorch",
+    "lazy-loader",
+    "msgspec",
+    "numpy",
+    "pillow",
+    "safetensors",
+    "typing-extensions",
+)
 _CHECKOUT = Path(__file__).resolve().parents[3]
 
 _CORES = 4
@@ -69,7 +78,7 @@ class EmulatedBoard:
         )
 
     def run_module(
-        self, module: str, arguments: Sequence[str | Path], timeout: float
+        self, module: str, arguments: Sequence[str | Path], timeout: float | None
     ) -> subprocess.CompletedProcess[str]:
         """Run a module of this checkout with Python, the wheels and nothing else."""
         environment = {
@@ -93,7 +102,7 @@ def install(cache: Path, say: Callable[[str], object]) -> Path:
             f"it emulates aarch64 on x86-64 Linux, and this is {sys.platform} on "
             f"{platform.machine()}"
         )
-    pins = {name: version(name).partition("+")[0] for name in _WHEELS}
+    pins = {name: version(name).partition("+")[0] for name in WHEELS}
     system = cache / "-".join(f"{name.replace('-', '_')}{pin}" for name, pin in pins.items())
     if system.exists():
         return system

@@ -1,5 +1,6 @@
 """Installing an emulated system and running on it, with an emulator that just runs its command."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,7 +8,12 @@ import pytest
 
 from mobile.raspberry_pi.aarch64_check import emulated_board
 from mobile.raspberry_pi.aarch64_check.downloads import UnavailableError
-from mobile.raspberry_pi.aarch64_check.emulated_board import PROCESSORS, EmulatedBoard, install
+from mobile.raspberry_pi.aarch64_check.emulated_board import (
+    PROCESSORS,
+    WHEELS,
+    EmulatedBoard,
+    install,
+)
 
 QEMU = '#!/bin/sh\nprocessor=$2 root=$4; shift 4; . "$root/proc/test"; exec "$@"\n'
 PYTHON = '#!/bin/sh\necho "$@"; echo "$PYTHONPATH"; echo "$LD_LIBRARY_PATH"; echo "$LEAK"; exit 7\n'
@@ -42,7 +48,7 @@ def test_a_system_is_installed_once_for_each_set_of_versions(downloads, tmp_path
     monkeypatch.setattr(emulated_board, "version", lambda name: versions.get(name, "1.0"))
     said = []
     system = install(tmp_path / "cache", said.append)
-    assert system.name.startswith("torch2.13.0-executorch1.0-numpy1.0-")
+    assert system.name.startswith("torch2.13.0-executorch1.0-lazy_loader1.0-")
     assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [system.name]
     (qemu, *_), (arm, *packages), (_, *wheels) = downloads
     assert (qemu, arm) == ("amd64", "arm64")
@@ -76,6 +82,27 @@ def test_a_module_runs_with_the_wheels_and_the_checkout(downloads, tmp_path, mon
     assert (Path(checkout) / "mobile" / "raspberry_pi").is_dir()
     assert Path(library_path) == system / "stubs"
     assert leak == ""
+
+
+SESSION = """
+import sys
+from importlib.metadata import packages_distributions
+
+present = {name.replace("-", "_") for name in sys.argv[1:]} | {"cbpnet_mobile"}
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        owners = {owner.replace("-", "_") for owner in owned.get(name.partition(".")[0], ())}
+        if owners and not owners & present:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+owned = packages_distributions()
+sys.meta_path.insert(0, Missing())
+import mobile.raspberry_pi.aarch64_check.session
+import executorch.extension.pybindings._portable_lib
+"""
+
+
+def test_the_wheels_are_all_that_a_session_imports():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", SESSION, *WHEELS], check=True)
 
 
 @pytest.mark.parametrize(("system", "machine"), [("darwin", "x86_64"), ("linux", "aarch64")])

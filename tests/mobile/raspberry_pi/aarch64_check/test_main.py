@@ -22,7 +22,7 @@ def boards(monkeypatch, tmp_path):
     found = {name: dict.fromkeys(LIMITS, GOOD) for name in ("cortex-a76", "cortex-a72")}
     asked = []
 
-    def check_board(board, made, reference, out, deadline, options):
+    def check_board(board, made, reference, out, timeout, options):
         asked.append((board.system, out.name, reference.name, options))
         if isinstance(found[board.processor], Exception):
             raise found[board.processor]
