@@ -218,8 +218,16 @@ def test_tensors_that_do_not_fit_their_own_settings_are_refused(path, change, re
     ("place", "value", "reason"),
     [
         (("config", "block", "gate"), 3.0, "block.gate is 3.0; it must be in (0, 1]"),
-        (("config", "block", "colour"), "red", "config.block: object contains unknown field `colour`"),
-        (("config", "head"), {"kind": "linear"}, "config.head: object missing required field `scale`"),
+        (
+            ("config", "block", "colour"),
+            "red",
+            "config.block: object contains unknown field `colour`",
+        ),
+        (
+            ("config", "head"),
+            {"kind": "linear"},
+            "config.head: object missing required field `scale`",
+        ),
         (("config", "cbp", "maturity"), 100.5, "config.cbp.maturity: expected `int`, got `float`"),
         (("config", "block"), 7, "config.block: expected `object | null`, got `int`"),
         (("dim",), 16, "the layout says"),

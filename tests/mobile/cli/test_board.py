@@ -232,7 +232,7 @@ def test_sigterm_in_the_middle_of_learning_leaves_the_state(
     while "learning:" not in said and process.poll() is None:
         said += process.stderr.read(1)
     process.send_signal(signal.SIGTERM)
-    _, rest = process.communicate(timeout=60)
+    _, rest = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert "stopped; a state is that of the last finished lesson" in rest
     assert "Traceback" not in rest
@@ -248,7 +248,7 @@ def test_watching_an_inbox_goes_on_after_sigterm(bundle: Path, photos, tmp_path:
     process = start(*command, "1000000", "--every", "0.1")
     wait_for(lambda: (inbox / "learning" / "000000-1").exists(), process)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert not state.exists()
 

@@ -1,11 +1,6 @@
 """``cbpnet-mobile train``: a run that lives in its state file."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,29 +17,22 @@ Command = Callable[..., Result]
 
 
 def test_a_killed_run_resumes_to_the_same_bits(
-    digits: Command, micro_weights: Path, tmp_path: Path
+    digits: Command, run_killed: Callable[..., None], micro_weights: Path, tmp_path: Path
 ) -> None:
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
-    result = digits("train", "--epochs", "8", "--threads", "1", "--out", str(whole))
+    result = digits("train", "--epochs", "2", "--threads", "1", "--out", str(whole))
     assert result.exit_code == 0, result.output
     assert "task 5 of 5 (8, 9)" in result.output
 
-    command = [sys.executable, "-c", "from mobile.cli import main; main()", "train"]
-    command += ["--dataset", "digits", "--preset", "micro", "--weights", str(micro_weights)]
-    command += ["--train-per-class", "6", "--test-per-class", "4", "--epochs", "8"]
-    command += ["--threads", "1", "--out", str(killed)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not killed.exists() and process.poll() is None:
-        time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    finished = load_state(killed)[1].progress["finished"]
-    assert 1 <= finished < 5
+    options = ["--dataset", "digits", "--preset", "micro", "--weights", str(micro_weights)]
+    options += ["--train-per-class", "6", "--test-per-class", "4", "--epochs", "2"]
+    run_killed(2, "train", *options, "--threads", "1", "--out", killed)
+    assert load_state(killed)[1].progress["finished"] == 2
 
-    again = ["--epochs", "8", "--threads", "1", "--out", str(killed), "--json"]
+    again = ["--epochs", "2", "--threads", "1", "--out", str(killed), "--json"]
     resumed = digits("train", *again)
     assert resumed.exit_code == 0, resumed.output
-    assert json.loads(resumed.stdout)["resumed_after"] == finished
+    assert json.loads(resumed.stdout)["resumed_after"] == 2
     (ended, info), (uninterrupted, other) = load_state(killed), load_state(whole)
     assert info == other
     for name, value in uninterrupted.items():

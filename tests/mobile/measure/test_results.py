@@ -42,9 +42,15 @@ def content() -> dict:
         ("{", "cannot be read as JSON"),
         ("{}", "is no result of latency, evaluate or learn"),
         (json.dumps(content() | {"version": 2}), "has version 2; this version .* reads version 1"),
-        (json.dumps(content() | {"kind": "weather"}), "is damaged .kind: invalid enum value 'weather'"),
+        (
+            json.dumps(content() | {"kind": "weather"}),
+            "is damaged .kind: invalid enum value 'weather'",
+        ),
         (json.dumps(content() | {"figures": {}}), "is damaged .*missing required field `source`"),
-        (json.dumps(content() | {"board": "Pi"}), "is damaged .board: expected `object`, got `str`"),
+        (
+            json.dumps(content() | {"board": "Pi"}),
+            "is damaged .board: expected `object`, got `str`",
+        ),
         (json.dumps(content() | {"colour": 1}), "is damaged .object contains unknown field `col"),
     ],
 )

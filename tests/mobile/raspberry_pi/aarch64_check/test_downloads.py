@@ -89,18 +89,27 @@ def test_a_machine_that_is_no_debian(tmp_path, monkeypatch, missing):
         unpack_debian_packages(["one"], "arm64", tmp_path)
 
 
-def test_wheels_that_pip_cannot_find(tmp_path, monkeypatch):
+@pytest.fixture
+def links(tmp_path, monkeypatch):
+    """The folder that is all that pip knows, whatever this machine's configuration says."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "links"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def test_wheels_that_pip_cannot_find(links, tmp_path):
     with pytest.raises(UnavailableError, match=r"^pip: ERROR: .*No matching distribution.*torch"):
         unpack_wheels(["torch==2.13.0"], tmp_path / "wheels")
 
 
 @pytest.mark.parametrize("platform", ["manylinux_2_28_aarch64", "manylinux2014_aarch64", "x86_64"])
-def test_only_wheels_for_aarch64_are_taken(tmp_path, monkeypatch, platform):
+def test_only_wheels_for_aarch64_are_taken(links, tmp_path, platform):
     """From a folder of one empty wheel."""
-    links = tmp_path / "links"
-    links.mkdir()
     with ZipFile(links / f"thing-1-cp311-cp311-{platform}.whl", "w") as wheel:
         info = "thing-1.dist-info"
         wheel.writestr("thing.py", "")
@@ -108,8 +117,6 @@ def test_only_wheels_for_aarch64_are_taken(tmp_path, monkeypatch, platform):
         tag = f"cp311-cp311-{platform}"
         wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: no\nTag: {tag}\n")
         wheel.writestr(f"{info}/RECORD", "")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(links))
     if platform.endswith("aarch64"):
         unpack_wheels(["thing==1"], tmp_path / "wheels")
         assert (tmp_path / "wheels" / "thing.py").exists()
