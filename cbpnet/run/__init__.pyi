@@ -1,4 +1,4 @@
-from .evaluation import run_stream as run_stream
+from .contender import LearnerContender as LearnerContender
 from .metrics import (
     RunResult as RunResult,
     accuracy_over_tasks as accuracy_over_tasks,
@@ -8,6 +8,15 @@ from .metrics import (
     learning_accuracy as learning_accuracy,
     summarise as summarise,
 )
+from .protocol import (
+    Contender as Contender,
+    ProtocolRecord as ProtocolRecord,
+    TaskAccuracy as TaskAccuracy,
+    TaskOutcome as TaskOutcome,
+    run_protocol as run_protocol,
+)
+from .queries import Queries as Queries, query_stream as query_stream
+from .result_store import ResultStore as ResultStore
 from .session import TrainingSession as TrainingSession
 from .state_file import StateInfo as StateInfo, load_state as load_state, save_state as save_state
 from .training import (

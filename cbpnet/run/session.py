@@ -1,35 +1,24 @@
 """A run of training that lives in its state file, so that it can be interrupted and resumed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from cbpnet.data.preprocessing import load_batch
-from cbpnet.data.stream import Task, TaskStream, fingerprint_stream
+from cbpnet.data.stream import TaskStream, fingerprint_stream
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import ReadoutKind
 from cbpnet.method.learner_interface import LearnerInterface
 from cbpnet.method.state import LearnerState
-from cbpnet.run.evaluation import TaskAccuracy, evaluate_task
+from cbpnet.run.contender import LearnerContender
 from cbpnet.run.state_file import StateInfo, check_fit, load_state, save_state
-from cbpnet.run.training import (
-    Progress,
-    TaskImages,
-    TrainingConfig,
-    compute_queries,
-    initial_state,
-    learn_task,
-)
+from cbpnet.run.training import TrainingConfig
 
 __all__ = ["TrainingSession"]
 
 
-class TrainingSession:
-    """Learns the tasks of a stream one after another and saves the state after each.
+class TrainingSession(LearnerContender):
+    """A contender that saves its state after each task and goes on from the file.
 
     Where the state file exists, the session goes on after its last finished task and ends in the
     same state, bit for bit, as one that was never interrupted (with the same number of threads on
@@ -37,11 +26,10 @@ class TrainingSession:
 
     ``identity`` says what states of this learner belong to; its class names and progress are
     replaced. ``arithmetic`` is what the backbone computes in, for instance "float32": a run is not
-    resumed in another.
+    resumed in another. ``readouts`` are the contender's.
 
     Attributes:
-        state: what has been learnt so far.
-        finished: the number of finished tasks.
+        run: all that the state depends on beside the learner, by name.
 
     Raises:
         InputError: the learner's capacity is too small for the stream, or the file is no state or
@@ -57,11 +45,12 @@ class TrainingSession:
         stream: TaskStream,
         training: TrainingConfig,
         seed: int,
+        readouts: Mapping[str, ReadoutKind],
     ) -> None:
-        self.path, self.stream, self.training, self.seed = path, stream, training, seed
-        self.learner, self.identity = learner, identity
         _check_capacity("classes", learner.classes, len(stream.class_names))
         _check_capacity("tasks", learner.tasks, len(stream.tasks))
+        super().__init__(learner, stream, identity.preprocessing, training, seed, readouts)
+        self.path, self.identity = path, identity
         self.run: dict[str, Any] = {
             "seed": seed,
             **asdict(training),
@@ -70,68 +59,12 @@ class TrainingSession:
             "training images of each task": [len(task.train) for task in stream.tasks],
             "images": fingerprint_stream(stream),
         }
-        self.state, self.finished = self._resume()
-        self._test_queries: dict[int, Tensor] = {}
+        if path.exists():
+            self.state, self.finished = self._resume()
 
-    @property
-    def images_to_come(self) -> int:
-        """How many images `learn_next` and `evaluate`, after each task, will report as progress."""
-        tasks, first = self.stream.tasks, self.finished
-        if first == len(tasks):
-            return 0
-        trained = sum(len(task.train) for task in tasks[first:]) * (1 + self.training.epochs)
-        tested = sum(len(task.test) * (1 + len(tasks) - max(first, task.index)) for task in tasks)
-        return trained + tested
-
-    def learn_next(self, progress: Progress = lambda images: None) -> Task:
-        """Learn the next task, save the state and return the task.
-
-        ``progress`` counts images: each once for its query and once in each epoch.
-        """
-        task = self.stream.tasks[self.finished]
-        preprocessing, source = self.identity.preprocessing, self.stream.train_source
-        images = TaskImages(
-            load_batch(source, task.train.tolist(), preprocessing),
-            compute_queries(self.learner, source, task.train, preprocessing, progress),
-            torch.from_numpy(task.train_labels),
-        )
-        state = learn_task(
-            self.learner,
-            self.state,
-            task.index,
-            images,
-            preprocessing,
-            self.training,
-            self.seed,
-            progress,
-        )
-        save_state(self.path, state, self._info(task.index + 1))
-        self.state, self.finished = state, task.index + 1
-        return task
-
-    def evaluate(
-        self, readouts: Sequence[ReadoutKind], progress: Progress = lambda images: None
-    ) -> dict[int, TaskAccuracy]:
-        """Return how each finished task's test images are classified among all known classes.
-
-        A task without test images is left out. ``progress`` counts images: each once for its
-        query, at its first evaluation, and once for its scores.
-        """
-        preprocessing, source = self.identity.preprocessing, self.stream.test_source
-        accuracies = {}
-        for task in self.stream.tasks[: self.finished]:
-            if not len(task.test):
-                continue
-            if task.index not in self._test_queries:
-                self._test_queries[task.index] = compute_queries(
-                    self.learner, source, task.test, preprocessing, progress
-                )
-            query = self._test_queries[task.index]
-            accuracies[task.index] = evaluate_task(
-                self.learner, self.state, self.stream, task, query, preprocessing, readouts
-            )
-            progress(len(task.test))
-        return accuracies
+    def _accept(self, state: LearnerState, finished: int) -> None:
+        save_state(self.path, state, self._info(finished))
+        super()._accept(state, finished)
 
     def _info(self, finished: int) -> StateInfo:
         known = sum(len(task.classes) for task in self.stream.tasks[:finished])
@@ -142,9 +75,7 @@ class TrainingSession:
         )
 
     def _resume(self) -> tuple[LearnerState, int]:
-        """Return the saved state, or the initial one, and the number of finished tasks."""
-        if not self.path.exists():
-            return initial_state(self.learner, self.seed), 0
+        """Return the saved state and the number of finished tasks."""
         state, info = load_state(self.path)
         try:
             check_fit(info, self._info(0))

@@ -4,14 +4,12 @@ A run that has ended is kept in the folder ``runs`` of the output, so that an in
 goes on where it stopped; a run kept under other settings is refused and not mixed in.
 """
 
-import json
-import time
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Never
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -19,15 +17,18 @@ from cbpnet.backbone.presets import count_trainables
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.stream import Holdout, TaskStream, fingerprint_stream, make_stream
-from cbpnet.host.atomic import make_folder, write_atomically
-from cbpnet.host.errors import InputError
-from cbpnet.host.memory import peak_rss_mb
+from cbpnet.host.atomic import make_folder
 from cbpnet.method.config import LearnerConfig
+from cbpnet.method.layout import state_layout
 from cbpnet.method.learner import Learner
-from cbpnet.run.evaluation import Queries, query_stream, run_stream
+from cbpnet.run.contender import LearnerContender
 from cbpnet.run.metrics import MethodKind, RunResult
+from cbpnet.run.protocol import ProtocolRecord, check_every_task_is_tested, run_protocol
+from cbpnet.run.queries import Queries, query_stream
+from cbpnet.run.result_store import ResultStore
 from cbpnet.run.training import TrainingConfig
 from cbpnet.study.methods import LEARNERS, PEERS, VARIANTS, check_methods
+from cbpnet.study.peer_contender import PeerContender
 
 __all__ = ["Protocol", "run_benchmark"]
 
@@ -88,16 +89,22 @@ def run_benchmark(
     for seed in seeds:
         bench = _SeedBenchmark(backbone, dataset, protocol, config, seed)
         images = fingerprint_stream(bench.stream)
-        kept = _KeptRuns(folder / "runs", {**settings, "images": images})
-        found = {method: kept.find(method, seed) for method in methods}
-        results |= {(method, seed): run for method, run in found.items() if run is not None}
+        store = ResultStore(folder / "runs", {**settings, "images": images})
+        found = {method: store.find(_name(method, seed)) for method in methods}
+        for method, record in found.items():
+            if record is not None:
+                results[method, seed] = bench.result(method, record)
         missing = [method for method in methods if found[method] is None]
-        to_run += [(bench, kept, missing)] if missing else []
-    for bench, kept, missing in to_run:
-        for result in bench.run(missing):
-            kept.keep(result)
-            results[result.method, result.seed] = result
+        to_run += [(bench, store, missing)] if missing else []
+    for bench, store, missing in to_run:
+        for method, record in bench.run(missing):
+            store.keep(_name(method, bench.seed), record)
+            results[method, bench.seed] = bench.result(method, record)
     return [results[method, seed] for method in methods for seed in seeds]
+
+
+def _name(method: str, seed: int) -> str:
+    return f"{method}-seed{seed}"
 
 
 class _SeedBenchmark:
@@ -113,152 +120,83 @@ class _SeedBenchmark:
     ) -> None:
         self.backbone, self.protocol, self.config, self.seed = backbone, protocol, config, seed
         self.stream = protocol.stream(dataset, seed)
-        self.queries: Queries
-        self.train_images = sum(len(task.train) for task in self.stream.tasks)
-        self.test_images = tuple(len(task.test) for task in self.stream.tasks)
-        if 0 in self.test_images:
-            task = self.test_images.index(0) + 1
-            raise InputError(
-                f"task {task} of {len(self.test_images)} has no test image; a benchmark needs one "
-                "in each task"
-            )
+        check_every_task_is_tested(self.stream)
 
-    def run(self, methods: Sequence[str]) -> Iterator[RunResult]:
-        """Run the methods, each result as it is there; those of one variant share its training."""
-        learner = self._learner(self.config)
-        with self._bar("query features", self.train_images + sum(self.test_images)) as bar:
-            self.queries = query_stream(
-                learner, self.stream, self.backbone.preprocessing, bar.update
+    def run(self, methods: Sequence[str]) -> Iterator[tuple[str, ProtocolRecord]]:
+        """Run the methods, each record as it is there; those of one variant share its training."""
+        tasks = self.stream.tasks
+        images = sum(len(task.train) + len(task.test) for task in tasks)
+        with self._bar("query features", images) as bar:
+            queries = query_stream(
+                self._learner(self.config), self.stream, self.backbone.preprocessing, bar.update
             )
-        yield from (self._run_peer(method) for method in methods if method in PEERS)
+        for method in methods:
+            if method in PEERS:
+                yield method, self._run_peer(method, queries)
         for variant in VARIANTS:
             names = [m for m in methods if m in LEARNERS and LEARNERS[m].variant == variant]
             if names:
-                yield from self._run_variant(variant, names)
+                record = self._run_variant(variant, names, queries)
+                yield from ((name, record) for name in names)
+
+    def result(self, method: str, record: ProtocolRecord) -> RunResult:
+        """Return a method's result, with what its configuration says about it."""
+        result = record.result(method, self.stream, self.seed)
+        if method in PEERS:
+            return replace(result, kind=PEERS[method].kind)
+        config = VARIANTS[LEARNERS[method].variant](self.config)
+        budget = count_trainables(config, self.backbone.dim, self.backbone.parameters_without_head)
+        epoch_seconds = record.train_seconds / self.protocol.training.epochs
+        return replace(
+            result,
+            kind=MethodKind.GRADIENT,
+            trainable_share=budget.share,
+            extra={
+                "epoch_over_forward": epoch_seconds / record.query_seconds,
+                "statistics_bytes": self._statistics_bytes(config),
+            },
+        )
+
+    def _run_peer(self, method: str, queries: Queries) -> ProtocolRecord:
+        peer = PEERS[method].build(
+            self.backbone.dim,
+            len(self.stream.class_names),
+            self.protocol.projection_size,
+            self.seed,
+        )
+        contender = PeerContender(method, peer, queries)
+        return ProtocolRecord(tuple(run_protocol(contender, self.stream)), queries.train_seconds)
+
+    def _run_variant(
+        self, variant: str, methods: Sequence[str], queries: Queries
+    ) -> ProtocolRecord:
+        contender = LearnerContender(
+            self._learner(VARIANTS[variant](self.config)),
+            self.stream,
+            self.backbone.preprocessing,
+            self.protocol.training,
+            self.seed,
+            {method: LEARNERS[method].readout for method in methods},
+            queries,
+        )
+        with self._bar(variant, contender.images_to_come()) as bar:
+            outcomes = tuple(run_protocol(contender, self.stream, bar.update))
+        return ProtocolRecord(outcomes, queries.train_seconds)
 
     def _learner(self, config: LearnerConfig) -> Learner:
         return Learner(self.backbone, config, len(self.stream.class_names), len(self.stream.tasks))
 
+    def _statistics_bytes(self, config: LearnerConfig) -> int:
+        """Return the size of what the learner counts and does not train: class means, readout."""
+        layout = state_layout(
+            config, self.backbone.dim, len(self.stream.class_names), len(self.stream.tasks)
+        )
+        numbers = sum(
+            math.prod(shape)
+            for name, shape in layout.items()
+            if name.startswith(("classes.", "readout."))
+        )
+        return numbers * torch.float32.itemsize
+
     def _bar(self, title: str, images: int) -> "tqdm[Never]":
         return tqdm(total=images, desc=f"seed {self.seed}: {title}", unit="img", mininterval=1.0)
-
-    def _run_variant(self, variant: str, names: Sequence[str]) -> list[RunResult]:
-        config = VARIANTS[variant](self.config)
-        learner = self._learner(config)
-        tasks = len(self.test_images)
-        tested = sum(size * (tasks - task) for task, size in enumerate(self.test_images))
-        readouts = [LEARNERS[name].readout for name in names]
-        images = self.protocol.training.epochs * self.train_images + tested
-        with self._bar(variant, images) as bar:
-            run = run_stream(
-                learner,
-                self.stream,
-                self.queries,
-                self.backbone.preprocessing,
-                self.protocol.training,
-                self.seed,
-                readouts,
-                bar.update,
-            )
-        epoch_seconds = run.train_seconds / self.protocol.training.epochs
-        budget = count_trainables(config, self.backbone.dim, self.backbone.parameters_without_head)
-        statistics = ("classes.", "readout.")
-        extra = {
-            "epoch_over_forward": epoch_seconds / self.queries.train_seconds,
-            "statistics_bytes": sum(
-                value.nbytes for name, value in run.state.items() if name.startswith(statistics)
-            ),
-        }
-        return [
-            RunResult(
-                method=name,
-                seed=self.seed,
-                matrix=run.matrices[LEARNERS[name].readout],
-                test_images=self.test_images,
-                prompt_selection=run.selection,
-                train_seconds=run.train_seconds + self.queries.train_seconds,
-                eval_seconds=run.eval_seconds,
-                peak_rss_mb=peak_rss_mb(),
-                kind=MethodKind.GRADIENT,
-                trainable_share=budget.share,
-                extra=extra,
-            )
-            for name in names
-        ]
-
-    def _run_peer(self, name: str) -> RunResult:
-        method = PEERS[name]
-        classes = len(self.stream.class_names)
-        peer = method.build(self.backbone.dim, classes, self.protocol.projection_size, self.seed)
-        tasks = self.stream.tasks
-        matrix = np.full((len(tasks), len(tasks)), np.nan)
-        train_seconds = eval_seconds = 0.0
-        for task in tasks:
-            start = time.perf_counter()
-            peer.fit_task(self.queries.train[task.index], torch.from_numpy(task.train_labels))
-            middle = time.perf_counter()
-            for known in tasks[: task.index + 1]:
-                guesses = peer.scores(self.queries.test[known.index]).argmax(dim=1).numpy()
-                matrix[task.index, known.index] = np.mean(guesses == known.test_labels)
-            train_seconds += middle - start
-            eval_seconds += time.perf_counter() - middle
-        return RunResult(
-            method=name,
-            seed=self.seed,
-            matrix=matrix,
-            test_images=self.test_images,
-            prompt_selection=None,
-            train_seconds=train_seconds + self.queries.train_seconds,
-            eval_seconds=eval_seconds,
-            peak_rss_mb=peak_rss_mb(),
-            kind=method.kind,
-        )
-
-
-class _KeptRuns:
-    """The ended runs of a benchmark, a JSON file each."""
-
-    def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
-        self.folder = folder
-        # Through JSON and back, so that tuples compare equal to what a file holds.
-        self.settings = json.loads(json.dumps(settings, default=str))
-
-    def find(self, method: str, seed: int) -> RunResult | None:
-        """Return a kept run, or None; `InputError` for one of other settings or broken."""
-        path = self._path(method, seed)
-        if not path.exists():
-            return None
-        try:
-            content = json.loads(path.read_text())
-            settings, run = content["settings"], content["run"]
-            matrix = [
-                [np.nan if value is None else value for value in row] for row in run["matrix"]
-            ]
-            changes = {
-                "matrix": np.array(matrix),
-                "kind": MethodKind(run["kind"]),
-                "test_images": tuple(run["test_images"]),
-            }
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is not a kept run ({error}); delete it") from error
-        if settings != self.settings:
-            names = [
-                name
-                for name in settings.keys() | self.settings.keys()
-                if settings.get(name) != self.settings.get(name)
-            ]
-            raise InputError(
-                f"{path} was run with other settings ({', '.join(sorted(names))}); "
-                "choose another output folder or delete it"
-            )
-        return RunResult(**{**run, **changes})
-
-    def keep(self, result: RunResult) -> None:
-        """Write a run that has ended."""
-        run = {field.name: getattr(result, field.name) for field in fields(result)}
-        run["matrix"] = [[None if np.isnan(x) else x for x in row] for row in result.matrix]
-        content = json.dumps({"settings": self.settings, "run": run}, indent=1, sort_keys=True)
-        write_atomically(self._path(result.method, result.seed), content.encode())
-
-    def _path(self, method: str, seed: int) -> Path:
-        return self.folder / f"{method}-seed{seed}.json"

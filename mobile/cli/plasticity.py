@@ -16,7 +16,7 @@ from cbpnet.data.stream import make_stream
 from cbpnet.method.cbp import CBPConfig
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.learner import Learner
-from cbpnet.run.evaluation import query_stream
+from cbpnet.run.queries import query_stream
 from cbpnet.run.training import TrainingConfig
 from cbpnet.study.plasticity import Form, PairConfig, PairFeatures, Variant, run_pairs
 from cbpnet.study.plasticity_report import PairStudy, format_studies, write_studies

@@ -12,12 +12,13 @@ import click
 from tqdm import tqdm
 
 from cbpnet.backbone.presets import count_trainables
-from cbpnet.data.stream import make_stream
+from cbpnet.data.stream import TaskStream, make_stream
 from cbpnet.host.atomic import make_folder
 from cbpnet.method.learner import Learner
+from cbpnet.run.protocol import TaskOutcome, run_protocol
 from cbpnet.run.session import TrainingSession
 from cbpnet.run.state_file import StateInfo
-from cbpnet.run.training import Progress, TrainingConfig
+from cbpnet.run.training import TrainingConfig
 from mobile.cli.options import (
     build_backbone,
     build_config,
@@ -121,17 +122,18 @@ def train(
         class_names=(),
         progress={},
     )
-    session = TrainingSession(out, learner, identity, dtype, stream, training, seed)
+    readout = {"learner": config.readout.kind}
+    session = TrainingSession(out, learner, identity, dtype, stream, training, seed, readout)
 
     total, resumed = len(stream.tasks), session.finished
     if resumed:
         click.echo(f"{out} holds {resumed} of {total} tasks already", err=True)
     rows = []
-    images = session.images_to_come
+    images = session.images_to_come()
     with tqdm(total=images, unit="img", mininterval=1.0, disable=not images) as bar:
-        while session.finished < total:
-            bar.set_description(f"task {session.finished + 1} of {total}")
-            rows.append(_learn(session, bar.update))
+        for learnt in run_protocol(session, stream, bar.update):
+            rows.append(_row(learnt, stream))
+            bar.set_description(f"{session.finished} of {total} tasks")
             if not as_json:
                 bar.write(_sentence(rows[-1], total))
 
@@ -169,16 +171,15 @@ def train(
     click.echo(f"compare with other methods: {shlex.join(['cbpnet-mobile', 'benchmark', *same])}")
 
 
-def _learn(session: TrainingSession, progress: Progress) -> dict[str, Any]:
-    """Learn the next task; return what it was, and the accuracies where there are test images."""
-    task = session.learn_next(progress)
-    readout = session.learner.config.readout.kind
-    found = session.evaluate([readout], progress)
-    accuracies = {number: row.accuracy[readout] for number, row in found.items()}
+def _row(outcome: TaskOutcome, stream: TaskStream) -> dict[str, Any]:
+    """Return what a task was, and the accuracies where there are test images."""
+    accuracies = {
+        found.task: accuracy for found in outcome.tested for accuracy in found.accuracy.values()
+    }
     return {
-        "task": task.index + 1,
-        "classes": [session.stream.class_names[label] for label in task.classes],
-        "accuracy": accuracies.get(task.index),
+        "task": outcome.task + 1,
+        "classes": [stream.class_names[label] for label in stream.tasks[outcome.task].classes],
+        "accuracy": accuracies.get(outcome.task),
         "average_accuracy": fmean(accuracies.values()) if accuracies else None,
     }
 

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from cbpnet.host.atomic import make_folder, write_atomically
 from mobile.measure.accuracy import Accuracy
 from mobile.measure.glance import glance
 from mobile.measure.latency import Latency
 from mobile.measure.learning import Learning
+from mobile.measure.pages import render_page
 from mobile.measure.phases import phase_figures
 from mobile.measure.plots import accuracy_charts, course_charts, speed_charts
 from mobile.measure.protocol import Protocol
@@ -83,13 +82,6 @@ def write_report(entries: Sequence[Entry], page: Path) -> list[Path]:
     make_folder(page.parent)
     made = datetime.now(UTC).isoformat(timespec="seconds")
     notes = _notes(entries)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     latencies = _of_kind(entries, Latency)
     pairs = _pairs(entries)
     several = len({bundle for _, bundle in pairs}) > 1
@@ -100,7 +92,8 @@ def write_report(entries: Sequence[Entry], page: Path) -> list[Path]:
         )
         for board, bundle in pairs
     ]
-    text = environment.get_template("board_report.html").render(
+    text = render_page(
+        "board_report.html",
         made=made,
         notes=notes,
         rows=rows,

@@ -1,43 +1,25 @@
 """The class-incremental protocol on a bundle, interruptible after every task.
 
-For each seed the folder holds the state after the last finished task and a row of accuracies for
-each task, from which an interrupted evaluation goes on.
+For each seed the folder holds the state after the last finished task and the outcomes of all tasks
+so far, from which an interrupted evaluation goes on.
 """
 
-import json
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import fmean
-from typing import Any
-
-import numpy as np
 
 from cbpnet.data.stream import TaskStream
-from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
-from cbpnet.host.memory import peak_rss_mb
 from cbpnet.method.config import ReadoutKind
 from cbpnet.run.metrics import RunResult
+from cbpnet.run.protocol import ProtocolRecord, check_every_task_is_tested, run_protocol
+from cbpnet.run.result_store import ResultStore
 from cbpnet.run.session import TrainingSession
 from cbpnet.run.training import Progress, TrainingConfig
+from mobile.device.bundle import Manifest
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
 
 __all__ = ["BundleEvaluation"]
-
-
-@dataclass(frozen=True)
-class _Row:
-    """What was measured after one task; lists are by task.
-
-    ``train_seconds`` is None where the process that learnt the task was stopped before this.
-    """
-
-    accuracy: dict[ReadoutKind, list[float]]
-    selection: list[float]
-    train_seconds: float | None
-    eval_seconds: float
 
 
 class BundleEvaluation:
@@ -58,99 +40,57 @@ class BundleEvaluation:
         seed: int,
         folder: Path,
     ) -> None:
+        check_every_task_is_tested(stream)
         self._manifest = program.manifest
-        self._seed, self._stream = seed, stream
-        self._tests = tuple(len(task.test) for task in stream.tasks)
-        if 0 in self._tests:
-            raise InputError(
-                f"task {self._tests.index(0) + 1} of {len(self._tests)} has no test image; an "
-                "evaluation needs one in each task"
-            )
-        self._arithmetic = f"{program.manifest.target} {program.manifest.precision}"
+        arithmetic = f"{program.manifest.target} {program.manifest.precision}"
         self._session = TrainingSession(
             folder / f"state-seed{seed}.safetensors",
             ProgramLearner(program),
             program.manifest.state_info((), {}),
-            self._arithmetic,
+            arithmetic,
             stream,
             training,
             seed,
+            _methods(program.manifest, arithmetic),
         )
-        self._path = folder / f"rows-seed{seed}.json"
-        self._rows = self._read_rows()
+        settings = {"learner": asdict(self._session.identity), **self._session.run}
+        self._store, self._name = ResultStore(folder, settings), f"outcomes-seed{seed}"
+        self._record = self._store.find(self._name) or ProtocolRecord(())
+        self._check_record()
 
     @property
     def images_to_come(self) -> int:
         """How many images `run` will report as its progress."""
-        learnt = self._session.images_to_come
-        unseen = len(self._rows) < self._session.finished  # learnt, and stopped before its row
-        return learnt + unseen * 2 * sum(self._tests[: self._session.finished])
+        return self._session.images_to_come(len(self._record.outcomes))
 
     def run(self, progress: Progress) -> list[RunResult]:
         """Learn and test task after task; return a result for the network and one with readout."""
-        while len(self._rows) < len(self._stream.tasks):
-            seconds = None
-            start = time.perf_counter()
-            if self._session.finished == len(self._rows):
-                self._session.learn_next(progress)
-                seconds = time.perf_counter() - start
-            middle = time.perf_counter()
-            found = self._session.evaluate(self._readouts, progress).values()
-            self._rows.append(
-                _Row(
-                    {kind: [task.accuracy[kind] for task in found] for kind in self._readouts},
-                    [task.selection for task in found],
-                    seconds,
-                    time.perf_counter() - middle,
-                )
+        session, first = self._session, len(self._record.outcomes)
+        for outcome in run_protocol(session, session.stream, progress, first):
+            self._record = ProtocolRecord((*self._record.outcomes, outcome))
+            self._store.keep(self._name, self._record)
+        return [
+            replace(
+                self._record.result(method, session.stream, session.seed),
+                trainable_share=self._manifest.trainable_fraction,
+                extra={"micro_batch": self._manifest.micro_batch},
             )
-            content = json.dumps([vars(row) for row in self._rows], indent=1)
-            write_atomically(self._path, content.encode())
-        return [self._result(kind) for kind in self._readouts]
+            for method in session.readouts
+        ]
 
-    @property
-    def _readouts(self) -> list[ReadoutKind]:
-        readouts: list[ReadoutKind] = ["none", self._manifest.config.readout.kind]
-        return list(dict.fromkeys(readouts))
-
-    def _result(self, kind: ReadoutKind) -> RunResult:
-        tasks, config = len(self._stream.tasks), self._manifest.config
-        matrix = np.full((tasks, tasks), np.nan)
-        for number, row in enumerate(self._rows):
-            matrix[number, : number + 1] = row.accuracy[kind]
-        learnt = "cbpnet" if config.block is not None else "dualprompt"
-        measured = [row.train_seconds for row in self._rows if row.train_seconds is not None]
-        return RunResult(
-            method=f"{learnt}{'' if kind == 'none' else '+' + kind}, {self._arithmetic}",
-            seed=self._seed,
-            matrix=matrix,
-            test_images=self._tests,
-            prompt_selection=float(np.average(self._rows[-1].selection, weights=self._tests))
-            if config.prompts.e_layers
-            else None,
-            # A task whose time is lost is taken to have been like the others.
-            train_seconds=fmean(measured) * tasks if measured else float("nan"),
-            eval_seconds=sum(row.eval_seconds for row in self._rows),
-            peak_rss_mb=peak_rss_mb(),
-            trainable_share=self._manifest.trainable_fraction,
-            extra={"micro_batch": self._manifest.micro_batch},
-        )
-
-    def _read_rows(self) -> list[_Row]:
-        finished = self._session.finished
-        content: Any = []
-        try:
-            if self._path.exists():
-                content = json.loads(self._path.read_text())
-            rows = [_Row(**row) for row in content]
-        except (OSError, TypeError, ValueError) as error:
+    def _check_record(self) -> None:
+        tested, learnt = len(self._record.outcomes), self._session.finished
+        if tested not in (learnt, learnt - 1):
             raise InputError(
-                f"{self._path} does not hold an evaluation's rows ({error}); delete it and "
-                f"{self._session.path} to start anew"
-            ) from error
-        if len(rows) not in (finished, finished - 1):
-            raise InputError(
-                f"{self._path} has the rows of {len(rows)} tasks and {self._session.path} has "
-                f"learnt {finished}; delete both to start anew"
+                f"{self._store.path(self._name)} has the outcomes of {tested} tasks and "
+                f"{self._session.path} has learnt {learnt}; delete both to start anew"
             )
-        return rows
+
+
+def _methods(manifest: Manifest, arithmetic: str) -> dict[str, ReadoutKind]:
+    """Return what the network alone and with its readout are called."""
+    learner = "cbpnet" if manifest.config.block is not None else "dualprompt"
+    kinds: list[ReadoutKind] = ["none", manifest.config.readout.kind]
+    return {
+        f"{learner}{'' if kind == 'none' else '+' + kind}, {arithmetic}": kind for kind in kinds
+    }

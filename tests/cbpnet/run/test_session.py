@@ -13,7 +13,7 @@ from cbpnet.data.stream import make_stream
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.learner import Learner
-from cbpnet.run.evaluation import TaskAccuracy
+from cbpnet.run.protocol import TaskAccuracy, run_protocol
 from cbpnet.run.session import TrainingSession
 from cbpnet.run.state_file import StateInfo, load_state, save_state
 from cbpnet.run.training import TrainingConfig
@@ -30,6 +30,7 @@ def session(micro_backbone, picture_dataset):
         stream = make_stream(dataset or picture_dataset(), 2, seed=1)
         backbone = backbone or micro_backbone(torch.float32)
         run = {"arithmetic": "float32", "training": TRAINING, "seed": 3}
+        run["readouts"] = {"network": "none"}
         run |= {name: options.pop(name) for name in run.keys() & options.keys()}
         capacity = {"classes": len(stream.class_names), "tasks": len(stream.tasks)} | options
         identity = StateInfo(
@@ -54,9 +55,13 @@ def content(path):
     return {name: value.numpy().tobytes() for name, value in state.items()}, info
 
 
+def learn_next(session, *progress):
+    session.learn(session.stream.tasks[session.finished], *progress)
+
+
 def finish(session):
     while session.finished < len(session.stream.tasks):
-        session.learn_next()
+        learn_next(session)
     return content(session.path)
 
 
@@ -72,7 +77,8 @@ def test_every_session_goes_on_after_the_last_finished_task(session, tmp_path, w
         torch.manual_seed(finished)  # torch's global generator has no say
         part = session(path)
         assert part.finished == finished
-        assert part.learn_next().index == finished
+        learn_next(part)
+        assert part.finished == finished + 1
     assert content(path) == whole
     done = session(path)
     assert done.finished == 3
@@ -83,7 +89,7 @@ def test_every_session_goes_on_after_the_last_finished_task(session, tmp_path, w
 def test_an_interruption_anywhere_in_a_task_loses_that_task_only(session, tmp_path, whole, images):
     path = tmp_path / "state"
     first = session(path)
-    first.learn_next()
+    learn_next(first)
     before = path.read_bytes()
     seen = 0
 
@@ -94,32 +100,32 @@ def test_an_interruption_anywhere_in_a_task_loses_that_task_only(session, tmp_pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        first.learn_next(interrupt)
+        learn_next(first, interrupt)
     assert (first.finished, path.read_bytes()) == (1, before)
     assert finish(session(path)) == whole
 
 
 def test_a_file_that_cannot_be_written_leaves_the_session_where_it_was(session, tmp_path):
     part = session(tmp_path / "state")
-    part.learn_next()
+    learn_next(part)
     before = dict(part.state)
     part.path = tmp_path / "nowhere" / "state"
     with pytest.raises(InputError, match="cannot write"):
-        part.learn_next()
+        learn_next(part)
     assert part.finished == 1
     assert all(torch.equal(part.state[name], value) for name, value in before.items())
 
 
 def test_progress_counts_each_image_once_for_its_query_and_once_an_epoch(session, tmp_path):
     counts = []
-    session(tmp_path / "state").learn_next(counts.append)
+    learn_next(session(tmp_path / "state"), counts.append)
     assert sum(counts) == 14 * (1 + TRAINING.epochs)
 
 
 def test_the_file_says_what_it_holds(session, tmp_path):
     part = session(tmp_path / "state", classes=7, tasks=4)
-    part.learn_next()
-    part.learn_next()
+    learn_next(part)
+    learn_next(part)
     state, info = load_state(part.path)
     assert info.class_names == ("a", "b", "c", "d")
     assert (info.classes, info.tasks, info.progress["finished"]) == (7, 4, 2)
@@ -147,7 +153,7 @@ def other_weights():
 )
 def test_a_file_of_another_run_is_refused_and_kept(session, tmp_path, changes, reason):
     path = tmp_path / "state"
-    session(path).learn_next()
+    learn_next(session(path))
     before = path.read_bytes()
     with pytest.raises(
         InputError, match=rf"state is of another run: .*{reason}.*name another file"
@@ -158,7 +164,7 @@ def test_a_file_of_another_run_is_refused_and_kept(session, tmp_path, changes, r
 
 def test_other_images_are_another_run(session, tmp_path, picture_dataset):
     path = tmp_path / "state"
-    session(path).learn_next()
+    learn_next(session(path))
     reason = r"training images of each task was .14, 14, 7. and is .16"
     with pytest.raises(InputError, match=reason):
         session(path, dataset=picture_dataset(train=8))
@@ -169,7 +175,7 @@ def test_other_images_are_another_run(session, tmp_path, picture_dataset):
 
 def test_a_state_that_does_not_say_how_it_was_trained_is_refused(session, tmp_path):
     path = tmp_path / "state"
-    session(path).learn_next()
+    learn_next(session(path))
     state, info = load_state(path)
     save_state(path, state, dataclasses.replace(info, progress={"finished": 1}))
     with pytest.raises(InputError, match="does not say how it was trained"):
@@ -192,19 +198,18 @@ def test_too_small_a_capacity_is_refused(session, tmp_path, capacity, needed):
 
 
 @pytest.mark.parametrize("kind", ["none", "rls"])
-def test_evaluation_is_that_of_one_image_at_a_time(session, tmp_path, kind):
-    config = dataclasses.replace(CONFIG, readout=dataclasses.replace(CONFIG.readout, kind=kind))
-    part = session(tmp_path / "state", config=config)
+def test_a_resumed_session_is_tested_as_one_image_at_a_time(session, tmp_path, kind):
+    readouts, config = (
+        {"own": kind, "by means": "means"},
+        dataclasses.replace(CONFIG, readout=dataclasses.replace(CONFIG.readout, kind=kind)),
+    )
     for finished in (1, 2):
-        part.learn_next()
-        counts = []
-        found = part.evaluate([kind, "means"], counts.append)
-        assert list(found) == list(range(finished))
-        assert sum(counts) == 8 * (1 + finished)  # the new task's queries, and all scores
+        part = session(tmp_path / "state", config=config, readouts=readouts)
+        learn_next(part)
         for task in part.stream.tasks[:finished]:
             right, similar, selected = [], [], []
             for index, label in zip(task.test, task.test_labels, strict=True):
-                prep = part.identity.preprocessing
+                prep = part.preprocessing
                 pixels = load_batch(part.stream.test_source, [index], prep)
                 image = normalise(pixels, prep.mean, prep.std)
                 query = part.learner.query(image)
@@ -213,8 +218,22 @@ def test_evaluation_is_that_of_one_image_at_a_time(session, tmp_path, kind):
                 scores, _ = part.learner.predict(part.state, image, query, "means")
                 similar.append(int(scores.argmax()) == label)
                 selected.append(bool(chosen[0, task.index]))
-            expected = {"means": np.mean(similar), kind: np.mean(right)}
-            assert found[task.index] == TaskAccuracy(expected, np.mean(selected))
+            expected = {"own": np.mean(right), "by means": np.mean(similar)}
+            assert part.classify(task) == TaskAccuracy(task.index, expected, np.mean(selected))
+
+
+@pytest.mark.parametrize(("finished", "first"), [(0, 0), (2, 2), (2, 1), (3, 2), (3, 3)])
+def test_progress_counts_the_images_that_were_to_come(session, tmp_path, finished, first):
+    for _ in range(finished):
+        learn_next(session(tmp_path / "state"))
+    part, counts = session(tmp_path / "state"), []
+    promised = part.images_to_come(first)
+    outcomes = list(run_protocol(part, part.stream, counts.append, first))
+    assert [outcome.task for outcome in outcomes] == list(range(first, 3))
+    assert sum(counts) == promised
+    tests = [8, 16, 20][first:]  # four images a class
+    images = [14, 14, 7][finished:]
+    assert promised == sum(tests) + 20 * bool(tests) + sum(images) * (1 + TRAINING.epochs)
 
 
 def test_tasks_without_test_images_are_left_out(session, tmp_path, picture_dataset):
@@ -224,5 +243,5 @@ def test_tasks_without_test_images_are_left_out(session, tmp_path, picture_datas
         dataset.test, pixels=dataset.test.pixels[second], labels=dataset.test.labels[second]
     )
     part = session(tmp_path / "state", dataset=dataclasses.replace(dataset, test=test))
-    finish(part)
-    assert list(part.evaluate(["none"])) == [0]
+    outcomes = list(run_protocol(part, part.stream))
+    assert [[found.task for found in outcome.tested] for outcome in outcomes] == [[0]] * 3

@@ -12,7 +12,7 @@ from cbpnet.data.preprocessing import load_batch, normalise
 from cbpnet.data.stream import make_stream
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import Learner
-from cbpnet.run.evaluation import query_stream, run_stream
+from cbpnet.run.queries import query_stream
 from cbpnet.run.training import TaskImages, TrainingConfig, initial_state, learn_task
 
 
@@ -36,43 +36,6 @@ class CountingBackbone:
 @pytest.fixture
 def stream():
     return make_stream(load_digits(), 5, 6, 4, 0)
-
-
-def test_the_frozen_pass_runs_once_an_image_and_evaluation_is_a_plain_count(stream) -> None:
-    backbone = CountingBackbone()
-    prep = backbone.inner.preprocessing
-    learner = Learner(backbone, get_preset("micro").config, 10, 2)
-    queries = query_stream(learner, stream, prep, lambda images: None)
-    training = TrainingConfig(epochs=2, batch_size=10, micro_batch=10)
-    states = []
-    run = run_stream(
-        learner,
-        stream,
-        queries,
-        prep,
-        training,
-        0,
-        ["none", "rls"],
-        lambda images: None,
-        lambda task, state: states.append(state),
-    )
-    assert backbone.plain == 10 * (6 + 4)
-    assert backbone.prompted == 2 * 60 + 20 + 40  # epochs, then the tests after each task
-
-    # Brute force: one image at a time, by hand, with the state after each task.
-    for kind in ("none", "rls"):
-        for after, state in enumerate(states):
-            for task in stream.tasks[: after + 1]:
-                right = 0
-                for index, label in zip(task.test, task.test_labels, strict=True):
-                    pixels = load_batch(stream.test_source, [int(index)], prep)
-                    image = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-                    with torch.no_grad():
-                        query = learner.query(image)
-                        scores, _ = learner.predict(state, image, query, kind)
-                    right += int(scores.argmax()) == label
-                expected = right / len(task.test)
-                assert run.matrices[kind][after, task.index] == pytest.approx(expected)
 
 
 def _images(stream, learner, prep):

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-import cbpnet.run.evaluation
-import cbpnet.study.comparison
+import cbpnet.run.contender
 from cbpnet.backbone.presets import get_preset
 from cbpnet.backbone.vit import load_backbone
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import Learner
-from cbpnet.run.evaluation import query_stream, run_stream
+from cbpnet.run.contender import LearnerContender
+from cbpnet.run.protocol import ProtocolRecord, run_protocol
+from cbpnet.run.queries import query_stream
 from cbpnet.run.training import TrainingConfig
 from cbpnet.study.closed_form import LinearProbe, NearestClassMean, RanPAC, Ridge
 from cbpnet.study.comparison import Protocol, run_benchmark
@@ -52,13 +53,13 @@ def benchmark(micro_backbone, picture_dataset, tmp_path):
 def trainings(monkeypatch):
     """The configurations with which a task was learnt, in order."""
     configs = []
-    learn_task = cbpnet.run.evaluation.learn_task
+    learn_task = cbpnet.run.contender.learn_task
 
     def counted(learner, *arguments):
         configs.append(learner.config)
         return learn_task(learner, *arguments)
 
-    monkeypatch.setattr(cbpnet.run.evaluation, "learn_task", counted)
+    monkeypatch.setattr(cbpnet.run.contender, "learn_task", counted)
     return configs
 
 
@@ -98,11 +99,13 @@ def test_learner_rows_equal_runs_of_their_own(benchmark, micro_backbone, picture
     for name, method in LEARNERS.items():
         learner = Learner(backbone, VARIANTS[method.variant](CONFIG), 5, 2)
         prep, training = backbone.preprocessing, PROTOCOL.training
-        run = run_stream(
-            learner, stream, queries, prep, training, 3, [method.readout], lambda images: None
+        contender = LearnerContender(
+            learner, stream, prep, training, 3, {"alone": method.readout}, queries
         )
-        np.testing.assert_array_equal(results[name].matrix, run.matrices[method.readout])
-        assert results[name].prompt_selection == run.selection
+        record = ProtocolRecord(tuple(run_protocol(contender, stream)))
+        alone = record.result("alone", stream, 3)
+        np.testing.assert_array_equal(results[name].matrix, alone.matrix)
+        assert results[name].prompt_selection == alone.prompt_selection
         statistics = 4 * (5 + 5 + 5 * 64 + 64 * 200 + 265 * 265 + 5 * 265)
         assert results[name].extra["statistics_bytes"] == statistics
     # G 2 x 2 x 5 x 64, E 3 x 2 x 5 x 64, key 64; with a block they are shorter.
@@ -141,7 +144,7 @@ def test_an_interrupted_benchmark_runs_only_what_is_missing(benchmark, trainings
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cbpnet.study.comparison, "run_stream", interrupt)
+        patch.setattr(LearnerContender, "learn", interrupt)
         with pytest.raises(KeyboardInterrupt):
             benchmark(["cbpnet", "ncm"])
     fitted = []
@@ -189,7 +192,7 @@ def test_renamed_images_are_other_images(benchmark, picture_dataset):
         benchmark(["ncm"], dataset=renamed)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"settings": {}, "run": {}}', '{"run": 3}'])
+@pytest.mark.parametrize("content", ["", "[]", '{"settings": {}, "record": {}}', '{"record": 3}'])
 def test_a_broken_kept_run_is_refused(benchmark, tmp_path, content):
     benchmark(["ncm"])
     kept = tmp_path / "out" / "runs" / "ncm-seed0.json"

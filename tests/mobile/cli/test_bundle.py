@@ -16,7 +16,8 @@ from PIL import Image
 from cbpnet.data.folder import load_folder
 from cbpnet.data.stream import make_stream
 from cbpnet.method.learner import Learner
-from cbpnet.run.evaluation import query_stream, run_stream
+from cbpnet.run.contender import LearnerContender
+from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.run.state_file import load_state
 from cbpnet.run.training import TrainingConfig
 from mobile.cli import COMMANDS, main
@@ -261,23 +262,16 @@ def test_evaluate_is_the_protocol_of_the_learner_in_pytorch(
     report = json.loads((out / "results.json").read_text())
     stream = make_stream(load_folder(folder), 2, seed=4)
     preprocessing = Program(bundle).manifest.preprocessing
-    queries = query_stream(eager, stream, preprocessing, lambda images: None)
-    expected = run_stream(
-        eager,
-        stream,
-        queries,
-        preprocessing,
-        TrainingConfig(2, 3, 3),
-        4,
-        ["none", "rls"],
-        lambda images: None,
-    )
+    training, readouts = TrainingConfig(2, 3, 3), {"cbpnet": "none", "cbpnet+rls": "rls"}
+    contender = LearnerContender(eager, stream, preprocessing, training, 4, readouts)
+    record = ProtocolRecord(tuple(run_protocol(contender, stream)))
     runs = {row["method"]: row for row in report["runs"]}
-    for name, kind in (("cbpnet", "none"), ("cbpnet+rls", "rls")):
-        row = runs[f"{name}, portable fp32"]
+    assert list(runs) == [f"{name}, portable fp32" for name in readouts]
+    for name in readouts:
+        row, expected = runs[f"{name}, portable fp32"], record.result(name, stream, 4)
         matrix = np.array(row["matrix"], dtype=float)
-        np.testing.assert_allclose(matrix, expected.matrices[kind])
-        assert row["prompt_selection"] == pytest.approx(expected.selection)
+        np.testing.assert_allclose(matrix, expected.matrix)
+        assert row["prompt_selection"] == pytest.approx(expected.prompt_selection)
         assert row["trainable_share"] == pytest.approx(281e-6)
 
 
@@ -290,7 +284,7 @@ def test_a_killed_evaluation_goes_on_and_another_one_is_refused(
     assert run("evaluate", bundle, *options, "--out", whole).exit_code == 0
 
     run_killed(1, "evaluate", bundle, *options, "--out", killed)
-    state, rows = killed / "state-seed0.safetensors", killed / "rows-seed0.json"
+    state, kept = killed / "state-seed0.safetensors", killed / "outcomes-seed0.json"
     assert load_state(state)[1].progress["finished"] == 1
     result = run("evaluate", bundle, *options, "--out", killed, "--json")
     assert result.exit_code == 0, result.output
@@ -304,13 +298,15 @@ def test_a_killed_evaluation_goes_on_and_another_one_is_refused(
     other = run("evaluate", bundle, *options, "--out", killed, "--batch-size", "4")
     assert other.exit_code == 1
     assert "is of another run: batch_size was 3 and is 4 now" in other.stderr
-    rows.write_text(json.dumps(json.loads(rows.read_text())[:1]))
+    content = json.loads(kept.read_text())
+    content["record"]["outcomes"] = content["record"]["outcomes"][:1]
+    kept.write_text(json.dumps(content))
     torn = run("evaluate", bundle, *options, "--out", killed)
     assert torn.exit_code == 1
-    assert "has the rows of 1 tasks" in torn.stderr
-    rows.write_text("{")
+    assert "has the outcomes of 1 tasks" in torn.stderr
+    kept.write_text("{")
     broken = run("evaluate", bundle, *options, "--out", killed)
-    assert "does not hold an evaluation's rows" in broken.stderr
+    assert "is not a kept run" in broken.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import cbpnet.run.session
+import cbpnet.run.contender
 from cbpnet.run.state_file import load_state
 from mobile.cli import main
 
@@ -45,7 +45,7 @@ def test_an_interruption_is_one_sentence(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cbpnet.run.session, "learn_task", interrupt)
+    monkeypatch.setattr(cbpnet.run.contender, "learn_task", interrupt)
     result = digits("train", "--out", str(tmp_path / "state.safetensors"))
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1].startswith("stopped; a state is that of the last")
@@ -91,7 +91,7 @@ def test_bad_input_is_one_sentence_before_any_work(
     def fail(*_: object) -> None:
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr(cbpnet.run.session, "compute_queries", fail)
+    monkeypatch.setattr(cbpnet.run.contender, "compute_queries", fail)
     (tmp_path / "FOLDER").mkdir()
     (tmp_path / "FILE").write_text("a letter")
     monkeypatch.chdir(tmp_path)

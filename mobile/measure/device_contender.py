@@ -1,0 +1,60 @@
+"""What an application learns with, as a contender of the class-incremental protocol."""
+
+from statistics import fmean
+
+from cbpnet.data.stream import Task, TaskStream
+from cbpnet.run.protocol import TaskAccuracy
+from cbpnet.run.training import Progress, TrainingConfig
+from mobile.device.runtime import OnDeviceLearner
+
+__all__ = ["DeviceContender"]
+
+
+class DeviceContender:
+    """An `OnDeviceLearner` on a stream's images; it goes on after the tasks that its bundle knows.
+
+    ``method`` is what it is called in results. Progress counts images as `OnDeviceLearner` does.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        device: OnDeviceLearner,
+        stream: TaskStream,
+        training: TrainingConfig,
+        seed: int,
+    ) -> None:
+        self._method, self._device, self._stream = method, device, stream
+        self._training, self._seed = training, seed
+
+    @property
+    def finished(self) -> int:
+        """The number of finished tasks."""
+        return self._device.known_tasks
+
+    def learn(self, task: Task, progress: Progress = lambda images: None) -> None:
+        """Learn the next task, its classes by their names."""
+        source, names = self._stream.train_source, self._stream.class_names
+        images = {
+            names[label]: [
+                source.image(int(index)) for index in task.train[task.train_labels == label]
+            ]
+            for label in task.classes
+        }
+        training = self._training
+        self._device.learn(
+            images, training.epochs, training.batch_size, self._seed, progress=progress
+        )
+
+    def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
+        """Return how a task's test images are classified among all known classes."""
+        images = [self._stream.test_source.image(int(index)) for index in task.test]
+        found = self._device.predict(images, progress)
+        names = [self._stream.class_names[label] for label in task.test_labels]
+        right = fmean(one.label == name for one, name in zip(found, names, strict=True))
+        selected = (
+            fmean(one.task == task.index + 1 for one in found)
+            if self._device.manifest.config.prompts.e_layers
+            else None
+        )
+        return TaskAccuracy(task.index, {self._method: right}, selected)
