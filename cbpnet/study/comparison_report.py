@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import importlib.metadata
 import io
 import json
 import math
@@ -17,6 +16,7 @@ import torch
 
 from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.host.errors import InputError
+from cbpnet.host.packages import installed_version
 from cbpnet.host.processor import cpu_name
 from cbpnet.run.metrics import (
     MethodSummary,
@@ -220,16 +220,9 @@ def _environment() -> dict[str, object]:
         "cpu": cpu_name(),
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        "timm": _installed("timm"),
+        "timm": installed_version("timm"),
         "torch": torch.__version__,
     }
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None  # a device runs bundles without it
 
 
 def _slug(method: str) -> str:
