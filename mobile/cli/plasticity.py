@@ -13,8 +13,7 @@ from cbpnet.backbone.vit import Backbone
 from cbpnet.data.catalogue import DATASETS
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.stream import make_stream
-from cbpnet.method.cbp import CBPConfig
-from cbpnet.method.config import LearnerConfig
+from cbpnet.method.config import CBPConfig, LearnerConfig
 from cbpnet.method.learner import Learner
 from cbpnet.run.evaluation import query_stream
 from cbpnet.run.training import TrainingConfig

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.cbp import CBPConfig
 from cbpnet.method.config import (
     BlockConfig,
+    CBPConfig,
     HeadConfig,
     LearnerConfig,
     OptimiserConfig,
