@@ -22,6 +22,7 @@ from cbpnet.data.stream import Holdout, TaskStream, fingerprint_stream, make_str
 from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
+from cbpnet.host.progress import progress_bar
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.learner import Learner
 from cbpnet.run.evaluation import Queries, query_stream, run_stream
@@ -140,7 +141,7 @@ class _SeedBenchmark:
         return Learner(self.backbone, config, len(self.stream.class_names), len(self.stream.tasks))
 
     def _bar(self, title: str, images: int) -> "tqdm[Never]":
-        return tqdm(total=images, desc=f"seed {self.seed}: {title}", unit="img", mininterval=1.0)
+        return progress_bar(f"seed {self.seed}: {title}", images)
 
     def _run_variant(self, variant: str, names: Sequence[str]) -> list[RunResult]:
         config = VARIANTS[variant](self.config)

@@ -4,36 +4,27 @@ import time
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-import torch
-from safetensors.torch import save
 
-from cbpnet.backbone.micro_vit import pretrain_micro_vit
 from cbpnet.backbone.presets import get_preset
-from cbpnet.backbone.vit import Backbone, load_backbone
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.digits import load_digits
-from cbpnet.data.preprocessing import load_batch, normalise
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.host.memory import peak_rss_mb
-from cbpnet.method.learner import Learner
-from cbpnet.method.state import LearnerState
 from cbpnet.run.metrics import Matrix, RunResult, accuracy_over_tasks, summarise
-from cbpnet.run.training import (
-    TaskImages,
-    TrainingConfig,
-    compute_queries,
-    initial_state,
-    learn_task,
-)
-from cbpnet.study.comparison import Protocol, run_benchmark
-from cbpnet.study.comparison_report import format_table, write_report
-from mobile.device.program import set_threads
-from mobile.device.runtime import OnDeviceLearner
-from mobile.export.exporter import ExportSettings, export_bundle
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cbpnet.backbone.vit import Backbone
+    from cbpnet.method.learner import Learner
+    from cbpnet.method.state import LearnerState
+    from cbpnet.study.comparison import Protocol
+    from mobile.device.runtime import OnDeviceLearner
 
 __all__ = ["demo"]
 
@@ -43,17 +34,14 @@ PRETRAINING_EPOCHS = 15
 MIRRORINGS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))  # axes of [N, C, H, W]
 METHODS = ("ncm", "ridge", "cbpnet", "cbpnet+rls")
 FEW = 20  # training images of a digit
-PROTOCOL = Protocol(
-    classes_per_task=TASK_SIZES,
-    train_per_class=FEW,
-    test_per_class=None,
-    class_order="natural",
-    holdout="test",
-    training=TrainingConfig(epochs=5, batch_size=10, micro_batch=10),
+
+
+@click.command(
+    epilog="""\b
+Example:
+  cbpnet-mobile demo --out demo_output
+"""
 )
-
-
-@click.command()
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -69,15 +57,26 @@ def demo(out: Path, seed: int) -> None:
     program learn the other digits from a few images each, through the ExecuTorch runtime. Shows the
     same in PyTorch, and the closed-form heads, on the same images. Nothing is downloaded.
     """
+    import torch
+    from safetensors.torch import save
+
+    from cbpnet.backbone.vit import load_backbone
+    from cbpnet.method.learner import Learner
+    from cbpnet.study.comparison import run_benchmark
+    from cbpnet.study.comparison_report import format_table, write_report
+    from mobile.device.program import set_threads
+    from mobile.device.runtime import OnDeviceLearner
+    from mobile.export.exporter import ExportSettings, export_bundle
+
     torch.set_num_threads(1)  # more only wait for one another on so small a network
     make_folder(out)
-    digits, preset = load_digits(), get_preset("micro")
+    digits, preset, protocol = load_digits(), get_preset("micro"), _protocol()
     weights = out / "micro_vit.safetensors"
     write_atomically(weights, save(_pretrain(digits, preset.backbone, seed)))
     backbone = load_backbone(preset.backbone, weights)
-    stream = PROTOCOL.stream(digits, seed)
+    stream = protocol.stream(digits, seed)
     server = Learner(backbone, preset.config, len(stream.class_names), len(stream.tasks))
-    state = _learn_first(server, backbone, stream, seed)
+    state = _learn_first(server, backbone, stream, protocol, seed)
 
     bundle, saved = out / "digits.pte", out / "digits.safetensors"
     settings = ExportSettings(
@@ -94,14 +93,14 @@ def demo(out: Path, seed: int) -> None:
     new = stream.tasks[1:]
     before = fmean(_accuracy(device, stream, task) for task in new)
     start = time.perf_counter()
-    matrix = _learn_the_rest(device, stream, seed)
+    matrix = _learn_the_rest(device, stream, protocol, seed)
     seconds = time.perf_counter() - start
     device.save(saved)
     _stage("learning the same in PyTorch, and with closed-form heads")
     # Runs are not kept: a demo shows what happens now.
     with TemporaryDirectory() as runs:
         results = run_benchmark(
-            backbone, digits, PROTOCOL, preset.config, METHODS, [seed], Path(runs), {}
+            backbone, digits, protocol, preset.config, METHODS, [seed], Path(runs), {}
         )
     results.append(_result(device, stream, matrix, seconds, seed))
     conditions = {
@@ -110,7 +109,7 @@ def demo(out: Path, seed: int) -> None:
         "program": f"{settings.target} {settings.precision}",
         "tasks": ", ".join(_name(task, stream) for task in stream.tasks),
         "training images a digit": FEW,
-        "epochs": PROTOCOL.training.epochs,
+        "epochs": protocol.training.epochs,
         "seed": seed,
     }
     written = write_report(results, conditions, out)
@@ -144,10 +143,29 @@ def _stage(title: str) -> None:
     click.echo(title, err=True)
 
 
+def _protocol() -> "Protocol":
+    from cbpnet.run.training import TrainingConfig
+    from cbpnet.study.comparison import Protocol
+
+    return Protocol(
+        classes_per_task=TASK_SIZES,
+        train_per_class=FEW,
+        test_per_class=None,
+        class_order="natural",
+        holdout="test",
+        training=TrainingConfig(epochs=5, batch_size=10, micro_batch=10),
+    )
+
+
 def _learn_first(
-    server: Learner, backbone: Backbone, stream: TaskStream, seed: int
-) -> LearnerState:
+    server: "Learner", backbone: "Backbone", stream: TaskStream, protocol: "Protocol", seed: int
+) -> "LearnerState":
     """Return the state of a learner in PyTorch that has learnt the first task."""
+    import torch
+
+    from cbpnet.data.preprocessing import load_batch
+    from cbpnet.run.training import TaskImages, compute_queries, initial_state, learn_task
+
     task, preprocessing = stream.tasks[0], backbone.preprocessing
     images = TaskImages(
         load_batch(stream.train_source, task.train.tolist(), preprocessing),
@@ -155,10 +173,12 @@ def _learn_first(
         torch.from_numpy(task.train_labels),
     )
     state = initial_state(server, seed)
-    return learn_task(server, state, 0, images, preprocessing, PROTOCOL.training, seed)
+    return learn_task(server, state, 0, images, preprocessing, protocol.training, seed)
 
 
-def _learn_the_rest(device: OnDeviceLearner, stream: TaskStream, seed: int) -> Matrix:
+def _learn_the_rest(
+    device: "OnDeviceLearner", stream: TaskStream, protocol: "Protocol", seed: int
+) -> Matrix:
     """Let the exported program learn all tasks but the first; return its accuracy matrix."""
     matrix = np.full((len(stream.tasks),) * 2, np.nan)
     for task in stream.tasks:
@@ -171,13 +191,13 @@ def _learn_the_rest(device: OnDeviceLearner, stream: TaskStream, seed: int) -> M
                 ]
                 for label in task.classes
             }
-            device.learn(images, PROTOCOL.training.epochs, PROTOCOL.training.batch_size, seed)
+            device.learn(images, protocol.training.epochs, protocol.training.batch_size, seed)
         for known in stream.tasks[: task.index + 1]:
             matrix[task.index, known.index] = _accuracy(device, stream, known)
     return matrix
 
 
-def _accuracy(device: OnDeviceLearner, stream: TaskStream, task: Task) -> float:
+def _accuracy(device: "OnDeviceLearner", stream: TaskStream, task: Task) -> float:
     """Return the share of a task's test images that the device is right about."""
     predictions = device.predict([stream.test_source.image(int(index)) for index in task.test])
     wanted = [stream.class_names[label] for label in task.test_labels]
@@ -185,7 +205,7 @@ def _accuracy(device: OnDeviceLearner, stream: TaskStream, task: Task) -> float:
 
 
 def _result(
-    device: OnDeviceLearner, stream: TaskStream, matrix: Matrix, seconds: float, seed: int
+    device: "OnDeviceLearner", stream: TaskStream, matrix: Matrix, seconds: float, seed: int
 ) -> RunResult:
     return RunResult(
         method="exported int8",
@@ -200,12 +220,18 @@ def _result(
     )
 
 
-def _pretrain(digits: Dataset, backbone: str, seed: int) -> dict[str, torch.Tensor]:
+def _pretrain(digits: Dataset, backbone: str, seed: int) -> "dict[str, Tensor]":
     """Return the weights of a micro ViT that has seen the training images of digits 0 to 4.
 
     Each digit's mirror images are classes of their own, as in PASS (Zhu et al., CVPR 2021): what
     tells twenty classes apart says more about digits that were never seen than what tells five.
     """
+    import torch
+
+    from cbpnet.backbone.micro_vit import pretrain_micro_vit
+    from cbpnet.backbone.vit import load_backbone
+    from cbpnet.data.preprocessing import load_batch, normalise
+
     preprocessing = load_backbone(backbone, pretrained=False).preprocessing
     chosen = np.flatnonzero(digits.train.labels < BASE_DIGITS)
     pixels = load_batch(digits.train, chosen.tolist(), preprocessing)

@@ -12,7 +12,6 @@ from mobile.cli import main
 from mobile.device.program import get_threads, set_threads
 from mobile.measure.speed import WARM_UP, Memory, Times, Timing
 
-
 METHODS = ("query", "observe", "begin_task", "gradients", "update", "predict")
 TIMES = Times(
     load_ms=120.25,
