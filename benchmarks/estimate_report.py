@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.estimate import HERE, MACHINES, Arithmetic, bound_ms, count, estimate_ms
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import markdown_table
 
 __all__ = ["estimates_to_markdown"]
 
@@ -37,7 +37,7 @@ def estimates_to_markdown(points: Sequence[Mapping[str, Any]]) -> str:
     return (
         "# Estimates of other machines, not measurements\n\n"
         "Milliseconds an image, int8, micro-batch 1.\n\n"
-        f"{aligned_table(header, rows, words=2, style='pipe')}\n\n{sources}"
+        f"{markdown_table(header, rows, words=2)}\n\n{sources}"
     )
 
 

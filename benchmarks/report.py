@@ -13,7 +13,7 @@ from benchmarks.pairs import Bar, Call, Spread, update_share
 from benchmarks.peers import EXACT, PEERS, REFERENCE
 from benchmarks.side_by_side import PeerFigures, SideBySide
 from cbpnet.host.atomic import write_atomically
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import markdown_table
 
 __all__ = ["BATCH", "bars", "plot_peers", "to_json", "to_markdown", "write_report"]
 
@@ -48,8 +48,8 @@ def to_markdown(runs: Sequence[SideBySide], conditions: Mapping[str, Any]) -> st
     for run in runs:
         lines += ["", f"## Threads: {run.threads}", ""]
         rows = [_row(run, name, figures) for name, figures in run.peers.items()]
-        lines += [aligned_table(_HEAD, rows, style="pipe"), ""]
-        lines += [aligned_table(_BAR_HEAD, _bar_rows(run), style="pipe")]
+        lines += [markdown_table(_HEAD, rows), ""]
+        lines += [markdown_table(_BAR_HEAD, _bar_rows(run))]
         lines += ["", *(f"- {PEERS[name].title}: {why}" for name, why in run.absent.items())]
     shown = {name for run in runs for name in run.peers}
     lines += ["", "Notes", ""]

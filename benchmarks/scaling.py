@@ -16,7 +16,7 @@ from benchmarks.programs import Made, get_program, get_step
 from benchmarks.step import Model
 from benchmarks.worker import Assignment, Worker
 from cbpnet.host.atomic import write_atomically
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import markdown_table
 from mobile.device.program import Program
 
 __all__ = ["AXES", "BASE", "Point", "Scaled", "measure_scaling", "points", "write_scaling"]
@@ -150,7 +150,7 @@ def write_scaling(
     for point in shown:
         rows.append(_row(point, found[point.model], point.axis if point.axis != axis else ""))
         axis = point.axis
-    text = f"# Scaling\n\n{listed}\n{aligned_table(_HEAD, rows, style='pipe')}\n"
+    text = f"# Scaling\n\n{listed}\n{markdown_table(_HEAD, rows)}\n"
     content = [asdict(point) | asdict(found[point.model]) for point in shown]
     record = json.dumps({"conditions": conditions, "points": content}, indent=2, default=str)
     write_atomically(folder / "scaling.md", text.encode())

@@ -9,5 +9,5 @@ from .packages import installed_version as installed_version
 from .processor import cpu_name as cpu_name
 from .progress import progress_bar as progress_bar, with_progress as with_progress
 from .random_streams import random_stream as random_stream
-from .tables import aligned_table as aligned_table
+from .tables import markdown_table as markdown_table, plain_table as plain_table
 from .text import counted as counted, listed as listed

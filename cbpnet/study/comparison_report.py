@@ -17,7 +17,7 @@ from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.host.errors import InputError
 from cbpnet.host.packages import installed_version
 from cbpnet.host.processor import cpu_name
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import markdown_table
 from cbpnet.run.metrics import (
     MethodSummary,
     RunResult,
@@ -110,7 +110,7 @@ def _check(results: Sequence[RunResult]) -> None:
 def format_table(summaries: Sequence[MethodSummary]) -> str:
     """Return an aligned Markdown table, a row for each method, that also reads in a terminal."""
     rows = [[cell(summary) for _, cell in _COLUMNS] for summary in summaries]
-    return aligned_table([name for name, _ in _COLUMNS], rows, words=2, style="pipe") + "\n"
+    return markdown_table([name for name, _ in _COLUMNS], rows, words=2) + "\n"
 
 
 def _cell(statistic: Statistic | None, scale: float = 100.0, digits: int = 2) -> str:

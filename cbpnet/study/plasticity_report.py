@@ -11,7 +11,7 @@ import torch
 
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import markdown_table
 from cbpnet.run.metrics import Matrix
 from cbpnet.study.diagnosis import Diagnosis
 from cbpnet.study.plasticity import PairConfig, PairRuns
@@ -115,7 +115,7 @@ def _plain(runs: PairRuns) -> dict[str, object]:
 
 def _table(study: PairStudy) -> str:
     rows = [_row(name, runs) for name, runs in study.runs.items()]
-    return aligned_table(HEADER, rows, style="pipe") + "\n"
+    return markdown_table(HEADER, rows) + "\n"
 
 
 def _row(name: str, runs: PairRuns) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import click
 from cbpnet.host.packages import installed_version
 from cbpnet.host.processor import cpu_name
 from cbpnet.host.progress import progress_bar
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import plain_table
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.option_groups import takes
@@ -79,7 +79,7 @@ def _print(conditions: dict[str, Any], times: "Times", memory: "Memory") -> None
                 f"{memory.peak_after_mb[name]:.1f}",
             ]
         )
-    click.echo(aligned_table(_HEADER, rows))
+    click.echo(plain_table(_HEADER, rows))
     click.echo(
         f"\nloading takes {times.load_ms:.1f} ms and {memory.peak_after_mb['load']:.1f} MB; "
         f"the peak of all is {memory.peak_mb:.1f} MB above the bare runtime's {memory.bare_mb:.1f}"

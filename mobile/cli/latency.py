@@ -11,7 +11,7 @@ import click
 
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.progress import progress_bar
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import plain_table
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions, bundle_argument
 from mobile.cli.option_groups import option, takes
@@ -142,7 +142,7 @@ def _print(result: "Result", found: "Latency", runs: int) -> None:
         f"call: {found.micro_batch}; milliseconds of {counted(runs, 'warm call')}\n"
     )
     rows = [row for at in found.at for row in _rows(at)]
-    click.echo(aligned_table(_HEADER, rows, words=2))
+    click.echo(plain_table(_HEADER, rows, words=2))
     for phase in phase_figures(found):
         click.echo(_describe(phase))
     if found.soak is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cbpnet.backbone.presets import BUDGET, PRESETS, Preset, count_trainables
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import plain_table
 
 __all__ = ["presets"]
 
@@ -28,7 +28,7 @@ def presets(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     table = [_row(name, preset) for name, preset in PRESETS.items()]
-    click.echo(aligned_table(("preset", "backbone", *_SIZES), table, words=2))
+    click.echo(plain_table(("preset", "backbone", *_SIZES), table, words=2))
     click.echo(
         "\nG and E are the prompts' lengths, hidden the block's units. Trainable are the G-prompt,"
         "\none task's E-prompt and key, and the block; share and budget are in per cent of the"

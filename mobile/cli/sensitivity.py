@@ -13,7 +13,7 @@ from cbpnet.data.dataset import Dataset
 from cbpnet.data.sampling import generator
 from cbpnet.host.errors import InputError
 from cbpnet.host.progress import with_progress
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import plain_table
 from cbpnet.host.text import listed
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import DatasetOptions, WeightsOptions
@@ -256,8 +256,8 @@ def _random_prompts(backbone: "Backbone", seed: int) -> "Prefixes":
 
 
 def _print_table(title: str, measured: Sequence["Sensitivity"]) -> None:
-    rows = [[f"  {each.name}", f"{each.cosine:.4f}", f"{each.sqnr:.1f}"] for each in measured]
-    click.echo(f"{aligned_table((title, 'cosine', 'SQNR dB'), rows)}\n")
+    rows = [[each.name, f"{each.cosine:.4f}", f"{each.sqnr:.1f}"] for each in measured]
+    click.echo(f"{plain_table((title, 'cosine', 'SQNR dB'), rows)}\n")
 
 
 def _document(found: _Findings) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-from cbpnet.host.tables import aligned_table
+from cbpnet.host.tables import markdown_table, plain_table
 
 HEADER = ("method", "by", "accuracy")
 ROWS = [["ncm", "sum", "7.0"], ["cbpnet", "gradient", "73.95 ± 0.65"], ["x", "", "-"]]
 
 
 def test_markdown_says_which_columns_are_numbers() -> None:
-    assert aligned_table(HEADER, ROWS, words=2, style="pipe").splitlines() == [
+    assert markdown_table(HEADER, ROWS, words=2).splitlines() == [
         "| method   | by       |     accuracy |",
         "|:---------|:---------|-------------:|",
         "| ncm      | sum      |          7.0 |",
@@ -14,6 +14,15 @@ def test_markdown_says_which_columns_are_numbers() -> None:
     ]
 
 
+def test_a_terminal_gets_columns_two_spaces_apart() -> None:
+    assert plain_table(HEADER, ROWS, words=2).splitlines() == [
+        "method  by            accuracy",
+        "ncm     sum                7.0",
+        "cbpnet  gradient  73.95 ± 0.65",
+        "x                            -",
+    ]
+
+
 def test_numbers_are_printed_as_they_are_given() -> None:
-    rows = aligned_table(["name", "load"], [["a", "1.00"], ["b", "10.250"], ["c", ""]]).splitlines()
-    assert rows == ["name      load", "a         1.00", "b       10.250", "c"]
+    rows = plain_table(["name", "load"], [["a", "1.00"], ["b", "10.250"], ["c", ""]]).splitlines()
+    assert rows == ["name    load", "a       1.00", "b     10.250", "c"]
