@@ -1,12 +1,12 @@
 """``cbpnet-mobile benchmark``: one table of many methods over the same tasks and seeds."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from cbpnet.study.methods import METHODS
+from mobile.cli.method_report import report_methods
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import (
     BackboneOptions,
@@ -79,9 +79,7 @@ def benchmark(
     as_json: bool,
 ) -> None:
     """Compare methods task after task on the same images, and write the report."""
-    from cbpnet.run.metrics import summarise
     from cbpnet.study.comparison import Protocol, run_benchmark
-    from cbpnet.study.comparison_report import format_table, write_report
 
     seeds, out = compared.seeds, compared.out
     frozen = backbone.load()
@@ -99,20 +97,14 @@ def benchmark(
     print_notes(
         dict.fromkeys(note for seed in seeds for note in protocol.stream(loaded, seed).notes)
     )
-    conditions = (
-        {"dataset": loaded.name}
-        | backbone.conditions(frozen)
-        | split.conditions(loaded)
-        | lesson.conditions()
-    )
+    conditions = {
+        "dataset": loaded.name,
+        **backbone.conditions(frozen),
+        **split.conditions(loaded),
+        **lesson.conditions(),
+    }
     settings = {**conditions, "config": config}
     results = run_benchmark(
         frozen, loaded, protocol, config, compared.methods, seeds, out, settings
     )
-    written = write_report(results, {**conditions, "seeds": list(seeds)}, out)
-    if as_json:
-        click.echo(json.dumps(json.loads((out / "results.json").read_text())["summary"]))
-        return
-    click.echo(format_table(summarise(results)))
-    click.echo(f"seeds: {', '.join(map(str, seeds))}")
-    click.echo(f"wrote {len(written)} files to {out}; start with {out / 'table.md'}")
+    report_methods(results, conditions, seeds, out, as_json)

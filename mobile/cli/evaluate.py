@@ -17,6 +17,7 @@ from cbpnet.host.errors import InputError
 from cbpnet.host.progress import progress_bar, with_progress
 from cbpnet.host.text import counted, listed
 from mobile.cli.bundle_options import BundleOptions
+from mobile.cli.method_report import report_methods
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import LessonOptions, OptionalDatasetOptions, ProtocolOptions, print_notes
 
@@ -107,7 +108,7 @@ def evaluate(
         raise click.UsageError("name what to test on: --images FOLDER, or --dataset with --data")
     make_folder(report.out)
     if tested.images is None and tested.state is None:
-        _learn(bundle, dataset.load(), split, lesson, report)
+        _learn(bundle, dataset, split, lesson, report)
         return
     _refuse_options_of_learning()
     if tested.images is not None:
@@ -119,36 +120,31 @@ def evaluate(
 
 def _learn(
     bundle: BundleOptions,
-    dataset: Dataset,
+    dataset: OptionalDatasetOptions,
     split: ProtocolOptions,
     lesson: LessonOptions,
     report: ReportOptions,
 ) -> None:
     """Learn a data set task after task, once for each seed, and report it."""
-    from cbpnet.run.metrics import summarise
-    from cbpnet.study.comparison_report import format_table, write_report
     from mobile.measure.protocol import protocol_figures
     from mobile.measure.results import describe_bundle, take, write_result
 
     program = bundle.program()
-    results = _run_seeds(program, dataset, split, lesson, report)
+    loaded = dataset.load()
+    results = _run_seeds(program, loaded, split, lesson, report)
     conditions = {
-        "dataset": dataset.name,
+        "dataset": loaded.name,
         **_program_conditions(program, bundle.path),
-        **split.conditions(dataset),
+        **split.conditions(loaded),
         **lesson.conditions(),
-        "seeds": list(report.seeds),
     }
-    written = write_report(results, conditions, report.out)
-    figures = protocol_figures(dataset.name, conditions, results)
+    seeds = {"seeds": list(report.seeds)}
+    figures = protocol_figures(loaded.name, conditions | seeds, results)
     described = describe_bundle(bundle.path, program.manifest)
     write_result(report.out / _RESULT, take(described, figures))
-    if report.as_json:
-        click.echo(json.dumps(json.loads((report.out / "results.json").read_text())["summary"]))
-        return
-    click.echo(format_table(summarise(results)))
-    click.echo(f"wrote {len(written)} files to {report.out}; start with {report.out / 'table.md'}")
-    click.echo("compare with the learner in PyTorch: cbpnet-mobile benchmark, same options")
+    report_methods(results, conditions, report.seeds, report.out, report.as_json)
+    if not report.as_json:
+        click.echo("compare with the learner in PyTorch: cbpnet-mobile benchmark, same options")
 
 
 def _run_seeds(
