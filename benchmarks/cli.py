@@ -1,6 +1,5 @@
 """The commands: ``python -m benchmarks peers`` and the others."""
 
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from benchmarks.estimate_report import estimates_to_markdown
 from benchmarks.peers import PEERS
@@ -22,7 +20,10 @@ from benchmarks.step import Model
 from cbpnet.data.catalogue import DATASETS
 from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.host.errors import InputError
+from cbpnet.host.packages import installed_version
 from cbpnet.host.processor import cpu_name
+from cbpnet.host.progress import progress_bar
+from cbpnet.host.text import counted
 
 __all__ = ["main"]
 
@@ -91,7 +92,7 @@ def peers(
     step = get_step(out, model, images, dataset, data)
     runs = []
     for count in threads:
-        with tqdm(total=rounds, unit="round", mininterval=1.0, desc=f"{count} threads") as bar:
+        with progress_bar(counted(count, "thread"), rounds, "round") as bar:
             runs.append(
                 compare_peers(step, names or list(PEERS), count, rounds, bar.write, bar.update)
             )
@@ -115,7 +116,7 @@ def scaling(threads: int, rounds: int, axes: Sequence[str], out: Path) -> None:
     """
     make_folder(out)
     shown = points(BASE, {name: AXES[name] for name in axes or AXES})
-    with tqdm(total=rounds, unit="round", mininterval=1.0) as bar:
+    with progress_bar(counted(threads, "thread"), rounds, "round") as bar:
         models = [BASE, *(point.model for point in shown)]
         found = measure_scaling(out, models, threads, rounds, bar.write, bar.update)
     what = conditions(BASE, "8 images of random numbers", rounds) | {"threads": threads}
@@ -136,7 +137,7 @@ def estimate(out: Path) -> None:
 
 def conditions(model: Model, images: str, rounds: int) -> dict[str, Any]:
     """Return what the figures depend on, by name."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    versions = ", ".join(f"{name} {installed_version(name)}" for name in _PACKAGES)
     return {
         "model": f"{model.backbone}, {model.image_size} pixels, {model.classes} classes, "
         f"{model.tasks} tasks, {'pretrained' if model.weights else 'random'} weights",

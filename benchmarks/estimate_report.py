@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.estimate import HERE, MACHINES, Arithmetic, bound_ms, count, estimate_ms
+from cbpnet.host.tables import markdown_table
 
 __all__ = ["estimates_to_markdown"]
 
@@ -14,15 +15,9 @@ _OPERATIONS = ("predict", "gradients")
 
 def estimates_to_markdown(points: Sequence[Mapping[str, Any]]) -> str:
     """Return a table with a row for each backbone and operation; ``points`` are scaling.json's."""
-    names = " | ".join(machine.name for machine in MACHINES)
-    lines = [
-        "# Estimates of other machines, not measurements",
-        "",
-        "Milliseconds an image, int8, micro-batch 1.",
-        "",
-        f"| | | int8 Mmacs | fp32 Mmacs | measured here | share of the peak | {names} |",
-        f"|---|---|--:|--:|--:|--:|{'--:|' * len(MACHINES)}",
-    ]
+    names = [machine.name for machine in MACHINES]
+    header = ["", "", "int8 Mmacs", "fp32 Mmacs", "measured here", "share of the peak", *names]
+    rows = []
     for point in points:
         if point["axis"] != "backbone":
             continue
@@ -30,13 +25,20 @@ def estimates_to_markdown(points: Sequence[Mapping[str, Any]]) -> str:
             work = _count(point, operation)
             measured = point["times"][operation]["median"]
             share = bound_ms(HERE, work) / measured
-            found = [f"{estimate_ms(there, HERE, work, measured):.0f}" for there in MACHINES]
-            lines.append(
-                f"| {point['value']} | {operation} | {work.int8 / 1e6:.0f} | {work.fp32 / 1e6:.0f} "
-                f"| {measured:.1f} | {100 * share:.0f} % | {' | '.join(found)} |"
-            )
-    lines += ["", *(f"- {machine.name}: {machine.source}" for machine in (HERE, *MACHINES))]
-    return "\n".join(lines) + "\n"
+            figures = [
+                f"{work.int8 / 1e6:.0f}",
+                f"{work.fp32 / 1e6:.0f}",
+                f"{measured:.1f}",
+                f"{100 * share:.0f} %",
+                *(f"{estimate_ms(there, HERE, work, measured):.0f}" for there in MACHINES),
+            ]
+            rows.append([point["value"], operation, *figures])
+    sources = "".join(f"- {machine.name}: {machine.source}\n" for machine in (HERE, *MACHINES))
+    return (
+        "# Estimates of other machines, not measurements\n\n"
+        "Milliseconds an image, int8, micro-batch 1.\n\n"
+        f"{markdown_table(header, rows, words=2)}\n\n{sources}"
+    )
 
 
 def _count(point: Mapping[str, Any], operation: str) -> Arithmetic:

@@ -13,6 +13,7 @@ from benchmarks.pairs import Bar, Call, Spread, update_share
 from benchmarks.peers import EXACT, PEERS, REFERENCE
 from benchmarks.side_by_side import PeerFigures, SideBySide
 from cbpnet.host.atomic import write_atomically
+from cbpnet.host.tables import markdown_table
 
 __all__ = ["BATCH", "bars", "plot_peers", "to_json", "to_markdown", "write_report"]
 
@@ -20,10 +21,17 @@ BATCH = 8  # images of a learning step
 _OPERATIONS = ("gradients", "predict", "query", "update")
 _COLOURS = ("#0072B2", "#E69F00")
 _HEAD = (
-    "| peer | gradients, ms an image (p5 to p95) | over ours (p5 to p95) | predict, ms "
-    "| over ours | query, ms | update, ms | learning, MB | cosine |\n"
-    "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    "peer",
+    "gradients, ms an image (p5 to p95)",
+    "over ours (p5 to p95)",
+    "predict, ms",
+    "over ours",
+    "query, ms",
+    "update, ms",
+    "learning, MB",
+    "cosine",
 )
+_BAR_HEAD = ("bar", "wanted", "found (p5 to p95)", "")
 
 
 def write_report(runs: Sequence[SideBySide], conditions: Mapping[str, Any], folder: Path) -> None:
@@ -38,12 +46,10 @@ def to_markdown(runs: Sequence[SideBySide], conditions: Mapping[str, Any]) -> st
     """Return the tables, one a number of threads, with bars, conditions and notes."""
     lines = ["# Peers side by side", "", *_listed(conditions)]
     for run in runs:
-        lines += ["", f"## Threads: {run.threads}", "", _HEAD]
-        lines += [_row(run, name, figures) for name, figures in run.peers.items()]
-        lines += ["", "| bar | wanted | found (p5 to p95) | |", "|---|--:|--:|---|"]
-        for title, (bar, found) in bars(run).items():
-            verdict = "holds" if bar.holds(found.median) else "**missed**"
-            lines.append(f"| {title} | {bar.kind} {bar.value:g} | {_range(found)} | {verdict} |")
+        lines += ["", f"## Threads: {run.threads}", ""]
+        rows = [_row(run, name, figures) for name, figures in run.peers.items()]
+        lines += [markdown_table(_HEAD, rows), ""]
+        lines += [markdown_table(_BAR_HEAD, _bar_rows(run))]
         lines += ["", *(f"- {PEERS[name].title}: {why}" for name, why in run.absent.items())]
     shown = {name for run in runs for name in run.peers}
     lines += ["", "Notes", ""]
@@ -154,7 +160,19 @@ def plot_peers(runs: Sequence[SideBySide], caption: str, path: Path) -> None:
     figure.savefig(path)
 
 
-def _row(run: SideBySide, name: str, figures: PeerFigures) -> str:
+def _bar_rows(run: SideBySide) -> list[list[str]]:
+    return [
+        [
+            title,
+            f"{bar.kind} {bar.value:g}",
+            _range(found),
+            "holds" if bar.holds(found.median) else "**missed**",
+        ]
+        for title, (bar, found) in bars(run).items()
+    ]
+
+
+def _row(run: SideBySide, name: str, figures: PeerFigures) -> list[str]:
     cells = [PEERS[name].title]
     for operation in _OPERATIONS:
         spread = figures.times.get(operation)
@@ -163,8 +181,7 @@ def _row(run: SideBySide, name: str, figures: PeerFigures) -> str:
         cells.append(shown(spread) if spread else "")
         if operation in ("gradients", "predict"):
             cells.append(shown(ratio) if ratio else "1" if name == REFERENCE else "")
-    cells += [f"{figures.learning_mb:.0f}", f"{figures.cosine:.4f}"]
-    return f"| {' | '.join(cells)} |"
+    return [*cells, f"{figures.learning_mb:.0f}", f"{figures.cosine:.4f}"]
 
 
 def _median(found: Spread) -> str:

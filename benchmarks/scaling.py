@@ -16,6 +16,7 @@ from benchmarks.programs import Made, get_program, get_step
 from benchmarks.step import Model
 from benchmarks.worker import Assignment, Worker
 from cbpnet.host.atomic import write_atomically
+from cbpnet.host.tables import markdown_table
 from mobile.device.program import Program
 
 __all__ = ["AXES", "BASE", "Point", "Scaled", "measure_scaling", "points", "write_scaling"]
@@ -36,6 +37,18 @@ AXES: dict[str, tuple[str, tuple[Any, ...]]] = {
 _OPERATIONS = ("gradients", "predict", "query", "update")
 _PAUSE, _CALLS = 0.02, 2
 _IMAGES = 8
+_HEAD = (
+    "",
+    "",
+    "gradients, ms an image",
+    "over the base's",
+    "predict, ms an image",
+    "update, ms",
+    "learning, MB",
+    "file, MB",
+    "Mmacs an image",
+    "export, s",
+)
 
 
 @dataclass(frozen=True)
@@ -132,17 +145,12 @@ def write_scaling(
     folder: Path,
 ) -> str:
     """Write scaling.md, scaling.json and scaling.png; return the table."""
-    lines = ["# Scaling", "", *(f"- {name}: {value}" for name, value in conditions.items()), ""]
-    lines += [
-        "| | | gradients, ms an image | over the base's | predict, ms an image | update, ms "
-        "| learning, MB | file, MB | Mmacs an image | export, s |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    axis = ""
+    listed = "".join(f"- {name}: {value}\n" for name, value in conditions.items())
+    rows, axis = [], ""
     for point in shown:
-        lines.append(_row(point, found[point.model], point.axis if point.axis != axis else ""))
+        rows.append(_row(point, found[point.model], point.axis if point.axis != axis else ""))
         axis = point.axis
-    text = "\n".join(lines) + "\n"
+    text = f"# Scaling\n\n{listed}\n{markdown_table(_HEAD, rows)}\n"
     content = [asdict(point) | asdict(found[point.model]) for point in shown]
     record = json.dumps({"conditions": conditions, "points": content}, indent=2, default=str)
     write_atomically(folder / "scaling.md", text.encode())
@@ -158,10 +166,10 @@ def _name(model: Model) -> str:
     )
 
 
-def _row(point: Point, scaled: Scaled, axis: str) -> str:
+def _row(point: Point, scaled: Scaled, axis: str) -> list[str]:
     size = point.model.micro_batch
     ratio = scaled.ratios.get("gradients")
-    cells = [
+    return [
         axis,
         str(point.value),
         f"{scaled.times['gradients'].median / size:.1f}",
@@ -173,7 +181,6 @@ def _row(point: Point, scaled: Scaled, axis: str) -> str:
         f"{scaled.macs['gradients'] / size / 1e6:.0f}",
         f"{scaled.made.seconds:.0f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def _plot(found: Mapping[Model, Scaled], shown: Sequence[Point], path: Path) -> None:

@@ -25,8 +25,7 @@ from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.random_streams import random_stream
-from cbpnet.method.cbp import CBPConfig
-from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.config import BlockConfig, CBPConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.initial import draw_state
 from cbpnet.method.learner_interface import GradientSums
 from cbpnet.method.state import LearnerState

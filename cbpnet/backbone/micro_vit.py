@@ -79,7 +79,7 @@ def pretrain_micro_vit(
         labels: [N] integers from 0 to the number of classes - 1.
         epochs: passes over the images, at least 1.
         seed: of initialisation, order and shifts.
-        progress: show a progress bar.
+        progress: show a progress bar, on a terminal.
 
     Returns:
         The state dict, classifier included, as `load_backbone` takes it from a file.
@@ -109,7 +109,8 @@ def pretrain_micro_vit(
             steps_per_epoch=math.ceil(len(images) / _BATCH),
             pct_start=_WARM_UP,
         )
-        for _ in trange(epochs, desc="pretraining the micro ViT", disable=not progress):
+        # None: a bar on a terminal only.
+        for _ in trange(epochs, desc="pretraining", disable=None if progress else True):
             for rows in torch.split(torch.randperm(len(images)), _BATCH):
                 loss = F.cross_entropy(model(_augmented(images[rows])), labels[rows])
                 optimiser.zero_grad()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
-from cbpnet.method.layout import trainable_layout
 
 __all__ = [
     "BUDGET",
@@ -26,10 +25,13 @@ BUDGET = 0.002
 class Preset:
     """A backbone by its timm name, the sizes of prompts and block on it, and its readout.
 
+    ``dim`` is the backbone's width D and ``parameters`` its size without head, timm's own figures.
     ``budget`` is the largest share of the backbone that prompts and block may have together.
     """
 
     backbone: str
+    dim: int
+    parameters: int
     g_length: int
     e_length: int
     hidden: int
@@ -65,13 +67,13 @@ READOUT = ReadoutConfig(features=1000)
 MICRO_READOUT = ReadoutConfig(weight=10.0, regularisation=1.0, features=200)
 
 PRESETS = {
-    #                  backbone                 G  E  hidden  readout
-    "vit_base": Preset("vit_base_patch16_224", 5, 5, 80, READOUT),
-    "vit_small": Preset("vit_small_patch16_224", 5, 4, 32, READOUT),
-    "vit_tiny": Preset("vit_tiny_patch16_224", 3, 2, 16, READOUT),
-    "deit_tiny": Preset("deit_tiny_patch16_224", 3, 2, 16, READOUT),
+    #                  backbone                 D   parameters  G  E  hidden  readout
+    "vit_base": Preset("vit_base_patch16_224", 768, 85_798_656, 5, 5, 80, READOUT),
+    "vit_small": Preset("vit_small_patch16_224", 384, 21_665_664, 5, 4, 32, READOUT),
+    "vit_tiny": Preset("vit_tiny_patch16_224", 192, 5_524_416, 3, 2, 16, READOUT),
+    "deit_tiny": Preset("deit_tiny_patch16_224", 192, 5_524_416, 3, 2, 16, READOUT),
     # For tests and the demo: nothing useful fits into 0.2 % of a fifth of a million parameters.
-    "micro": Preset("vit_micro_patch8_32", 2, 2, 16, MICRO_READOUT, budget=0.02),
+    "micro": Preset("vit_micro_patch8_32", 64, 214_464, 2, 2, 16, MICRO_READOUT, budget=0.02),
 }
 
 
@@ -97,11 +99,14 @@ def choose_preset(backbone: str, dim: int, parameters: int) -> Preset:
 
     general = sorted((PRESETS[name] for name in PRESETS if name != "micro"), key=trainable)
     fitting = [preset for preset in general if trainable(preset) <= preset.budget * parameters]
-    return replace(fitting[-1] if fitting else general[0], backbone=backbone)
+    chosen = fitting[-1] if fitting else general[0]
+    return replace(chosen, backbone=backbone, dim=dim, parameters=parameters)
 
 
 def count_trainables(config: LearnerConfig, dim: int, backbone_parameters: int) -> Budget:
     """Return the budget of a configuration on a backbone of width ``dim``."""
+    from cbpnet.method.layout import trainable_layout  # with torch, which the table does without
+
     layout = trainable_layout(config, dim, classes=0)
     trainable = sum(
         math.prod(shape) for name, shape in layout.items() if not name.startswith("head.")

@@ -1,5 +1,13 @@
-from .atomic import make_folder as make_folder, write_atomically as write_atomically
+from .atomic import (
+    flush_folder as flush_folder,
+    make_folder as make_folder,
+    write_atomically as write_atomically,
+)
 from .errors import InputError as InputError
 from .memory import peak_rss_mb as peak_rss_mb, resident_mb as resident_mb
+from .packages import installed_version as installed_version
 from .processor import cpu_name as cpu_name
+from .progress import progress_bar as progress_bar, with_progress as with_progress
 from .random_streams import random_stream as random_stream
+from .tables import markdown_table as markdown_table, plain_table as plain_table
+from .text import counted as counted, listed as listed

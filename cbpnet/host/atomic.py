@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cbpnet.host.errors import InputError
 
-__all__ = ["make_folder", "write_atomically"]
+__all__ = ["flush_folder", "make_folder", "write_atomically"]
 
 
 def make_folder(folder: Path) -> None:
@@ -56,12 +56,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"cannot write {path}: {error.strerror or error}; "
             "name a file in a folder that exists, is writable and has room"
         ) from error
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    # Makes the new name itself survive a power cut. Some file systems refuse to flush a folder,
-    # and the file is complete already, so a refusal is no failure.
+def flush_folder(folder: Path) -> None:
+    """Let the names in a folder, new and gone, survive a power cut.
+
+    Some file systems refuse to; the files themselves are complete, so a refusal is no failure.
+    """
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,8 +1,8 @@
 from .block import BlockParameters as BlockParameters
 from .capacity import grow as grow
-from .cbp import CBPConfig as CBPConfig
 from .config import (
     BlockConfig as BlockConfig,
+    CBPConfig as CBPConfig,
     LearnerConfig as LearnerConfig,
     OptimiserConfig as OptimiserConfig,
     PromptConfig as PromptConfig,

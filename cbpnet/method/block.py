@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cbpnet.method.cbp import CBPConfig, UnitStatistics, age_units, select_units
-from cbpnet.method.config import BlockActivation
+from cbpnet.method.cbp import UnitStatistics, age_units, select_units
+from cbpnet.method.config import BlockActivation, CBPConfig
 
 __all__ = [
     "BLOCK_PARAMETERS",

@@ -10,34 +10,14 @@ replacements in one step is bounded by ``max_replacements``, and the random numb
 outside.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["CBPConfig", "UnitStatistics", "age_units", "corrected_utility", "select_units"]
+from cbpnet.method.config import CBPConfig
 
-
-@dataclass(frozen=True)
-class CBPConfig:
-    """Settings of continual backpropagation.
-
-    ``replacement_rate`` is the share of mature units replaced a step, in [0, 1]; 0 is plain
-    backpropagation. ``maturity`` is the age in steps that a unit must exceed before it can be
-    replaced. ``decay`` is the utility's running-average factor, in [0, 1).
-    """
-
-    replacement_rate: float = 1e-4
-    maturity: int = 100
-    decay: float = 0.99
-
-    def max_replacements(self, units: int) -> int:
-        """Return the most units of one layer that one step can replace.
-
-        The accumulator enters a step below 1 and grows by at most ``replacement_rate * units``.
-        """
-        return math.ceil(self.replacement_rate * units)
+__all__ = ["UnitStatistics", "age_units", "corrected_utility", "select_units"]
 
 
 @dataclass(frozen=True)

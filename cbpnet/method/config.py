@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.cbp import CBPConfig
 
 __all__ = [
     "BlockActivation",
     "BlockConfig",
     "BlockObjective",
+    "CBPConfig",
     "HeadConfig",
     "HeadKind",
     "LearnerConfig",
@@ -24,6 +24,27 @@ BlockActivation = Literal["relu", "identity"]
 BlockObjective = Literal["residual", "classification"]
 HeadKind = Literal["linear", "cosine"]
 ReadoutKind = Literal["none", "means", "rls"]
+
+
+@dataclass(frozen=True)
+class CBPConfig:
+    """Settings of continual backpropagation.
+
+    ``replacement_rate`` is the share of mature units replaced a step, in [0, 1]; 0 is plain
+    backpropagation. ``maturity`` is the age in steps that a unit must exceed before it can be
+    replaced. ``decay`` is the utility's running-average factor, in [0, 1).
+    """
+
+    replacement_rate: float = 1e-4
+    maturity: int = 100
+    decay: float = 0.99
+
+    def max_replacements(self, units: int) -> int:
+        """Return the most units of one layer that one step can replace.
+
+        The accumulator enters a step below 1 and grows by at most ``replacement_rate * units``.
+        """
+        return math.ceil(self.replacement_rate * units)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from cbpnet.backbone.vit import Backbone
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.stream import Holdout, TaskStream, fingerprint_stream, make_stream
 from cbpnet.host.atomic import make_folder
+from cbpnet.host.progress import progress_bar
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.layout import state_layout
 from cbpnet.method.learner import Learner
@@ -199,4 +200,4 @@ class _SeedBenchmark:
         return numbers * torch.float32.itemsize
 
     def _bar(self, title: str, images: int) -> "tqdm[Never]":
-        return tqdm(total=images, desc=f"seed {self.seed}: {title}", unit="img", mininterval=1.0)
+        return progress_bar(f"seed {self.seed}: {title}", images)

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import importlib.metadata
 import io
 import json
 import math
@@ -10,14 +9,15 @@ import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.host.errors import InputError
+from cbpnet.host.packages import installed_version
 from cbpnet.host.processor import cpu_name
+from cbpnet.host.tables import markdown_table
 from cbpnet.run.metrics import (
     MethodSummary,
     RunResult,
@@ -31,8 +31,6 @@ from cbpnet.run.metrics import (
 )
 
 __all__ = ["format_table", "write_report"]
-
-_Side = Literal["<", ">"]
 
 _NOTE = """\
 Mean ± sample standard deviation over seeds. Accuracies are means over tasks, in per cent, on test
@@ -111,17 +109,8 @@ def _check(results: Sequence[RunResult]) -> None:
 
 def format_table(summaries: Sequence[MethodSummary]) -> str:
     """Return an aligned Markdown table, a row for each method, that also reads in a terminal."""
-    columns = [
-        _aligned(header, [cell(summary) for summary in summaries], side)
-        for header, side, cell in _COLUMNS
-    ]
-    return "".join(f"| {' | '.join(row)} |\n" for row in zip(*columns, strict=True))
-
-
-def _aligned(header: str, cells: Sequence[str], side: _Side) -> list[str]:
-    width = max(map(len, [header, *cells]))
-    rule = "-" * (width - 1) + ("-" if side == "<" else ":")
-    return [f"{cell:{side}{width}}" for cell in [header, rule, *cells]]
+    rows = [[cell(summary) for _, cell in _COLUMNS] for summary in summaries]
+    return markdown_table([name for name, _ in _COLUMNS], rows, words=2) + "\n"
 
 
 def _cell(statistic: Statistic | None, scale: float = 100.0, digits: int = 2) -> str:
@@ -137,16 +126,16 @@ def _share(statistic: Statistic | None) -> str:
     return "-" if statistic is None else f"{statistic.mean * 100:.3f}"
 
 
-_COLUMNS: tuple[tuple[str, _Side, Callable[[MethodSummary], str]], ...] = (
-    ("method", "<", lambda summary: summary.method),
-    ("learns by", "<", lambda summary: summary.kind.value),
-    ("average accuracy", ">", lambda summary: _cell(summary.average_accuracy)),
-    ("incremental accuracy", ">", lambda summary: _cell(summary.average_incremental_accuracy)),
-    ("forgetting", ">", lambda summary: _cell(summary.forgetting)),
-    ("learning accuracy", ">", lambda summary: _cell(summary.learning_accuracy)),
-    ("prompt selection", ">", lambda summary: _cell(summary.prompt_selection)),
-    ("train seconds", ">", lambda summary: _cell(summary.train_seconds, scale=1.0, digits=1)),
-    ("trainable %", ">", lambda summary: _share(summary.trainable_share)),
+_COLUMNS: tuple[tuple[str, Callable[[MethodSummary], str]], ...] = (
+    ("method", lambda summary: summary.method),
+    ("learns by", lambda summary: summary.kind.value),
+    ("average accuracy", lambda summary: _cell(summary.average_accuracy)),
+    ("incremental accuracy", lambda summary: _cell(summary.average_incremental_accuracy)),
+    ("forgetting", lambda summary: _cell(summary.forgetting)),
+    ("learning accuracy", lambda summary: _cell(summary.learning_accuracy)),
+    ("prompt selection", lambda summary: _cell(summary.prompt_selection)),
+    ("train seconds", lambda summary: _cell(summary.train_seconds, scale=1.0, digits=1)),
+    ("trainable %", lambda summary: _share(summary.trainable_share)),
 )
 
 
@@ -220,16 +209,9 @@ def _environment() -> dict[str, object]:
         "cpu": cpu_name(),
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        "timm": _installed("timm"),
+        "timm": installed_version("timm"),
         "torch": torch.__version__,
     }
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None  # a device runs bundles without it
 
 
 def _slug(method: str) -> str:

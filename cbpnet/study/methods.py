@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from cbpnet import study  # a face: what a method is built from is imported when it is built
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig, ReadoutKind
 from cbpnet.run.metrics import MethodKind
-from cbpnet.study.closed_form import LinearProbe, NearestClassMean, Peer, RanPAC, Ridge
+
+if TYPE_CHECKING:
+    from cbpnet.study.closed_form import Peer
 
 __all__ = ["LEARNERS", "METHODS", "PEERS", "LearnerMethod", "PeerMethod", "check_methods"]
 
@@ -26,7 +30,7 @@ class LearnerMethod:
 class PeerMethod:
     """A classifier on the frozen query features: how it is built, and what it compares with."""
 
-    build: Callable[[int, int, int, int], Peer]
+    build: "Callable[[int, int, int, int], Peer]"
     kind: MethodKind = MethodKind.CLOSED_FORM
 
 
@@ -69,11 +73,11 @@ LEARNERS = {
 
 # Each takes the feature size, the number of classes, the random projection's size and the seed.
 PEERS = {
-    "ncm": PeerMethod(lambda dim, classes, size, seed: NearestClassMean(dim, classes)),
-    "ridge": PeerMethod(lambda dim, classes, size, seed: Ridge(dim, classes)),
-    "ranpac": PeerMethod(lambda dim, classes, size, seed: RanPAC(dim, classes, size, seed)),
+    "ncm": PeerMethod(lambda dim, classes, size, seed: study.NearestClassMean(dim, classes)),
+    "ridge": PeerMethod(lambda dim, classes, size, seed: study.Ridge(dim, classes)),
+    "ranpac": PeerMethod(lambda dim, classes, size, seed: study.RanPAC(dim, classes, size, seed)),
     "probe": PeerMethod(
-        lambda dim, classes, size, seed: LinearProbe(dim, classes), MethodKind.UPPER_BOUND
+        lambda dim, classes, size, seed: study.LinearProbe(dim, classes), MethodKind.UPPER_BOUND
     ),
 }
 

@@ -27,8 +27,8 @@ from cbpnet.method.block import (
     initial_incoming,
     replace_units,
 )
-from cbpnet.method.cbp import CBPConfig, UnitStatistics
-from cbpnet.method.config import OptimiserConfig
+from cbpnet.method.cbp import UnitStatistics
+from cbpnet.method.config import CBPConfig, OptimiserConfig
 from cbpnet.run.metrics import Matrix
 from cbpnet.run.training import TrainingConfig
 from cbpnet.study.diagnosis import Diagnosis, block_outputs, diagnose

@@ -11,6 +11,7 @@ import torch
 
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
+from cbpnet.host.tables import markdown_table
 from cbpnet.run.metrics import Matrix
 from cbpnet.study.diagnosis import Diagnosis
 from cbpnet.study.plasticity import PairConfig, PairRuns
@@ -113,14 +114,8 @@ def _plain(runs: PairRuns) -> dict[str, object]:
 
 
 def _table(study: PairStudy) -> str:
-    rows = [HEADER, *(_row(name, runs) for name, runs in study.runs.items())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [
-        [f"{row[0]:<{widths[0]}}", *(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))]
-        for row in rows
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in [lines[0], rule, *lines[1:]])
+    rows = [_row(name, runs) for name, runs in study.runs.items()]
+    return markdown_table(HEADER, rows) + "\n"
 
 
 def _row(name: str, runs: PairRuns) -> tuple[str, ...]:

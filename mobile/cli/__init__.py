@@ -38,7 +38,9 @@ _NOISE = {"torchao": "Failed to load ", "torch.utils._pytree": "<enum 'KernelPre
 
 
 class _Group(click.Group):
-    """Loads a command when it is called, for a device has no timm and waits for no import.
+    """Loads a command when it is called, for a device has no timm.
+
+    A command imports torch and what it works with when it runs, so that no help waits for them.
 
     Turns bad input into one sentence and exit status 1; click itself exits 2 on wrong usage.
     """
@@ -96,7 +98,10 @@ def _is_no_noise(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(_NOISE[record.name])
 
 
-@click.group(cls=_Group, context_settings={"max_content_width": 100})
+@click.group(
+    cls=_Group,
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="cbpnet-mobile")
 def main() -> None:
     """Learn new classes on a frozen vision transformer, task after task, without forgetting."""

@@ -1,24 +1,27 @@
 """``cbpnet-mobile bench``: how fast a bundle is on this machine, and how much memory it takes."""
 
-import importlib.metadata
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
-from tqdm import tqdm
 
+from cbpnet.host.packages import installed_version
 from cbpnet.host.processor import cpu_name
-from mobile.cli.bundle_options import bundle_argument, open_program, threads_option
-from mobile.device.bundle import Manifest
-from mobile.device.program import get_threads
-from mobile.measure.speed import WARM_UP, Memory, Times, measure_memory, measure_times
+from cbpnet.host.progress import progress_bar
+from cbpnet.host.tables import plain_table
+from cbpnet.host.text import counted
+from mobile.cli.bundle_options import BundleOptions
+from mobile.cli.option_groups import takes
+
+if TYPE_CHECKING:
+    from mobile.device.bundle import Manifest
+    from mobile.measure.speed import Memory, Times
 
 __all__ = ["bench"]
 
-_ROW = "{:<12}{:>10}{:>10}{:>10}{:>10}{:>11}{:>10}"
+_HEADER = ("method", "median", "p5", "p95", "first", "images/s", "MB")
 
 
 @click.command(
@@ -27,8 +30,7 @@ Example:
   cbpnet-mobile bench pets.pte --threads 2 --json
 """
 )
-@bundle_argument
-@threads_option
+@takes(bundle=BundleOptions)
 @click.option(
     "--runs",
     type=click.IntRange(min=1),
@@ -37,49 +39,59 @@ Example:
     help="Warm calls of each method.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def bench(bundle: Path, threads: int | None, runs: int, as_json: bool) -> None:
+def bench(bundle: BundleOptions, runs: int, as_json: bool) -> None:
     """Measure how fast a bundle learns and classifies here, and in how much memory.
 
     Memory is measured in a process of its own. Other work on the machine makes all of it slower.
     """
-    manifest = open_program(bundle, threads).manifest
-    with tqdm(total=WARM_UP + runs, unit="round", mininterval=1.0) as bar:
-        times = measure_times(bundle, runs, bar.update)
-    memory = measure_memory(bundle)
-    conditions = _conditions(bundle, manifest, runs)
+    from mobile.measure.speed import WARM_UP, measure_memory, measure_times
+
+    manifest = bundle.program().manifest
+    with progress_bar("timing", WARM_UP + runs, "round") as bar:
+        times = measure_times(bundle.path, runs, bar.update)
+    memory = measure_memory(bundle.path)
+    conditions = _conditions(bundle.path, manifest, runs) | {"warm_up": WARM_UP}
     if as_json:
         click.echo(json.dumps(conditions | _figures(times, memory), indent=2))
-        return
+    else:
+        _print(conditions, times, memory)
+
+
+def _print(conditions: dict[str, Any], times: "Times", memory: "Memory") -> None:
     versions = ", ".join(f"{name} {number}" for name, number in conditions["versions"].items())
     click.echo(
-        f"{bundle}: {manifest.backbone.name} for {manifest.target}, {manifest.precision}, "
-        f"{conditions['file_bytes'] / 1e6:.2f} MB\n"
-        f"images of {manifest.image_size} pixels, {manifest.micro_batch} a call\n"
+        f"{conditions['bundle']}: {conditions['backbone']} for {conditions['target']}, "
+        f"{conditions['precision']}, {conditions['file_bytes'] / 1e6:.2f} MB\n"
+        f"images of {conditions['image_size']} pixels, {conditions['micro_batch']} a call\n"
         f"{conditions['cpu']}, ExecuTorch's threads: {conditions['threads']}; {versions}\n"
-        f"milliseconds of {runs} warm calls, and of the first; peak memory up to there\n"
+        f"milliseconds of {counted(conditions['runs'], 'warm call')}, and of the first; peak "
+        "memory up to there\n"
     )
-    click.echo(_ROW.format("method", "median", "p5", "p95", "first", "images/s", "MB"))
+    rows = []
     for name, timing in times.methods.items():
+        measured = (timing.median_ms, timing.p5_ms, timing.p95_ms, timing.first_ms)
         speed = timing.images_per_second
-        click.echo(
-            _ROW.format(
+        rows.append(
+            [
                 name,
-                f"{timing.median_ms:.2f}",
-                f"{timing.p5_ms:.2f}",
-                f"{timing.p95_ms:.2f}",
-                f"{timing.first_ms:.2f}",
-                "" if speed is None else f"{speed:.1f}",
+                *(f"{each:.2f}" for each in measured),
+                f"{speed:.1f}" if speed else "",
                 f"{memory.peak_after_mb[name]:.1f}",
-            )
+            ]
         )
+    click.echo(plain_table(_HEADER, rows))
     click.echo(
         f"\nloading takes {times.load_ms:.1f} ms and {memory.peak_after_mb['load']:.1f} MB; "
         f"the peak of all is {memory.peak_mb:.1f} MB above the bare runtime's {memory.bare_mb:.1f}"
     )
 
 
-def _conditions(bundle: Path, manifest: Manifest, runs: int) -> dict[str, Any]:
+def _conditions(bundle: Path, manifest: "Manifest", runs: int) -> dict[str, Any]:
     """Return what the figures depend on."""
+    import torch
+
+    from mobile.device.program import get_threads
+
     return {
         "bundle": str(bundle),
         "file_bytes": bundle.stat().st_size,
@@ -93,13 +105,12 @@ def _conditions(bundle: Path, manifest: Manifest, runs: int) -> dict[str, Any]:
         "cpu": cpu_name(),
         "threads": get_threads(),
         "torch_threads": torch.get_num_threads(),
-        "versions": {name: importlib.metadata.version(name) for name in ("executorch", "torch")},
+        "versions": {name: installed_version(name) for name in ("executorch", "torch")},
         "runs": runs,
-        "warm_up": WARM_UP,
     }
 
 
-def _figures(times: Times, memory: Memory) -> dict[str, Any]:
+def _figures(times: "Times", memory: "Memory") -> dict[str, Any]:
     """Return what was measured, with the figures that a script looks for at its top level."""
     methods = times.methods
     return {

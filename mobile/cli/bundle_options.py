@@ -1,56 +1,56 @@
 """What the commands on a bundle share."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import torch
 
-from mobile.device.program import Program, set_threads
-from mobile.device.runtime import OnDeviceLearner
+from mobile.cli.option_groups import argument, option
 
-__all__ = [
-    "batch_size_option",
-    "bundle_argument",
-    "epochs_option",
-    "open_learner",
-    "open_program",
-    "threads_option",
-]
+if TYPE_CHECKING:
+    from mobile.device.program import Program
+    from mobile.device.runtime import OnDeviceLearner
 
-bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+__all__ = ["BundleOptions", "bundle_argument"]
 
-threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="ExecuTorch's threads; default: the fast cores."
-)
+_BUNDLE = click.Path(path_type=Path)
 
-epochs_option = click.option(
-    "--epochs",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="Passes over a lesson's images.",
-)
-
-batch_size_option = click.option(
-    "--batch-size", type=click.IntRange(min=1), default=10, show_default=True, help="Per step."
-)
+bundle_argument = click.argument("bundle", type=_BUNDLE)
 
 
-def open_program(bundle: Path, threads: int | None) -> Program:
-    """Open a bundle."""
-    _use_threads(threads)
-    return Program(bundle)
+@dataclass(frozen=True)
+class BundleOptions:
+    """A bundle, and how many threads it is run with."""
 
+    path: Path = argument(type=_BUNDLE, metavar="BUNDLE")
+    threads: int | None = option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="ExecuTorch's threads; default: the fast cores.",
+    )
 
-def open_learner(bundle: Path, state: Path | None, threads: int | None) -> OnDeviceLearner:
-    """Open a bundle, and the state to go on from if there is one."""
-    _use_threads(threads)
-    return OnDeviceLearner(bundle, state)
+    def program(self) -> "Program":
+        """Open the bundle."""
+        from mobile.device.program import Program
 
+        self._use_threads()
+        return Program(self.path)
 
-def _use_threads(threads: int | None) -> None:
-    # ExecuTorch has a pool of its own. Torch's only computes what the delegates left, products too
-    # small to share out, and on a busy machine its threads wait for one another most of the time.
-    torch.set_num_threads(1)
-    if threads is not None:
-        set_threads(threads)
+    def learner(self, state: Path | None) -> "OnDeviceLearner":
+        """Open the bundle, and the state to go on from if there is one."""
+        from mobile.device.runtime import OnDeviceLearner
+
+        self._use_threads()
+        return OnDeviceLearner(self.path, state)
+
+    def _use_threads(self) -> None:
+        import torch
+
+        from mobile.device.program import set_threads
+
+        # ExecuTorch has a pool of its own. Torch's only computes what the delegates left, products
+        # too small to share out, and on a busy machine its threads wait for one another.
+        torch.set_num_threads(1)
+        if self.threads is not None:
+            set_threads(self.threads)

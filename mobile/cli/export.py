@@ -5,31 +5,21 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 
 from cbpnet.backbone.presets import check_budget, choose_preset, count_trainables
-from cbpnet.backbone.vit import load_backbone
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
-from cbpnet.method.capacity import grow
-from cbpnet.method.initial import draw_state
-from cbpnet.run.state_file import StateInfo, load_state
 from mobile.cli.stages import Stages
-from mobile.export.calibration import read_calibration_images, read_report_images
-from mobile.export.exporter import (
-    CALIBRATING,
-    REPORTING,
-    STAGES,
-    Export,
-    ExportSettings,
-    export_bundle,
-)
-from mobile.export.lowering import Delegation
 from mobile.targets import TARGETS, load_backend
-from quantize.frozen_linear import Precision
+
+if TYPE_CHECKING:
+    from cbpnet.run.state_file import StateInfo
+    from mobile.export.exporter import Export
+    from mobile.export.lowering import Delegation
+    from quantize.frozen_linear import Precision
 
 __all__ = ["export"]
 
@@ -154,7 +144,7 @@ def export(
     micro_batch: int,
     image_size: int | None,
     crop_pct: float | None,
-    precision: Precision,
+    precision: "Precision",
     calibration: Path | None,
     images: Path | None,
     budget: float | None,
@@ -168,6 +158,15 @@ def export(
     prompts, block and head stay fp32 and are the state that the device changes. What was written is
     run and compared with PyTorch before it gets its name.
     """
+    import torch
+
+    from cbpnet.backbone.vit import load_backbone
+    from cbpnet.method.capacity import grow
+    from cbpnet.method.initial import draw_state
+    from cbpnet.run.state_file import load_state
+    from mobile.export.calibration import read_calibration_images, read_report_images
+    from mobile.export.exporter import ExportSettings, export_bundle
+
     chosen = _options(options)
     load_backend(target, chosen)
     make_folder(out.parent)
@@ -222,6 +221,8 @@ def export(
 
 def _stages(calibrating: bool, reporting: bool) -> dict[str, float]:
     """Return the stages' titles and shares of the time, in order."""
+    from mobile.export.exporter import CALIBRATING, REPORTING, STAGES
+
     first, *rest = STAGES.items()
     images = {CALIBRATING: 100.0} if calibrating else {}
     if reporting:
@@ -240,7 +241,7 @@ def _options(given: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def _class_names(info: StateInfo | None, labels: Path | None) -> tuple[str, ...]:
+def _class_names(info: "StateInfo | None", labels: Path | None) -> tuple[str, ...]:
     """Return the labels of the classes that the state knows, renamed as the file says."""
     known = info.class_names if info else ()
     if labels is None:
@@ -270,7 +271,7 @@ def _check_equal(what: str, theirs: object, ours: object) -> None:
         )
 
 
-def _outcome(written: Export, seconds: dict[str, float]) -> dict[str, Any]:
+def _outcome(written: "Export", seconds: dict[str, float]) -> dict[str, Any]:
     manifest = written.manifest
     return {
         "bundle": str(written.path),
@@ -292,7 +293,7 @@ def _outcome(written: Export, seconds: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _print(written: Export, seconds: dict[str, float]) -> None:
+def _print(written: "Export", seconds: dict[str, float]) -> None:
     manifest, agreement = written.manifest, written.agreement
     click.echo(_ROW.format("method", "delegates", "Mops", "outside the delegates"))
     for name, found in written.delegation.items():
@@ -338,7 +339,7 @@ def _print(written: Export, seconds: dict[str, float]) -> None:
     click.echo(f"next: cbpnet-mobile learn {written.path} --images FOLDER --out state.safetensors")
 
 
-def _operators(found: Delegation) -> str:
+def _operators(found: "Delegation") -> str:
     """Name every operator outside a method's delegates, and its share of the arithmetic."""
     named, least = [], []
     for operator, arithmetic in found.arithmetic.items():
@@ -352,6 +353,6 @@ def _operators(found: Delegation) -> str:
     return ", ".join(named)
 
 
-def _percent(arithmetic: int, found: Delegation) -> float:
+def _percent(arithmetic: int, found: "Delegation") -> float:
     """Return the share of a method's arithmetic in per cent."""
     return 100 * arithmetic / max(found.total, 1)

@@ -1,25 +1,85 @@
 """``cbpnet-mobile latency``: how fast, how hot and how hungry a bundle is on this board."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING
 
 import click
-from tqdm import tqdm
 
 from cbpnet.host.atomic import make_folder
-from cbpnet.run.training import Progress
-from mobile.cli.bundle_options import bundle_argument, open_program
-from mobile.device.cores import usable_cpus
-from mobile.measure.latency import AtThreads, Plan, Soak, measure_latency
-from mobile.measure.phases import PhaseFigures, phase_figures
-from mobile.measure.results import describe_bundle, take, write_result
+from cbpnet.host.progress import progress_bar
+from cbpnet.host.tables import plain_table
+from cbpnet.host.text import counted
+from mobile.cli.bundle_options import BundleOptions, bundle_argument
+from mobile.cli.option_groups import option, takes
+
+if TYPE_CHECKING:
+    from cbpnet.run.training import Progress
+    from mobile.measure.latency import AtThreads, Latency, Plan, Soak
+    from mobile.measure.phases import PhaseFigures
+    from mobile.measure.results import Result
 
 __all__ = ["latency"]
 
-_ROW = "{:>7}  {:<12}{:>10}{:>10}{:>10}{:>11}{:>12}"
+_HEADER = ("threads", "method", "median", "p5", "p95", "images/s", "peak MB")
 _TOLD = ("query", "predict", "gradients", "update")
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What is measured, and for how long."""
+
+    threads: tuple[int, ...] = option(
+        "--threads",
+        type=click.IntRange(min=1),
+        multiple=True,
+        help="ExecuTorch's threads; may be repeated; default: 1 to the number of cores.",
+    )
+    runs: int = option(
+        "--runs",
+        type=click.IntRange(min=1),
+        default=30,
+        show_default=True,
+        help="Warm calls of each method at each number of threads.",
+    )
+    soak: float = option(
+        "--soak",
+        type=click.FloatRange(min=0),
+        default=0,
+        help="Minutes of learning without a pause, to see whether the board throttles; default: "
+        "none.",
+    )
+    rest: float = option(
+        "--rest",
+        type=click.FloatRange(min=0),
+        default=5,
+        show_default=True,
+        help="Seconds of rest before and after.",
+    )
+    interval: float = option(
+        "--interval",
+        type=click.FloatRange(min=0.1),
+        default=1,
+        show_default=True,
+        help="Seconds between two looks at the board.",
+    )
+    meter: Path | None = option(
+        "--meter",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File of a power meter (CSV: time,watts), read at the end.",
+    )
+
+    def plan(self) -> "Plan":
+        """Return the plan on this machine."""
+        from mobile.device.cores import usable_cpus
+        from mobile.measure.latency import Plan
+
+        every = range(1, len(usable_cpus()) + 1)
+        threads = tuple(sorted(set(self.threads))) or tuple(every)
+        return Plan(threads, self.runs, 60 * self.soak, self.rest, self.interval, self.meter)
 
 
 @click.command(
@@ -30,44 +90,7 @@ Examples:
 """
 )
 @bundle_argument
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    multiple=True,
-    help="ExecuTorch's threads; may be repeated; default: 1 to the number of cores.",
-)
-@click.option(
-    "--runs",
-    type=click.IntRange(min=1),
-    default=30,
-    show_default=True,
-    help="Warm calls of each method at each number of threads.",
-)
-@click.option(
-    "--soak",
-    type=click.FloatRange(min=0),
-    default=0,
-    help="Minutes of learning without a pause, to see whether the board throttles; default: none.",
-)
-@click.option(
-    "--rest",
-    type=click.FloatRange(min=0),
-    default=5,
-    show_default=True,
-    help="Seconds of rest before and after.",
-)
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.1),
-    default=1,
-    show_default=True,
-    help="Seconds between two looks at the board.",
-)
-@click.option(
-    "--meter",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File of a power meter (CSV: time,watts), read at the end.",
-)
+@takes(measured=PlanOptions)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -76,43 +99,50 @@ Examples:
     help="Result to write, for `report`.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def latency(
-    bundle: Path,
-    threads: tuple[int, ...],
-    runs: int,
-    soak: float,
-    rest: float,
-    interval: float,
-    meter: Path | None,
-    out: Path,
-    as_json: bool,
-) -> None:
+def latency(bundle: Path, measured: PlanOptions, out: Path, as_json: bool) -> None:
     """Measure how fast, how hot and how hungry a bundle is on this board.
 
     Times and memory at each number of threads; temperature, clock, throttling and power before,
     meanwhile and after, as far as the board tells them. Other work on the board spoils the figures.
     """
-    manifest = open_program(bundle, None).manifest
+    from mobile.measure.latency import measure_latency
+    from mobile.measure.results import describe_bundle, take, write_result
+
+    manifest = BundleOptions(bundle, threads=None).program().manifest
     make_folder(out.parent)
-    cores = len(usable_cpus())
-    numbers = tuple(sorted(set(threads))) or tuple(range(1, cores + 1))
-    plan = Plan(numbers, runs, 60 * soak, rest, interval, meter)
-    with _Bars() as bars:
-        found = measure_latency(bundle, plan, bars)
+    with ExitStack() as bars:
+        found = measure_latency(bundle, measured.plan(), _one_bar_at_a_time(bars))
     result = take(describe_bundle(bundle, manifest), found)
     write_result(out, result)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=2))
         return
+    _print(result, found, measured.runs)
+    click.echo(f"wrote {out}; next: cbpnet-mobile report {out.parent}")
+
+
+def _one_bar_at_a_time(bars: ExitStack) -> "Callable[[str, int], Progress]":
+    """Return what begins a bar for a part of the measurement, and closes the part's before."""
+
+    def begin(part: str, steps: int) -> "Progress":
+        bars.close()
+        return bars.enter_context(progress_bar(part, steps, "step")).update
+
+    return begin
+
+
+def _print(result: "Result", found: "Latency", runs: int) -> None:
+    from mobile.measure.phases import phase_figures
+
     board = result.board
     click.echo(
-        f"{board.model}; {board.cpu}, {board.cores} cores, {board.memory_mb:.0f} MB; {board.os}\n"
-        f"{bundle.name}: {result.bundle.backbone}, {result.bundle.precision}; images a call: "
-        f"{found.micro_batch}; milliseconds of {runs} warm calls\n"
+        f"{board.model}; {board.cpu}, {counted(board.cores, 'core')}, {board.memory_mb:.0f} MB; "
+        f"{board.os}\n"
+        f"{result.bundle.name}: {result.bundle.backbone}, {result.bundle.precision}; images a "
+        f"call: {found.micro_batch}; milliseconds of {counted(runs, 'warm call')}\n"
     )
-    click.echo(_ROW.format("threads", "method", "median", "p5", "p95", "images/s", "peak MB"))
-    for at in found.at:
-        _print_times(at)
+    rows = [row for at in found.at for row in _rows(at)]
+    click.echo(plain_table(_HEADER, rows, words=2))
     for phase in phase_figures(found):
         click.echo(_describe(phase))
     if found.soak is not None:
@@ -121,47 +151,23 @@ def latency(
         click.echo(f"note: the date was set by {found.clock_jump:+.0f} s meanwhile", err=True)
     if found.power_source and not found.power:
         click.echo(f"note: power is {found.power_source}", err=True)
-    click.echo(f"wrote {out}; next: cbpnet-mobile report {out.parent}")
 
 
-class _Bars:
-    """A bar for each part of the measurement, one after another; a context manager."""
-
-    def __enter__(self) -> Self:
-        self._bar: tqdm[Any] | None = None
-        return self
-
-    def __call__(self, part: str, steps: int) -> Progress:
-        self.__exit__()
-        bar: tqdm[Any] = tqdm(total=steps, desc=part, mininterval=1.0, leave=False)
-        self._bar = bar
-        return bar.update
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _print_times(at: AtThreads) -> None:
+def _rows(at: "AtThreads") -> list[list[str]]:
+    """Return the table's rows of a number of threads."""
     memory = f"{at.memory.bare_mb + at.memory.peak_mb:.0f}"
-    click.echo(_ROW.format(at.threads, "load", f"{at.load_ms:.2f}", "", "", "", memory))
+    rows = [[str(at.threads), "load", f"{at.load_ms:.2f}", "", "", "", memory]]
     for name in _TOLD:
         timing = at.methods[name]
+        times = (timing.median_ms, timing.p5_ms, timing.p95_ms)
         speed = timing.images_per_second
-        click.echo(
-            _ROW.format(
-                "",
-                name,
-                f"{timing.median_ms:.2f}",
-                f"{timing.p5_ms:.2f}",
-                f"{timing.p95_ms:.2f}",
-                "" if speed is None else f"{speed:.1f}",
-                "",
-            )
+        rows.append(
+            ["", name, *(f"{each:.2f}" for each in times), f"{speed:.1f}" if speed else "", ""]
         )
+    return rows
 
 
-def _describe(phase: PhaseFigures) -> str:
+def _describe(phase: "PhaseFigures") -> str:
     """Return what the board said of itself in a part of the measurement."""
     parts = [
         f"{phase.seconds:.0f} s",
@@ -178,7 +184,7 @@ def _describe(phase: PhaseFigures) -> str:
     return f"{phase.name}: {', '.join(parts)}"
 
 
-def _verdict(soak: Soak) -> str:
+def _verdict(soak: "Soak") -> str:
     match soak.throttled:
         case None:
             word = "whether it throttled is not known, for this machine has no vcgencmd that tells"

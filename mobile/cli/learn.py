@@ -4,39 +4,160 @@ import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
 from cbpnet.data.folder import read_class_folders
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
-from mobile.cli.bundle_options import (
-    batch_size_option,
-    bundle_argument,
-    epochs_option,
-    open_learner,
-    threads_option,
-)
-from mobile.cli.live import camera_option, frames_option, recognise
-from mobile.device.images import ImageLike
-from mobile.device.runtime import Lesson, OnDeviceLearner
-from mobile.measure.learning import Learning
-from mobile.measure.results import describe_bundle, take, write_result
-from mobile.measure.sampling import Monitor
-from mobile.raspberry_pi.camera import Capture, open_camera
+from cbpnet.host.progress import progress_bar, with_progress
+from cbpnet.host.text import counted, listed
+from mobile.cli.bundle_options import BundleOptions
+from mobile.cli.camera_options import CameraOptions, recognise
+from mobile.cli.option_groups import option, takes
+from mobile.cli.options import LessonOptions, print_notes
+
+if TYPE_CHECKING:
+    from mobile.device.images import ImageLike
+    from mobile.device.runtime import Lesson, OnDeviceLearner
+    from mobile.measure.sampling import Sample
+    from mobile.raspberry_pi.camera import Capture
+
+    Classes = Mapping[str, Sequence[ImageLike]]
 
 __all__ = ["learn"]
 
-_NAMED = 5  # classes of a lesson
 _INTERVAL = 1.0  # seconds between two looks at the board
 
-_Classes = Mapping[str, Sequence[ImageLike]]
+
+@dataclass(frozen=True)
+class SourceOptions(CameraOptions):
+    """Where the images come from: a folder, or a camera and who is at the keyboard."""
+
+    images: Path | None = option(
+        "--images",
+        type=click.Path(path_type=Path),
+        help="Folder with one folder of images for each class, which gives the class its name.",
+    )
+    strict: bool = option(
+        "--strict", is_flag=True, help="Fail on an unreadable image; default: skip it."
+    )
+    labels: tuple[str, ...] = option(
+        "--label", multiple=True, help="Class before the camera; may be repeated."
+    )
+    shots: int = option(
+        "--shots",
+        type=click.IntRange(min=1),
+        default=20,
+        show_default=True,
+        help="Pictures of each class from the camera.",
+    )
+    every: float = option(
+        "--every",
+        type=click.FloatRange(min=0),
+        default=0.5,
+        show_default=True,
+        help="Seconds between two pictures.",
+    )
+    live: bool = option("--live", is_flag=True, help="Then recognise what the camera sees.")
+
+    def check(self) -> None:
+        """Raise click's error for wrong usage unless there is one source with what it needs."""
+        if (self.images is None) == (self.camera is None):
+            raise click.UsageError("name one source of images: --images FOLDER or --camera CAMERA")
+        if self.camera is not None and not self.labels:
+            raise click.UsageError("--camera needs --label: what is before it")
+        if self.camera is None and (self.labels or self.live):
+            raise click.UsageError(
+                "--label and --live are for --camera; a folder names its classes"
+            )
+
+    def read(self, capture: "Capture | None") -> "Classes":
+        """Return the images of each class."""
+        if self.images is None:
+            assert capture is not None
+            return {label: self._photograph(label, capture) for label in dict.fromkeys(self.labels)}
+        reading = partial(with_progress, title="reading")
+        classes, notes = read_class_folders(self.images, strict=self.strict, progress=reading)
+        print_notes(notes)
+        return classes
+
+    def _photograph(self, label: str, capture: "Capture") -> "list[ImageLike]":
+        """Take pictures of a class; who is at the keyboard says when."""
+        click.pause(f"show {label} to the camera, and press a key")
+        pictures: list[ImageLike] = []
+        for _ in with_progress(range(self.shots), label, "picture"):
+            picture = capture()
+            if picture is None:
+                raise InputError(
+                    f"the folder that stands in for a camera ends after {len(pictures)} "
+                    f"pictures of {label!r}; right would be {self.shots} for each label (--shots)"
+                )
+            pictures.append(picture)
+            time.sleep(self.every)
+        return pictures
+
+
+@dataclass(frozen=True)
+class StateOptions:
+    """The state that is gone on from, and what is written."""
+
+    state: Path | None = option(
+        "--state",
+        type=click.Path(path_type=Path),
+        help="State to go on from; default: the one in the bundle.",
+    )
+    out: Path | None = option(
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="State file to write; default: --state, else the bundle's name with .safetensors.",
+    )
+    task: int | None = option(
+        "--task",
+        type=click.IntRange(min=1),
+        help="Known task, counted from 1, that new classes join; default: they begin a new one.",
+    )
+    seed: int | None = option(
+        "--seed",
+        type=click.IntRange(min=0),
+        help="Of the order; default: the number of lessons so far.",
+    )
+    result: Path | None = option(
+        "--result",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File for times, memory and the board's figures, for `report`.",
+    )
+
+    def file(self, bundle: Path) -> Path:
+        """Return the state file to write; its folder, and the result's, can be written to.
+
+        Raises `InputError` if it is there and is not the state to go on from.
+        """
+        out = self.out or self.state or bundle.with_suffix(".safetensors")
+        for folder in {path.parent for path in (out, self.result) if path is not None}:
+            make_folder(folder)
+        if out != self.state and out.exists():
+            raise InputError(
+                f"{out} exists and is not the state to go on from; pass --state {out} to go on "
+                "from it, or name another file with --out"
+            )
+        return out
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """What was learnt: the lessons, the number of images, and the time and the board meanwhile."""
+
+    lessons: Sequence["Lesson"]
+    images: int
+    seconds: float
+    samples: tuple["Sample", ...]
 
 
 @click.command(
@@ -48,78 +169,13 @@ Examples:
   cbpnet-mobile learn pets.pte --camera picamera2 --label rex --label tom --live
 """
 )
-@bundle_argument
-@click.option(
-    "--images",
-    type=click.Path(path_type=Path),
-    help="Folder with one folder of images for each class, which gives the class its name.",
-)
-@camera_option
-@click.option("--label", "labels", multiple=True, help="Class before the camera; may be repeated.")
-@click.option(
-    "--shots",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Pictures of each class from the camera.",
-)
-@click.option(
-    "--every",
-    type=click.FloatRange(min=0),
-    default=0.5,
-    show_default=True,
-    help="Seconds between two pictures.",
-)
-@click.option("--live", is_flag=True, help="Then recognise what the camera sees.")
-@frames_option
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path),
-    help="State to go on from; default: the one in the bundle.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="State file to write; default: --state, else the bundle's name with .safetensors.",
-)
-@click.option(
-    "--task",
-    type=click.IntRange(min=1),
-    help="Known task, counted from 1, that new classes join; default: they begin a new one.",
-)
-@epochs_option
-@batch_size_option
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    help="Of the order; default: the number of lessons so far.",
-)
-@click.option("--strict", is_flag=True, help="Fail on an unreadable image; default: skip it.")
-@click.option(
-    "--result",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File for times, memory and the board's figures, for `report`.",
-)
-@threads_option
+@takes(bundle=BundleOptions, source=SourceOptions, lesson=LessonOptions, kept=StateOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def learn(
-    bundle: Path,
-    images: Path | None,
-    camera: str | None,
-    labels: tuple[str, ...],
-    shots: int,
-    every: float,
-    live: bool,
-    frames: int | None,
-    state: Path | None,
-    out: Path | None,
-    task: int | None,
-    epochs: int,
-    batch_size: int,
-    seed: int | None,
-    strict: bool,
-    result: Path | None,
-    threads: int | None,
+    bundle: BundleOptions,
+    source: SourceOptions,
+    lesson: LessonOptions,
+    kept: StateOptions,
     as_json: bool,
 ) -> None:
     """Learn a folder of class folders on the device, and write the state.
@@ -128,122 +184,93 @@ def learn(
     The state file is written at the end and in one step: an interrupted run leaves it as it was.
     With --camera the images are pictures of what it sees, one class after another.
     """
-    _check_source(images, camera, labels, live)
-    out = out or state or bundle.with_suffix(".safetensors")
-    learner = open_learner(bundle, state, threads)
-    for folder in {path.parent for path in (out, result) if path is not None}:
-        make_folder(folder)
-    if out != state and out.exists():
-        raise InputError(
-            f"{out} exists and is not the state to go on from; pass --state {out} to go on from "
-            "it, or name another file with --out"
-        )
-    with ExitStack() as stack:
-        capture = stack.enter_context(open_camera(camera)) if camera is not None else None
-        classes: _Classes = {}
-        if images is not None:
-            classes = _read(images, strict)
-        elif capture is not None:
-            classes = _photograph(capture, list(dict.fromkeys(labels)), shots, every)
-        count = sum(map(len, classes.values()))
-        monitor = stack.enter_context(Monitor(_INTERVAL)) if result is not None else None
-        start = time.monotonic()
-        with tqdm(total=count * (1 + epochs), unit="img", desc="learning", mininterval=1.0) as bar:
-            lessons = learner.learn(classes, epochs, batch_size, seed, task, bar.update)
-        seconds = time.monotonic() - start
+    source.check()
+    learner = bundle.learner(kept.state)
+    out = kept.file(bundle.path)
+    with source.open() as capture:
+        learnt = _learn(learner, source.read(capture), lesson, kept)
         learner.save(out)
-        if result is not None and monitor is not None:
-            figures = Learning(
-                source=camera or str(images),
-                new=tuple(label for lesson in lessons for label in lesson.new),
-                known=tuple(label for lesson in lessons for label in lesson.known),
-                images=count,
-                epochs=epochs,
-                seconds=seconds,
-                peak_rss_mb=peak_rss_mb(),
-                samples=tuple(replace(one, seconds=one.seconds - start) for one in monitor.samples),
+        if kept.result is not None:
+            _write_result(kept.result, bundle.path, learner, source, lesson, learnt)
+        if as_json:
+            click.echo(json.dumps(_outcome(out, learner, learnt), indent=2))
+        else:
+            _print(bundle.path, out, learner, learnt)
+        if source.live and capture is not None:
+            recognise(learner, capture, source.frames)
+
+
+def _learn(
+    learner: "OnDeviceLearner", classes: "Classes", lesson: LessonOptions, kept: StateOptions
+) -> _Learnt:
+    """Learn the images, and look at the board meanwhile where that is to be reported."""
+    from mobile.measure.sampling import Monitor
+
+    images = sum(map(len, classes.values()))
+    with nullcontext() if kept.result is None else Monitor(_INTERVAL) as monitor:
+        start = time.monotonic()
+        with progress_bar("learning", images * (1 + lesson.epochs)) as bar:
+            lessons = learner.learn(
+                classes, lesson.epochs, lesson.batch_size, kept.seed, kept.task, bar.update
             )
-            write_result(result, take(describe_bundle(bundle, learner.manifest), figures))
-        _tell(bundle, out, learner, lessons, seconds, as_json)
-        if live and capture is not None:
-            recognise(learner, capture, frames)
+        seconds = time.monotonic() - start
+    samples = () if monitor is None else monitor.samples
+    since = tuple(replace(one, seconds=one.seconds - start) for one in samples)
+    return _Learnt(lessons, images, seconds, since)
 
 
-def _check_source(
-    images: Path | None, camera: str | None, labels: Sequence[str], live: bool
-) -> None:
-    """Raise click's error for wrong usage unless there is one source with what it needs."""
-    if (images is None) == (camera is None):
-        raise click.UsageError("name one source of images: --images FOLDER or --camera CAMERA")
-    if camera is not None and not labels:
-        raise click.UsageError("--camera needs --label: what is before it")
-    if camera is None and (labels or live):
-        raise click.UsageError("--label and --live are for --camera; a folder names its classes")
-
-
-def _read(images: Path, strict: bool) -> _Classes:
-    classes, notes = read_class_folders(
-        images, strict=strict, progress=partial(tqdm, desc="reading", unit="img", mininterval=1.0)
-    )
-    for note in notes:
-        click.echo(f"note: {note}", err=True)
-    return classes
-
-
-def _photograph(capture: Capture, labels: Sequence[str], shots: int, every: float) -> _Classes:
-    """Take pictures of one class after another; who is at the keyboard says when."""
-    classes: dict[str, list[ImageLike]] = {}
-    for label in labels:
-        click.pause(f"show {label} to the camera, and press a key")
-        classes[label] = []
-        for _ in tqdm(range(shots), unit="img", desc=label, mininterval=1.0):
-            picture = capture()
-            if picture is None:
-                raise InputError(
-                    f"the folder that stands in for a camera ends after {len(classes[label])} "
-                    f"pictures of {label!r}; right would be {shots} for each label (--shots)"
-                )
-            classes[label].append(picture)
-            time.sleep(every)
-    return classes
-
-
-def _tell(
+def _write_result(
+    path: Path,
     bundle: Path,
-    out: Path,
-    learner: OnDeviceLearner,
-    lessons: Sequence[Lesson],
-    seconds: float,
-    as_json: bool,
+    learner: "OnDeviceLearner",
+    source: SourceOptions,
+    lesson: LessonOptions,
+    learnt: _Learnt,
 ) -> None:
-    if as_json:
-        outcome = {
-            "state": str(out),
-            "bytes": out.stat().st_size,
-            "lessons": [asdict(lesson) for lesson in lessons],
-            "classes": learner.class_names,
-            "seconds": seconds,
-            "peak_rss_mb": peak_rss_mb(),
-        }
-        click.echo(json.dumps(outcome, indent=2))
-        return
-    for lesson in lessons:
+    from mobile.measure.learning import Learning
+    from mobile.measure.results import describe_bundle, take, write_result
+
+    figures = Learning(
+        source=source.camera or str(source.images),
+        new=tuple(label for one in learnt.lessons for label in one.new),
+        known=tuple(label for one in learnt.lessons for label in one.known),
+        images=learnt.images,
+        epochs=lesson.epochs,
+        seconds=learnt.seconds,
+        peak_rss_mb=peak_rss_mb(),
+        samples=learnt.samples,
+    )
+    write_result(path, take(describe_bundle(bundle, learner.manifest), figures))
+
+
+def _outcome(out: Path, learner: "OnDeviceLearner", learnt: _Learnt) -> dict[str, Any]:
+    return {
+        "state": str(out),
+        "bytes": out.stat().st_size,
+        "lessons": [asdict(lesson) for lesson in learnt.lessons],
+        "classes": learner.class_names,
+        "seconds": learnt.seconds,
+        "peak_rss_mb": peak_rss_mb(),
+    }
+
+
+def _print(bundle: Path, out: Path, learner: "OnDeviceLearner", learnt: _Learnt) -> None:
+    for lesson in learnt.lessons:
         click.echo(_sentence(lesson))
     manifest = learner.manifest
     click.echo(
         f"wrote {out}: {len(learner.class_names)} of {manifest.classes} classes, "
         f"{learner.known_tasks} of {manifest.tasks} tasks, {out.stat().st_size / 1e6:.2f} MB; "
-        f"learning took {seconds:.1f} s"
+        f"learning took {learnt.seconds:.1f} s"
     )
     command = ["cbpnet-mobile", "predict", str(bundle), "--state", str(out), "IMAGE..."]
     click.echo(f"classify with it: {shlex.join(command)}")
 
 
-def _sentence(lesson: Lesson) -> str:
+def _sentence(lesson: "Lesson") -> str:
     parts = [
-        f"{kind} {', '.join(names[:_NAMED])}"
-        + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        f"{kind} {listed(names)}"
         for kind, names in (("new:", lesson.new), ("known:", lesson.known))
         if names
     ]
-    return f"task {lesson.task} ({'; '.join(parts)}): {lesson.images} images"
+    return f"task {lesson.task} ({'; '.join(parts)}): {counted(lesson.images, 'image')}"

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-__all__ = ["option", "takes"]
+__all__ = ["argument", "option", "takes"]
 
 Command = Callable[..., Any]
 
-_OPTION = "option"
+_PARAMETER = "parameter"
 
 
 def option(*names: str, **attributes: Any) -> Any:
@@ -19,7 +19,15 @@ def option(*names: str, **attributes: Any) -> Any:
 
     Takes what `click.option` takes; the field's name is the parameter's.
     """
-    return field(metadata={_OPTION: (names, attributes)})
+    return field(metadata={_PARAMETER: (click.option, names, attributes)})
+
+
+def argument(**attributes: Any) -> Any:
+    """Declare a dataclass field that is filled from a command line argument, as `click.argument`.
+
+    The field's name is the parameter's.
+    """
+    return field(metadata={_PARAMETER: (click.argument, (), attributes)})
 
 
 def takes(**groups: type) -> Callable[[Command], Command]:
@@ -38,8 +46,8 @@ def takes(**groups: type) -> Callable[[Command], Command]:
 
         for group in reversed(groups.values()):
             for each in reversed(fields(group)):
-                names, attributes = each.metadata[_OPTION]
-                click.option(*names, each.name, **attributes)(command)
+                declare, names, attributes = each.metadata[_PARAMETER]
+                declare(*names, each.name, **attributes)(command)
         return command
 
     return decorate

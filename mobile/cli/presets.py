@@ -5,42 +5,30 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-import torch
 
 from cbpnet.backbone.presets import BUDGET, PRESETS, Preset, count_trainables
-from cbpnet.backbone.vit import load_backbone
+from cbpnet.host.tables import plain_table
 
 __all__ = ["presets"]
 
-_ROW = "{:<11}{:<23}{:>4}{:>3}{:>3}{:>8}{:>11}{:>12}{:>9}{:>10}"
+_SIZES = ("dim", "G", "E", "hidden", "trainable", "parameters", "share %", "budget %")
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Example:
+  cbpnet-mobile presets --json
+"""
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every setting.")
 def presets(as_json: bool) -> None:
     """List the presets: backbone, sizes, and the share of the backbone that is trained."""
-    rows = {name: _describe(preset) for name, preset in PRESETS.items()}
     if as_json:
+        rows = {name: _describe(preset) for name, preset in PRESETS.items()}
         click.echo(json.dumps(rows, indent=2))
         return
-    titles = ("dim", "G", "E", "hidden", "trainable", "parameters", "share %", "budget %")
-    click.echo(_ROW.format("preset", "backbone", *titles))
-    for name, row in rows.items():
-        prompts, block = row["config"]["prompts"], row["config"]["block"]
-        click.echo(
-            _ROW.format(
-                name,
-                row["backbone"],
-                row["dim"],
-                prompts["g_length"],
-                prompts["e_length"],
-                block["hidden"],
-                f"{row['trainable_parameters']:,}",
-                f"{row['backbone_parameters']:,}",
-                f"{100 * row['share']:.3f}",
-                f"{100 * row['budget']:g}",
-            )
-        )
+    table = [_row(name, preset) for name, preset in PRESETS.items()]
+    click.echo(plain_table(("preset", "backbone", *_SIZES), table, words=2))
     click.echo(
         "\nG and E are the prompts' lengths, hidden the block's units. Trainable are the G-prompt,"
         "\none task's E-prompt and key, and the block; share and budget are in per cent of the"
@@ -54,18 +42,30 @@ def presets(as_json: bool) -> None:
             )
 
 
+def _row(name: str, preset: Preset) -> list[str]:
+    found = count_trainables(preset.config, preset.dim, preset.parameters)
+    return [
+        name,
+        preset.backbone,
+        str(preset.dim),
+        str(preset.g_length),
+        str(preset.e_length),
+        str(preset.hidden),
+        f"{found.trainable:,}",
+        f"{found.backbone:,}",
+        f"{100 * found.share:.3f}",
+        f"{100 * preset.budget:g}",
+    ]
+
+
 def _describe(preset: Preset) -> dict[str, Any]:
-    # A model on the meta device has shapes and no memory.
-    with torch.device("meta"):
-        backbone = load_backbone(preset.backbone, pretrained=False)
-    found = count_trainables(preset.config, backbone.dim, backbone.parameters_without_head)
+    found = count_trainables(preset.config, preset.dim, preset.parameters)
     return {
         "backbone": preset.backbone,
-        "dim": backbone.dim,
+        "dim": preset.dim,
         "trainable_parameters": found.trainable,
         "backbone_parameters": found.backbone,
         "share": found.share,
         "budget": preset.budget,
         "config": asdict(preset.config),
-        "preprocessing": asdict(backbone.preprocessing),
     }

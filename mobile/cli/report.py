@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mobile.measure.board_report import collect, write_report
+from cbpnet.host.text import counted
 
 __all__ = ["report"]
 
@@ -30,10 +30,13 @@ def report(results: tuple[Path, ...], out: Path) -> None:
     RESULTS are folders (or files) that latency, evaluate and learn --result wrote to; one folder
     for each board keeps boards of the same model apart.
     """
+    from mobile.measure.board_report import collect, write_report
+
     if out.suffix == ".json":
         raise click.UsageError("--out names the page; its JSON goes beside it as FILE.json")
     entries = collect(results)
     written = write_report(entries, out)
     boards = {entry.board: None for entry in entries}
-    click.echo(f"{len(entries)} results of {len(boards)} boards: {'; '.join(boards)}")
+    count = f"{counted(len(entries), 'result')} of {counted(len(boards), 'board')}"
+    click.echo(f"{count}: {'; '.join(boards)}")
     click.echo(f"wrote {written[0]} and {written[1]}; open {written[0]} in a browser")

@@ -1,20 +1,20 @@
 """``cbpnet-mobile watch``: a board that learns unattended."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cbpnet.host.atomic import make_folder
-from mobile.cli.bundle_options import (
-    batch_size_option,
-    bundle_argument,
-    epochs_option,
-    open_learner,
-    threads_option,
-)
-from mobile.device.inbox import Inbox
-from mobile.device.runtime import Lesson
+from cbpnet.host.text import counted
+from mobile.cli.bundle_options import BundleOptions
+from mobile.cli.option_groups import takes
+from mobile.cli.options import LessonOptions
+
+if TYPE_CHECKING:
+    from mobile.device.runtime import Lesson
 
 __all__ = ["watch"]
 
@@ -25,7 +25,7 @@ Example:
   cbpnet-mobile watch pets.pte --inbox lessons --state pets.safetensors
 """
 )
-@bundle_argument
+@takes(bundle=BundleOptions, lesson=LessonOptions)
 @click.option(
     "--inbox",
     type=click.Path(path_type=Path, file_okay=False),
@@ -38,8 +38,6 @@ Example:
     required=True,
     help="State file, written after each lesson; it is gone on from where it exists.",
 )
-@epochs_option
-@batch_size_option
 @click.option(
     "--every",
     type=click.FloatRange(min=0.1),
@@ -48,35 +46,30 @@ Example:
     help="Seconds between two looks into the inbox.",
 )
 @click.option("--once", is_flag=True, help="End when no lesson is waiting; default: wait for more.")
-@threads_option
 def watch(
-    bundle: Path,
-    inbox: Path,
-    state: Path,
-    epochs: int,
-    batch_size: int,
-    every: float,
-    once: bool,
-    threads: int | None,
+    bundle: BundleOptions, lesson: LessonOptions, inbox: Path, state: Path, every: float, once: bool
 ) -> None:
     """Learn every lesson that is put into a folder, until it is stopped.
 
     Each lesson is learnt once, whenever the power goes. One that cannot be used goes to the inbox's
     folder `refused`, with the reason beside it.
     """
+    from mobile.device.inbox import Inbox
+
     make_folder(state.parent)
-    learner = open_learner(bundle, state if state.exists() else None, threads)
+    learner = bundle.learner(state if state.exists() else None)
     lessons = Inbox(inbox, learner, state)
-    click.echo(f"watching {lessons.waiting}; {len(learner.class_names)} classes are known")
+    click.echo(f"watching {lessons.waiting}; {_known(learner.class_names)}")
     while True:
         start = time.monotonic()
-        found = lessons.learn_next(lambda images: learner.learn(images, epochs, batch_size))
+        found = lessons.learn_next(
+            lambda images: learner.learn(images, lesson.epochs, lesson.batch_size)
+        )
         if found is not None:
             name, tasks = found
             seconds = time.monotonic() - start
             click.echo(
-                f"{name}: {_sentence(tasks)} in {seconds:.1f} s; "
-                f"{len(learner.class_names)} classes are known"
+                f"{name}: {_sentence(tasks)} in {seconds:.1f} s; {_known(learner.class_names)}"
                 if tasks
                 else f"{name}: refused, see {lessons.refused / name}.txt"
             )
@@ -86,7 +79,12 @@ def watch(
             time.sleep(every)
 
 
-def _sentence(tasks: list[Lesson]) -> str:
+def _known(class_names: Sequence[str]) -> str:
+    number = len(class_names)
+    return f"{counted(number, 'class')} {'is' if number == 1 else 'are'} known"
+
+
+def _sentence(tasks: Sequence["Lesson"]) -> str:
     images = sum(task.images for task in tasks)
     new = [label for task in tasks for label in task.new]
-    return f"learnt {images} images" + (f", new: {', '.join(new)}" if new else "")
+    return f"learnt {counted(images, 'image')}" + (f", new: {', '.join(new)}" if new else "")

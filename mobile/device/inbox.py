@@ -6,13 +6,11 @@ counts its lessons: one that is found in ``learning`` under a number that the st
 learnt and saved before the power went, and is moved on; any other is learnt again.
 """
 
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from cbpnet.data.folder import read_class_folders
-from cbpnet.host.atomic import make_folder, write_atomically
+from cbpnet.host.atomic import flush_folder, make_folder, write_atomically
 from cbpnet.host.errors import InputError
 from mobile.device.runtime import Lesson, OnDeviceLearner
 
@@ -91,7 +89,7 @@ class Inbox:
                 "writable and on one disk"
             ) from error
         for folder in (lesson.parent, target.parent):
-            _flush(folder)
+            flush_folder(folder)
         return target
 
 
@@ -99,12 +97,3 @@ def _visible_folders(folder: Path) -> list[Path]:
     return sorted(
         entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )
-
-
-def _flush(folder: Path) -> None:
-    with suppress(OSError):  # a file system that refuses it has moved the lesson all the same
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

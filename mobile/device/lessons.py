@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cbpnet.host.errors import InputError
+from cbpnet.host.text import listed
 from cbpnet.method.state import LearnerState
 
 __all__ = ["Knowledge", "plan_lessons"]
-
-_NAMED = 5  # labels in a message
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def plan_lessons(
     free = capacity - len(before.class_names)
     if len(new) > free:
         raise InputError(
-            f"{_listed(new)}: {len(new)} new classes do not fit, {free} of the bundle's {capacity} "
+            f"{listed(new)}: {len(new)} new classes do not fit, {free} of the bundle's {capacity} "
             "are free; learn fewer, or export with more --classes"
         )
     planned: dict[int, list[str]] = {}
@@ -65,7 +64,7 @@ def plan_lessons(
         planned.setdefault(_task_of_new(before, new, task), []).extend(new)
     elif task is not None:
         raise InputError(
-            f"task {task} was named for new classes, and there are none: {_listed(labels)} known "
+            f"task {task} was named for new classes, and there are none: {listed(labels)} known "
             "already; leave the task out"
         )
     return dict(sorted(planned.items()))
@@ -82,7 +81,7 @@ def _task_of_new(before: Knowledge, new: Sequence[str], task: int | None) -> int
         return task - 1
     if known == len(before.state["tasks.known"]):
         raise InputError(
-            f"{_listed(new)}: no new task can be begun, all {known} of the bundle are in use; "
+            f"{listed(new)}: no new task can be begun, all {known} of the bundle are in use; "
             "export with more --tasks, or let the new classes join a known task with task=N "
             f"(--task N), N from 1 to {known}"
         )
@@ -104,8 +103,3 @@ def _check_labels(known: Sequence[str], labels: Sequence[str]) -> None:
 
 def _folded(label: str) -> str:
     return unicodedata.normalize("NFC", label).casefold()
-
-
-def _listed(labels: Sequence[str]) -> str:
-    more = len(labels) - _NAMED
-    return ", ".join(labels[:_NAMED]) + (f" and {more} more" if more > 0 else "")

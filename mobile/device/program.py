@@ -6,7 +6,6 @@ shapes and dtypes are checked on both sides before the runtime sees them.
 
 import ctypes
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from cbpnet.host.errors import InputError
+from cbpnet.host.packages import installed_version
 from mobile.device.bundle import Manifest, TensorInfo, manifest_from_json, open_bundle
 from mobile.device.cores import performance_cores
 
@@ -238,10 +238,7 @@ def _find_openvino() -> None:
 def _check_pair() -> None:
     """Raise `InputError` unless the installed executorch and torch go together."""
     for package, series in _PAIR.items():
-        try:
-            found = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found = "none"
+        found = installed_version(package)
         if not found.startswith(f"{series}."):
             wanted = " and ".join(f"{name} {number}" for name, number in _PAIR.items())
             raise InputError(

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from cbpnet.data.stream import TaskStream
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
+from cbpnet.host.text import listed
 from cbpnet.run.training import INFERENCE_BATCH, Progress
 from mobile.device.images import ImageLike
 from mobile.device.runtime import OnDeviceLearner
@@ -136,8 +137,8 @@ def measure_accuracy(
     left_out = tuple(dict.fromkeys(label for label in test.labels if label not in names))
     if not known.labels:
         raise InputError(
-            f"{data} has no image of a known class: it has {_few(left_out)}, and "
-            f"{_few(names)} are known; classes are told by their names"
+            f"{data} has no image of a known class: it has {listed(left_out)}, and "
+            f"{listed(names)} are known; classes are told by their names"
         )
     head = {**identity, "data": data, "images": _digest(known)}
     answers, seconds, classified = [], 0.0, 0
@@ -222,8 +223,3 @@ def _append(file: BinaryIO, rows: Sequence[dict[str, Any]]) -> None:
     file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
     file.flush()
     os.fsync(file.fileno())
-
-
-def _few(names: Sequence[str]) -> str:
-    more = len(names) - 5
-    return ", ".join(names[:5]) + (f" and {more} more" if more > 0 else "") if names else "none"

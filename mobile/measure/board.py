@@ -1,11 +1,11 @@
 """Which machine this is: board, system, versions; and whether it is a real Raspberry Pi."""
 
-import importlib.metadata
 import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from cbpnet.host.packages import installed_version
 from cbpnet.host.processor import cpu_name
 from cbpnet.host.system_files import memory_mb, read_system_file
 from mobile.device.cores import usable_cpus
@@ -91,12 +91,5 @@ def _os_name(root: Path) -> str:
 
 
 def _versions() -> dict[str, str]:
-    packages = {name: _version(name) for name in _PACKAGES}
+    packages = {name: installed_version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), **packages}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"

@@ -1,7 +1,6 @@
 """What the tests of bundles and commands share."""
 
 import copy
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +21,7 @@ from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.method.capacity import grow
-from cbpnet.method.cbp import CBPConfig
-from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.config import BlockConfig, CBPConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.initial import draw_state
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
@@ -247,7 +245,6 @@ def fp32_run(
     small_backbone: Backbone, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Result, Export]:
     """Run the command `export --precision fp32 --json` on what the server learnt."""
-    command = importlib.import_module("mobile.cli.export")
     written = []
 
     def remember(*arguments: Any) -> Export:
@@ -258,8 +255,8 @@ def fp32_run(
     capacity = ["--classes", "6", "--tasks", "3", "--micro-batch", "2", "--budget", "1"]
     files = ["--state", str(server.path), "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
-        patch.setattr(command, "export_bundle", remember)
+        patch.setattr("cbpnet.backbone.vit.load_backbone", lambda *_: copy.deepcopy(small_backbone))
+        patch.setattr("mobile.export.exporter.export_bundle", remember)
         result = CliRunner().invoke(
             main,
             ["export", "--target", "xnnpack", "--precision", "fp32", "--json", *capacity, *files],

@@ -15,7 +15,7 @@ from cbpnet.data.digits import load_digits
 from cbpnet.data.images import ImageSource
 from cbpnet.data.preprocessing import load_batch, normalise
 from cbpnet.data.sampling import Indices
-from cbpnet.method.cbp import CBPConfig
+from cbpnet.method.config import CBPConfig
 from cbpnet.method.learner import Learner
 from cbpnet.run.training import (
     TaskImages,

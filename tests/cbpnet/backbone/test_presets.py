@@ -52,7 +52,8 @@ def test_the_budget_is_the_one_computed_by_hand(name):
     with torch.device("meta"):
         backbone = load_backbone(preset.backbone, pretrained=False)
     trainable, parameters = BY_HAND[name]
-    found = count_trainables(preset.config, backbone.dim, backbone.parameters_without_head)
+    assert (preset.dim, preset.parameters) == (backbone.dim, backbone.parameters_without_head)
+    found = count_trainables(preset.config, preset.dim, preset.parameters)
     assert found == Budget(trainable, parameters)
     assert found.share == trainable / parameters
     check_budget(found, preset.budget)
@@ -108,7 +109,8 @@ def test_a_backbone_with_a_preset_gets_it_whatever_its_tag(name):
 )
 def test_another_backbone_gets_the_largest_preset_that_fits(backbone, dim, parameters, like):
     found, template = choose_preset(backbone, dim, parameters), PRESETS[like]
-    assert found == dataclasses.replace(template, backbone=backbone)
+    measured = {"backbone": backbone, "dim": dim, "parameters": parameters}
+    assert found == dataclasses.replace(template, **measured)
     check_budget(count_trainables(found.config, dim, parameters), BUDGET)
     shares = {
         name: count_trainables(preset.config, dim, parameters).share

@@ -13,7 +13,8 @@ from cbpnet.method.block import (
     replace_units,
     residual_loss,
 )
-from cbpnet.method.cbp import CBPConfig, UnitStatistics
+from cbpnet.method.cbp import UnitStatistics
+from cbpnet.method.config import CBPConfig
 
 DIM, HIDDEN = 6, 5
 PREFIXES = ("", "adam.m.", "adam.v.")

@@ -6,8 +6,14 @@ import torch
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.method.capacity import grow
-from cbpnet.method.cbp import CBPConfig
-from cbpnet.method.config import BlockConfig, HeadConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.config import (
+    BlockConfig,
+    CBPConfig,
+    HeadConfig,
+    LearnerConfig,
+    PromptConfig,
+    ReadoutConfig,
+)
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from cbpnet.method.cbp import CBPConfig, UnitStatistics, age_units, corrected_utility, select_units
+from cbpnet.method.cbp import UnitStatistics, age_units, corrected_utility, select_units
+from cbpnet.method.config import CBPConfig
 
 LAYERS, UNITS, WIDTH = 3, 10, 4
 

@@ -4,9 +4,9 @@ import math
 import pytest
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.cbp import CBPConfig
 from cbpnet.method.config import (
     BlockConfig,
+    CBPConfig,
     HeadConfig,
     LearnerConfig,
     OptimiserConfig,

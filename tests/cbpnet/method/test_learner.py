@@ -5,8 +5,14 @@ import pytest
 import torch
 
 from cbpnet.method.block import initial_bound
-from cbpnet.method.cbp import CBPConfig
-from cbpnet.method.config import BlockConfig, HeadConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.config import (
+    BlockConfig,
+    CBPConfig,
+    HeadConfig,
+    LearnerConfig,
+    PromptConfig,
+    ReadoutConfig,
+)
 from cbpnet.method.learner import Learner, normalise_feature
 from cbpnet.method.state import LearnerState
 

@@ -9,8 +9,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_map
 
-from cbpnet.method.cbp import CBPConfig
-from cbpnet.method.config import BlockConfig, HeadConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.config import (
+    BlockConfig,
+    CBPConfig,
+    HeadConfig,
+    LearnerConfig,
+    PromptConfig,
+    ReadoutConfig,
+)
 from cbpnet.method.learner import Learner, normalise_feature
 from cbpnet.method.state import LearnerState
 

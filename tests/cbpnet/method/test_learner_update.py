@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from cbpnet.method.cbp import CBPConfig
 from cbpnet.method.config import (
     BlockConfig,
+    CBPConfig,
     HeadConfig,
     LearnerConfig,
     OptimiserConfig,

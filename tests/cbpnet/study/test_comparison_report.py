@@ -80,7 +80,7 @@ def test_table_worked_out_by_hand():
         "ridge", "closed form", "70.00", "80.00", "30.00", "85.00", "-", "10.0", "-",
     ]  # fmt: skip
     assert len({len(row) for row in (header, rule, cbpnet, ridge)}) == 1
-    assert set(rule) == set("|-: ")
+    assert set(rule) == set("|-:")
 
 
 def test_report_returns_the_files_that_it_wrote(report):

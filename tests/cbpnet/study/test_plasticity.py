@@ -6,9 +6,9 @@ import torch.nn.functional as F
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.random_streams import random_stream
-from cbpnet.method.cbp import CBPConfig
 from cbpnet.method.config import (
     BlockConfig,
+    CBPConfig,
     HeadConfig,
     LearnerConfig,
     OptimiserConfig,

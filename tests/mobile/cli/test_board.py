@@ -111,7 +111,7 @@ def test_evaluate_tests_a_state_on_a_folder(bundle: Path, photos, tmp_path: Path
     assert found.figures.share == right / 8
     assert found.figures.left_out == ("grey",)
     assert f"{100 * right / 8:.1f} % of 8 images of 2 classes, among 2 known" in result.stdout
-    assert "left out, not known: 1 classes (grey" in result.stderr
+    assert "left out, not known: 1 class (grey)" in result.stderr
     again = run(*command, "--json")
     assert json.loads(again.stdout)["figures"]["images_per_second"] is None
     other = run(*command[:4], "--images", learnt, "--out", out)
@@ -274,7 +274,7 @@ def test_report(bundle: Path, camera: Path, tmp_path: Path) -> None:
     assert run(*learn, "--out", tmp_path / "state", "--result", file).exit_code == 0
     result = run("report", tmp_path / "results", "--out", page)
     assert result.exit_code == 0, result.output
-    assert "1 results of 1 boards: not a Raspberry Pi: " in result.stdout
+    assert "1 result of 1 board: not a Raspberry Pi: " in result.stdout
     assert page.read_text().startswith("<!doctype html>")
     assert json.loads(page.with_suffix(".json").read_text())["results"][0]["kind"] == "learning"
     for arguments, status, reason in (

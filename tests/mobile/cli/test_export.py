@@ -1,7 +1,6 @@
 """`cbpnet-mobile export`: what it writes and prints, and that bad input is refused at once."""
 
 import copy
-import importlib
 import json
 import subprocess
 import sys
@@ -22,8 +21,6 @@ from mobile.device.runtime import OnDeviceLearner
 from mobile.export.exporter import STAGES
 from mobile.targets import TARGETS
 
-command = importlib.import_module("mobile.cli.export")
-
 
 @pytest.fixture
 def export(tmp_path):
@@ -43,7 +40,7 @@ def no_backbone(monkeypatch):
     def load(*_):
         pytest.fail("the backbone was loaded before bad input was refused")
 
-    monkeypatch.setattr(command, "load_backbone", load)
+    monkeypatch.setattr("cbpnet.backbone.vit.load_backbone", load)
 
 
 @pytest.fixture
@@ -55,8 +52,10 @@ def calls(monkeypatch, small_backbone, fp32_export):
         asked.append(arguments)
         return fp32_export
 
-    monkeypatch.setattr(command, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
-    monkeypatch.setattr(command, "export_bundle", pretend)
+    monkeypatch.setattr(
+        "cbpnet.backbone.vit.load_backbone", lambda *_: copy.deepcopy(small_backbone)
+    )
+    monkeypatch.setattr("mobile.export.exporter.export_bundle", pretend)
     return asked
 
 
@@ -252,7 +251,7 @@ def test_a_state_of_other_weights_or_another_preparation_is_refused(
     with torch.no_grad():
         vit.norm.bias[0] += 1e-3
     other = Backbone(small_backbone.name, vit)
-    monkeypatch.setattr(command, "load_backbone", lambda *_: other)
+    monkeypatch.setattr("cbpnet.backbone.vit.load_backbone", lambda *_: other)
     result = export("--state", server.path, "--budget", 1)
     assert result.exit_code == 1
     mine, theirs = server.info.weights, other.weights_fingerprint

@@ -3,13 +3,14 @@ from dataclasses import dataclass
 import click
 from click.testing import CliRunner
 
-from mobile.cli.option_groups import option, takes
+from mobile.cli.option_groups import argument, option, takes
 
 
 @dataclass(frozen=True)
 class Food:
     """What is eaten."""
 
+    dish: str = argument(metavar="DISH")
     fruit: str = option("--fruit", default="apple", help="Which.")
     as_json: bool = option("--json", is_flag=True)
 
@@ -29,12 +30,13 @@ def lunch(food: Food, drink: Drink, seed: int) -> None:
 
 
 def test_a_command_gets_each_group_filled() -> None:
-    result = CliRunner().invoke(lunch, ["--cups", "2", "--json", "--seed", "7"])
-    assert result.output.strip() == repr((Food("apple", True), Drink(2), 7))
+    result = CliRunner().invoke(lunch, ["pie", "--cups", "2", "--json", "--seed", "7"])
+    assert result.output.strip() == repr((Food("pie", "apple", True), Drink(2), 7))
 
 
 def test_groups_keep_click_s_checks_and_the_order_of_their_fields() -> None:
-    assert CliRunner().invoke(lunch, ["--cups", "0"]).exit_code == 2
-    assert "Missing option '--cups'" in CliRunner().invoke(lunch, []).output
+    assert CliRunner().invoke(lunch, ["pie", "--cups", "0"]).exit_code == 2
+    assert "Missing option '--cups'" in CliRunner().invoke(lunch, ["pie"]).output
+    assert "Missing argument 'DISH'" in CliRunner().invoke(lunch, []).output
     shown = [parameter.name for parameter in lunch.params]
-    assert shown == ["fruit", "as_json", "cups", "seed"]
+    assert shown == ["dish", "fruit", "as_json", "cups", "seed"]

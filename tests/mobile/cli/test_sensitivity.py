@@ -56,7 +56,7 @@ def test_with_all_it_rounds_outputs_and_the_residual_stream(weights):
     result = run(weights, "--round", "all")
     assert result.exit_code == 0, result.output
     assert "the worst of 63, each alone" in result.stdout
-    assert "  attention_sum" in result.stdout
+    assert "\nattention_sum " in result.stdout
     assert "of 63 stay in fp32; seed 0" in result.stdout
 
 

@@ -1,0 +1,28 @@
+from cbpnet.host.tables import markdown_table, plain_table
+
+HEADER = ("method", "by", "accuracy")
+ROWS = [["ncm", "sum", "7.0"], ["cbpnet", "gradient", "73.95 ± 0.65"], ["x", "", "-"]]
+
+
+def test_markdown_says_which_columns_are_numbers() -> None:
+    assert markdown_table(HEADER, ROWS, words=2).splitlines() == [
+        "| method   | by       |     accuracy |",
+        "|:---------|:---------|-------------:|",
+        "| ncm      | sum      |          7.0 |",
+        "| cbpnet   | gradient | 73.95 ± 0.65 |",
+        "| x        |          |            - |",
+    ]
+
+
+def test_a_terminal_gets_columns_two_spaces_apart() -> None:
+    assert plain_table(HEADER, ROWS, words=2).splitlines() == [
+        "method  by            accuracy",
+        "ncm     sum                7.0",
+        "cbpnet  gradient  73.95 ± 0.65",
+        "x                            -",
+    ]
+
+
+def test_numbers_are_printed_as_they_are_given() -> None:
+    rows = plain_table(["name", "load"], [["a", "1.00"], ["b", "10.250"], ["c", ""]]).splitlines()
+    assert rows == ["name    load", "a       1.00", "b     10.250", "c"]
