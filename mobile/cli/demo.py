@@ -34,6 +34,7 @@ from cbpnet.study.comparison_report import format_table, write_report
 from mobile.device.program import set_threads
 from mobile.device.runtime import OnDeviceLearner
 from mobile.export.exporter import ExportSettings, export_bundle
+from mobile.targets import resolve_target
 
 __all__ = ["demo"]
 
@@ -81,8 +82,7 @@ def demo(out: Path, seed: int) -> None:
 
     bundle, saved = out / "digits.pte", out / "digits.safetensors"
     settings = ExportSettings(
-        "xnnpack",
-        "int8",
+        resolve_target("xnnpack", "int8"),
         server.classes,
         server.tasks,
         class_names=stream.class_names[:BASE_DIGITS],
@@ -107,7 +107,7 @@ def demo(out: Path, seed: int) -> None:
     conditions = {
         "dataset": digits.name,
         "backbone": f"{backbone.name}, trained on the digits 0-{BASE_DIGITS - 1}",
-        "program": f"{settings.target} {settings.precision}",
+        "program": f"{settings.target.name} {settings.target.precision}",
         "tasks": ", ".join(_name(task, stream) for task in stream.tasks),
         "training images a digit": FEW,
         "epochs": PROTOCOL.training.epochs,

@@ -28,7 +28,7 @@ from mobile.export.exporter import (
     export_bundle,
 )
 from mobile.export.lowering import Delegation
-from mobile.targets import TARGETS, load_backend
+from mobile.targets import TARGETS, resolve_target
 from quantize.frozen_linear import Precision
 
 __all__ = ["export"]
@@ -169,23 +169,21 @@ def export(
     run and compared with PyTorch before it gets its name.
     """
     chosen = _options(options)
-    load_backend(target, chosen)
+    resolved = resolve_target(target, precision, chosen)
     make_folder(out.parent)
     state, info = load_state(state_path) if state_path else (None, None)
     settings = ExportSettings(
-        target,
-        precision,
+        resolved,
         classes or (info.classes if info else _CLASSES),
         tasks or (info.tasks if info else _TASKS),
         micro_batch,
         _class_names(info, labels),
-        chosen,
     )
-    if calibration and not settings.calibrated:
+    if calibration and not resolved.calibrated:
         raise InputError(
             f"target {target} in {precision} needs no calibration; leave --calibration out"
         )
-    if settings.calibrated and not calibration:
+    if resolved.calibrated and not calibration:
         raise InputError(
             f"target {target} rounds to int8 by ranges that it takes from images; name a folder "
             "with --calibration, or export in fp32 with --precision fp32"

@@ -14,13 +14,15 @@ from PIL import Image
 
 from cbpnet.backbone.presets import PRESETS
 from cbpnet.backbone.vit import Backbone
+from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.initial import draw_state
+from cbpnet.method.layout import METHODS
 from mobile.cli import main
-from mobile.device.program import METHODS
 from mobile.device.runtime import OnDeviceLearner
+from mobile.export import exporter
 from mobile.export.exporter import STAGES
-from mobile.targets import TARGETS
+from mobile.targets import TARGETS, xnnpack
 
 command = importlib.import_module("mobile.cli.export")
 
@@ -273,10 +275,51 @@ def test_more_than_the_budget_is_refused(calls, export, small_backbone):
 
 
 @pytest.fixture
+def photos(pictures, tmp_path):
+    """A folder of class folders, two pictures each."""
+    for colour in ("blue", "red"):
+        folder = tmp_path / "photos" / colour
+        folder.mkdir(parents=True)
+        for number, pixels in enumerate(pictures(colour, 2)):
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
 def static_target(monkeypatch):
     """XNNPACK under the name of a target of static int8, which needs images to calibrate on."""
     row = replace(TARGETS["xnnpack"], learns=False)
     monkeypatch.setitem(TARGETS, "openvino", row)
+
+
+@pytest.fixture
+def constructed(monkeypatch):
+    """The constructions of XNNPACK's backend."""
+    found, construct = [], xnnpack.Backend
+
+    def count(**options):
+        found.append(construct(**options))
+        return found[-1]
+
+    monkeypatch.setattr(xnnpack, "Backend", count)
+    return found
+
+
+@pytest.mark.usefixtures("static_target")
+@pytest.mark.parametrize(("target", "backends"), [("xnnpack", 1), ("openvino", 2)])
+def test_a_backend_is_constructed_once(export, constructed, photos, target, backends, monkeypatch):
+    """And XNNPACK's once more beside a target that does not learn; up to the lowering."""
+
+    def lower(programs, learning, *_):
+        assert learning == constructed[-1].partitioner
+        raise InputError("far enough")
+
+    monkeypatch.setattr(exporter, "lower", lower)
+    calibration = ["--calibration", photos] if target == "openvino" else []
+    small = ["--backbone", "vit_micro_patch8_32", "--classes", 3, "--tasks", 1, "--budget", 1]
+    result = export("--target", target, *calibration, *small)
+    assert result.stderr.endswith("error: far enough\n")
+    assert len(constructed) == backends
 
 
 @pytest.mark.usefixtures("no_backbone", "static_target")
@@ -302,14 +345,8 @@ def test_what_the_target_has_no_use_for_is_refused(export, options, message):
 
 
 @pytest.mark.usefixtures("static_target")
-def test_images_to_calibrate_on_are_handed_on(export, calls, pictures, tmp_path):
-    expected = []
-    for colour in ("blue", "red"):
-        folder = tmp_path / "photos" / colour
-        folder.mkdir(parents=True)
-        for number, pixels in enumerate(pictures(colour, 2)):
-            Image.fromarray(pixels).save(folder / f"{number}.png")
-    expected = [tmp_path / "photos" / name / f"{n}.png" for n in (0, 1) for name in ("blue", "red")]
-    result = export("--target", "openvino", "--calibration", tmp_path / "photos", "--budget", "1")
+def test_images_to_calibrate_on_are_handed_on(export, calls, photos):
+    expected = [photos / name / f"{n}.png" for n in (0, 1) for name in ("blue", "red")]
+    result = export("--target", "openvino", "--calibration", photos, "--budget", "1")
     assert result.exit_code == 0, result.output
     assert calls[0][-1] == expected
