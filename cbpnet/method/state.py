@@ -79,6 +79,11 @@ class LearnerState(Mapping[str, Tensor]):
         return type(self)(self.layout, {name: value.to(dtype) for name, value in self.items()})
 
     @property
+    def known_tasks(self) -> int:
+        """The number of tasks that have been begun."""
+        return int(self["tasks.known"].sum())
+
+    @property
     def bytes(self) -> int:
         """The size of the tensors in bytes."""
         return sum(value.nbytes for value in self.values())

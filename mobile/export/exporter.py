@@ -111,7 +111,7 @@ class Export:
     """A written bundle: its manifest, its delegation, and its agreement with PyTorch.
 
     ``compiler`` is what the target's compiler reported, if anything. ``bytes`` is the file's size,
-    ``weight_bytes`` that of the constants in it.
+    ``weight_bytes`` that of the constants in it. ``known_tasks`` is how many tasks its state knows.
     """
 
     path: Path
@@ -121,6 +121,7 @@ class Export:
     compiler: dict[str, Any] | None
     bytes: int
     weight_bytes: int
+    known_tasks: int
 
 
 def export_bundle(
@@ -183,6 +184,7 @@ def export_bundle(
         backend.report(),
         len(bundle),
         _weight_bytes(programs),
+        state.known_tasks,
     )
 
 

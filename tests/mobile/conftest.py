@@ -1,7 +1,6 @@
 """What the tests of bundles and commands share."""
 
 import copy
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 from cbpnet.run.state_file import StateInfo, save_state
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
-from mobile.cli import main
+from mobile.cli import export_job, main
 from mobile.device.bundle import (
     BackboneInfo,
     Manifest,
@@ -252,7 +251,6 @@ def fp32_run(
     small_backbone: Backbone, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Result, Export]:
     """Run the command `export --precision fp32 --json` on what the server learnt."""
-    command = importlib.import_module("mobile.cli.export")
     written = []
 
     def remember(*arguments: Any) -> Export:
@@ -263,8 +261,8 @@ def fp32_run(
     capacity = ["--classes", "6", "--tasks", "3", "--micro-batch", "2", "--budget", "1"]
     files = ["--state", str(server.path), "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
-        patch.setattr(command, "export_bundle", remember)
+        patch.setattr(export_job, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
+        patch.setattr(export_job, "export_bundle", remember)
         result = CliRunner().invoke(
             main,
             ["export", "--target", "xnnpack", "--precision", "fp32", "--json", *capacity, *files],
