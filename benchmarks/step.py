@@ -13,11 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cbpnet.method.layout import STATE, prefixed, unprefixed
 from cbpnet.method.state import LearnerState
 
 __all__ = ["Model", "Step", "load_step", "save_step"]
-
-_STATE = "state."
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,9 @@ def save_step(step: Step, path: Path) -> None:
         "query": step.query,
         "labels": step.labels,
         "noise": step.noise,
-    } | {_STATE + name: value.contiguous() for name, value in step.state.items()}
-    save_file(dict(tensors), path, {"model": json.dumps(asdict(step.model))})
+    } | prefixed(STATE, step.state)
+    contiguous = {name: value.contiguous() for name, value in tensors.items()}
+    save_file(contiguous, path, {"model": json.dumps(asdict(step.model))})
 
 
 def load_step(path: Path) -> Step:
@@ -69,10 +69,13 @@ def load_step(path: Path) -> Step:
     with safe_open(path, "pt") as file:
         model = Model(**json.loads(file.metadata()["model"]))
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    state = {
-        name.removeprefix(_STATE): tensors.pop(name)
-        for name in list(tensors)
-        if name.startswith(_STATE)
-    }
+    state = unprefixed(STATE, tensors)
     layout = {name: tuple(value.shape) for name, value in state.items()}
-    return Step(model, state=LearnerState(layout, state), **tensors)
+    return Step(
+        model,
+        tensors["images"],
+        tensors["query"],
+        tensors["labels"],
+        tensors["noise"],
+        LearnerState(layout, state),
+    )

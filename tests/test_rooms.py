@@ -32,7 +32,7 @@ ROOMS = {
         "targets": set(),
         "export": {"device", "targets"},
         "measure": {"device"},
-        "raspberry_pi": {"device", "export"},
+        "raspberry_pi": {"device", "export", "targets"},
         "cli": {"device", "export", "measure", "raspberry_pi", "targets"},
     },
 }
@@ -42,6 +42,7 @@ FACES = (
     "mobile.device",
     "mobile.export",
     "mobile.measure",
+    "mobile.targets",
 )
 # What a board does without: the exporter, timm, recipes for int8, what is for studies.
 NOT_ON_A_DEVICE = (

@@ -33,6 +33,7 @@ from mobile.device.images import normalised, prepare_images
 from mobile.device.program_learner import ProgramLearner
 from mobile.device.runtime import OnDeviceLearner
 from mobile.export.exporter import ExportSettings, export_bundle
+from mobile.targets import resolve_target
 from quantize.frozen_linear import Precision
 
 EPOCHS, BATCH_SIZE = 2, 5
@@ -112,7 +113,8 @@ def export_micro(path: Path, precision: Precision, micro_batch: int) -> None:
     )
     backbone = Backbone("vit_micro_patch8_32", vit)
     state = draw_state(CONFIG, backbone.dim, 6, 4, torch.Generator().manual_seed(2))
-    settings = ExportSettings("xnnpack", precision, classes=6, tasks=4, micro_batch=micro_batch)
+    target = resolve_target("xnnpack", precision)
+    settings = ExportSettings(target, classes=6, tasks=4, micro_batch=micro_batch)
     export_bundle(path, backbone, CONFIG, state, settings)
 
 

@@ -7,6 +7,7 @@ import torch
 from benchmarks.learner import build_learner, load_backbone
 from benchmarks.step import Step
 from mobile.export.exporter import ExportSettings, export_bundle
+from mobile.targets import resolve_target
 from quantize.frozen_linear import Precision
 
 __all__ = ["make"]
@@ -18,5 +19,6 @@ def make(step: Step, variant: str, path: Path) -> None:
     learner = build_learner(model)
     state = learner.initial_state(torch.Generator().manual_seed(0))
     precision: Precision = "fp32" if variant == "fp32" else "int8"
-    settings = ExportSettings("xnnpack", precision, model.classes, model.tasks, model.micro_batch)
+    target = resolve_target("xnnpack", precision)
+    settings = ExportSettings(target, model.classes, model.tasks, model.micro_batch)
     export_bundle(path, load_backbone(model), learner.config, state, settings)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cbpnet.method.cbp import UnitStatistics, age_units, select_units
 from cbpnet.method.config import BlockActivation, CBPConfig
+from cbpnet.method.layout import MOMENTS
 
 __all__ = [
     "BLOCK_PARAMETERS",
@@ -96,7 +97,7 @@ def replace_units(
 ) -> tuple[dict[str, Tensor], UnitStatistics]:
     """Run continual backpropagation once, after the optimiser's step.
 
-    ``tensors`` holds the block's parameters and, under "adam.m." and "adam.v.", their moments;
+    ``tensors`` holds the block's parameters and their moments, as the state names them;
     ``activity`` [1, H] is the batch's mean of |h|; ``noise`` [max_replacements, 1, D] is uniform in
     [0, 1). A replaced unit gets new incoming weights, bias and outgoing weights 0, utility and age
     0, and all its moments 0. Returns the changed tensors and the statistics.
@@ -107,7 +108,7 @@ def replace_units(
     )
     for mask, fresh in zip(chosen, initial_incoming(noise), strict=True):
         incoming, unit, outgoing = mask.unsqueeze(-2), mask, mask.unsqueeze(-1)
-        for prefix in ("", "adam.m.", "adam.v."):
+        for prefix in ("", *MOMENTS):
             new = fresh.unsqueeze(-1) if prefix == "" else torch.zeros_like(fresh).unsqueeze(-1)
             for name, where, value in (
                 ("block.w_in", incoming, new),

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.layout import state_layout
+from cbpnet.method.layout import counted_axes, state_layout
 from cbpnet.method.state import LearnerState
 
 __all__ = ["grow"]
@@ -35,14 +35,17 @@ def grow(
                 f"the state has room for {found} {name}, more than the {wanted} asked for; "
                 f"a capacity of at least {found} {name} is needed"
             )
-    layout = state_layout(config, dim, classes, tasks)
+    capacity = {"classes": classes, "tasks": tasks}
     grown = {
-        name: _padded(state[name], shape, _UNKNOWN.get(name, 0.0)) for name, shape in layout.items()
+        name: state[name]
+        if counted is None
+        else _padded(state[name], capacity[counted], _UNKNOWN.get(name, 0.0))
+        for name, counted in counted_axes(config, dim).items()
     }
-    return LearnerState(layout, grown)
+    return LearnerState(state_layout(config, dim, classes, tasks), grown)
 
 
-def _padded(tensor: Tensor, shape: tuple[int, ...], value: float) -> Tensor:
+def _padded(tensor: Tensor, length: int, value: float) -> Tensor:
     """Return a tensor with entries of one value added at the end of its first axis."""
-    missing = shape[0] - len(tensor)
-    return torch.cat([tensor, tensor.new_full((missing, *shape[1:]), value)])
+    missing = (length - len(tensor), *tensor.shape[1:])
+    return torch.cat([tensor, tensor.new_full(missing, value)])

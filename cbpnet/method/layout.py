@@ -1,38 +1,72 @@
-"""Which tensors a learner trains and which it keeps: names, shapes and order.
+"""What a learner's functions and tensors are called, and the shapes and order of its tensors.
 
-`cbpnet.method.state` has the table that says what each of them is.
+They are written here once; a bundle's manifest carries them to every host. `cbpnet.method.state`
+has the table that says what each tensor of the state is.
 """
 
+import math
+from collections.abc import Mapping
+from typing import Literal, TypeVar, get_args
+
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.readout import readout_layout
-from cbpnet.method.state import Layout
+from cbpnet.method.readout import readout_axes
+from cbpnet.method.state import Axes, Counted, Layout, sized
 
-__all__ = ["FORWARD_METHODS", "POOL_OF", "noise_shape", "state_layout", "trainable_layout"]
+__all__ = [
+    "FORWARD_METHODS",
+    "METHODS",
+    "MOMENTS",
+    "POOL_OF",
+    "STATE",
+    "SUMS",
+    "MethodName",
+    "count_parameters",
+    "counted_axes",
+    "noise_shape",
+    "part",
+    "prefixed",
+    "state_layout",
+    "stored_in",
+    "trainable_layout",
+    "unprefixed",
+]
 
-# The methods of a learner that need no gradient.
-FORWARD_METHODS = ("query", "predict")
+MethodName = Literal[
+    "initial_state", "query", "observe", "begin_task", "predict", "gradients", "update"
+]
+METHODS: tuple[MethodName, ...] = get_args(MethodName)
+# Those that need no gradient, and that an accelerator may run.
+FORWARD_METHODS: tuple[MethodName, ...] = ("query", "predict")
+
+# What stands before a name where a method takes or gives tensors of the state, and gradient sums.
+STATE, SUMS = "state.", "sums."
 
 # The trainables that are the current task's entry of a pool, and the pool.
 POOL_OF = {"prompts.e": "prompts.e", "prompts.key": "prompts.keys"}
 
+# What stands before a trainable's name in those of Adam's moments.
+MOMENTS = ("adam.m.", "adam.v.")
+
+_Value = TypeVar("_Value")
+
 
 def trainable_layout(config: LearnerConfig, dim: int, classes: int) -> Layout:
     """Return what one step changes; of the pools, the current task's entry [1, ...]."""
-    prompts, block = config.prompts, config.block
-    layout: Layout = {}
-    if prompts.g_layers:
-        layout["prompts.g"] = (len(prompts.g_layers), 2, prompts.g_length, dim)
-    if prompts.e_layers:
-        layout["prompts.e"] = (1, len(prompts.e_layers), 2, prompts.e_length, dim)
-        layout["prompts.key"] = (1, dim)
-    if block is not None:
-        layout["block.w_in"] = (1, dim, block.hidden)
-        layout["block.b_in"] = (1, block.hidden)
-        layout["block.w_out"] = (1, block.hidden, dim)
-    layout["head.weight"] = (classes, dim)
-    if config.head.kind == "linear":
-        layout["head.bias"] = (classes,)
-    return layout
+    return sized(_trainable_axes(config, dim), {"classes": classes})
+
+
+def state_layout(config: LearnerConfig, dim: int, classes: int, tasks: int) -> Layout:
+    """Return the whole state of a learner with a capacity of C classes and T tasks."""
+    return sized(_state_axes(config, dim), {"classes": classes, "tasks": tasks})
+
+
+def counted_axes(config: LearnerConfig, dim: int) -> dict[str, Counted | None]:
+    """Return what the first axis of each tensor of the state counts, if classes or tasks.
+
+    No other axis counts them.
+    """
+    first = {name: axes[0] for name, axes in _state_axes(config, dim).items()}
+    return {name: None if isinstance(axis, int) else axis for name, axis in first.items()}
 
 
 def noise_shape(config: LearnerConfig, dim: int) -> tuple[int, ...]:
@@ -41,18 +75,63 @@ def noise_shape(config: LearnerConfig, dim: int) -> tuple[int, ...]:
     return rows, 1, dim
 
 
-def state_layout(config: LearnerConfig, dim: int, classes: int, tasks: int) -> Layout:
-    """Return the whole state of a learner with a capacity of C classes and T tasks."""
-    trainables = trainable_layout(config, dim, classes)
-    layout: Layout = {}
-    for name, shape in trainables.items():
-        pool = POOL_OF.get(name)
-        layout[pool or name] = (tasks, *shape[1:]) if pool else shape
-    for moment in ("m", "v"):
-        layout |= {f"adam.{moment}.{name}": shape for name, shape in trainables.items()}
-    layout["adam.step"] = (1,)
+def part(name: str) -> str:
+    """Return the part of a learner that a tensor belongs to: "prompts", "block", "head", "adam"."""
+    return name.partition(".")[0]
+
+
+def count_parameters(layout: Layout, *parts: str) -> int:
+    """Return how many numbers the tensors of some parts of a learner have."""
+    return sum(math.prod(shape) for name, shape in layout.items() if part(name) in parts)
+
+
+def stored_in(trainable: str) -> str:
+    """Return the state's tensor that holds a trainable."""
+    return POOL_OF.get(trainable, trainable)
+
+
+def prefixed(prefix: str, tensors: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Return tensors under their names with a prefix, `STATE` or `SUMS`."""
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def unprefixed(prefix: str, tensors: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Return those of some tensors that have a prefix, under their names without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _trainable_axes(config: LearnerConfig, dim: int) -> Axes:
+    prompts, block = config.prompts, config.block
+    axes: Axes = {}
+    if prompts.g_layers:
+        axes["prompts.g"] = (len(prompts.g_layers), 2, prompts.g_length, dim)
+    if prompts.e_layers:
+        axes["prompts.e"] = (1, len(prompts.e_layers), 2, prompts.e_length, dim)
+        axes["prompts.key"] = (1, dim)
+    if block is not None:
+        axes["block.w_in"] = (1, dim, block.hidden)
+        axes["block.b_in"] = (1, block.hidden)
+        axes["block.w_out"] = (1, block.hidden, dim)
+    axes["head.weight"] = ("classes", dim)
+    if config.head.kind == "linear":
+        axes["head.bias"] = ("classes",)
+    return axes
+
+
+def _state_axes(config: LearnerConfig, dim: int) -> Axes:
+    trainables = _trainable_axes(config, dim)
+    axes: Axes = {}
+    for name, own in trainables.items():
+        axes[stored_in(name)] = ("tasks", *own[1:]) if name in POOL_OF else own
+    for moment in MOMENTS:
+        axes |= prefixed(moment, trainables)
+    axes["adam.step"] = (1,)
     if config.block is not None:
         units = (1, config.block.hidden)
-        layout |= {"cbp.utility": units, "cbp.age": units, "cbp.accumulator": (1,)}
-    layout |= {"tasks.current": (1,), "tasks.known": (tasks,), "classes.task": (classes,)}
-    return layout | readout_layout(config.readout, dim, classes)
+        axes |= {"cbp.utility": units, "cbp.age": units, "cbp.accumulator": (1,)}
+    axes |= {"tasks.current": (1,), "tasks.known": ("tasks",), "classes.task": ("classes",)}
+    return axes | readout_axes(config.readout, dim)

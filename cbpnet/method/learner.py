@@ -21,7 +21,14 @@ from cbpnet.method.block import (
 from cbpnet.method.cbp import UnitStatistics
 from cbpnet.method.config import LearnerConfig, ReadoutKind
 from cbpnet.method.initial import draw_state
-from cbpnet.method.layout import POOL_OF, noise_shape, state_layout, trainable_layout
+from cbpnet.method.layout import (
+    MOMENTS,
+    POOL_OF,
+    noise_shape,
+    part,
+    state_layout,
+    trainable_layout,
+)
 from cbpnet.method.learner_interface import GradientSums
 from cbpnet.method.prompts import (
     gather_task,
@@ -105,7 +112,7 @@ class Learner:
             # Not zeros_like, which a traced program would take the old moments for.
             name: torch.zeros(value.shape, dtype=value.dtype)
             for name, value in state.items()
-            if name.startswith("adam.")
+            if part(name) == "adam"
         }
         changed["tasks.current"] = task.clone()
         chosen = one_hot(task, self.tasks)
@@ -226,7 +233,7 @@ class Learner:
         step = state["adam.step"] + 1
         changed = {"adam.step": step}
         for name, value in self._trained(state).items():
-            m, v = f"adam.m.{name}", f"adam.v.{name}"
+            m, v = (moment + name for moment in MOMENTS)
             changed[name], changed[m], changed[v] = adam_step(
                 value, factor * mean[name], state[m], state[v], step, rate * self._rate(name)
             )
@@ -253,8 +260,9 @@ class Learner:
     def _rate(self, name: str) -> float:
         """Return a trainable's own learning rate, by the part of the network that it belongs to."""
         rates = self.config.optimiser
-        part = name.partition(".")[0]
-        return {"prompts": rates.prompt_lr, "block": rates.block_lr, "head": rates.head_lr}[part]
+        return {"prompts": rates.prompt_lr, "block": rates.block_lr, "head": rates.head_lr}[
+            part(name)
+        ]
 
     def _loss(
         self,

@@ -19,35 +19,34 @@ from torch import Tensor
 
 from cbpnet.method.config import ReadoutConfig, ReadoutKind
 from cbpnet.method.rows import cosines, times_rows
-from cbpnet.method.state import Layout
+from cbpnet.method.state import Axes, sized
 
-__all__ = ["initial_readout", "observe_images", "readout_layout", "readout_scores"]
+__all__ = ["initial_readout", "observe_images", "readout_axes", "readout_scores"]
 
 
-def readout_layout(config: ReadoutConfig, dim: int, classes: int) -> Layout:
-    """Return the names and shapes of the readout's statistics.
+def readout_axes(config: ReadoutConfig, dim: int) -> Axes:
+    """Return the names and axes of the readout's statistics.
 
     The class means serve the block's objective and a new class's head as well, so they are always
     kept.
     """
-    layout: Layout = {"classes.count": (classes,), "classes.mean": (classes, dim)}
+    axes: Axes = {"classes.count": ("classes",), "classes.mean": ("classes", dim)}
     if config.kind == "rls":
         inputs = dim + config.features + 1
-        layout |= {
+        axes |= {
             "readout.projection": (dim, config.features),
             "readout.inverse": (inputs, inputs),
-            "readout.weight": (classes, inputs),
+            "readout.weight": ("classes", inputs),
         }
-    return layout
+    return axes
 
 
 def initial_readout(
     config: ReadoutConfig, dim: int, classes: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Return the statistics before any image; the projection is standard normal over sqrt(D)."""
-    state = {
-        name: torch.zeros(shape) for name, shape in readout_layout(config, dim, classes).items()
-    }
+    layout = sized(readout_axes(config, dim), {"classes": classes})
+    state = {name: torch.zeros(shape) for name, shape in layout.items()}
     if config.kind == "rls":
         shape = state["readout.projection"].shape
         state["readout.projection"] = torch.randn(shape, generator=generator) / dim**0.5

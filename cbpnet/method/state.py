@@ -22,14 +22,26 @@ and hidden units.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
-__all__ = ["Layout", "LearnerState"]
+__all__ = ["Axes", "Counted", "Layout", "LearnerState", "sized"]
 
+# What an axis counts whose length is the capacity.
+Counted = Literal["classes", "tasks"]
+# Tensors by name, in order: the lengths of their axes, or what an axis counts.
+Axes = dict[str, tuple[int | Counted, ...]]
 Layout = dict[str, tuple[int, ...]]
+
+
+def sized(axes: Axes, capacity: Mapping[Counted, int]) -> Layout:
+    """Return the shapes that tensors have in a capacity."""
+    return {
+        name: tuple(axis if isinstance(axis, int) else capacity[axis] for axis in shape)
+        for name, shape in axes.items()
+    }
 
 
 class LearnerState(Mapping[str, Tensor]):
@@ -65,6 +77,11 @@ class LearnerState(Mapping[str, Tensor]):
     def to(self, dtype: torch.dtype) -> Self:
         """Return the state in another precision, for instance float64 as a reference."""
         return type(self)(self.layout, {name: value.to(dtype) for name, value in self.items()})
+
+    @property
+    def known_tasks(self) -> int:
+        """The number of tasks that have been begun."""
+        return int(self["tasks.known"].sum())
 
     @property
     def bytes(self) -> int:

@@ -35,6 +35,7 @@ from mobile.device.runtime import OnDeviceLearner
 from mobile.export.exporter import ExportSettings, export_bundle
 from mobile.measure.demo_page import Picture, write_demo_page
 from mobile.measure.device_contender import DeviceContender
+from mobile.targets import resolve_target
 from quantize.frozen_linear import Precision
 
 __all__ = ["run_demo"]
@@ -146,8 +147,7 @@ def _export(
     )
     contender.learn(stream.tasks[0])
     settings = ExportSettings(
-        TARGET,
-        PRECISION,
+        resolve_target(TARGET, PRECISION),
         server.classes,
         server.tasks,
         class_names=stream.class_names[:BASE_DIGITS],

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from tabulate import tabulate
 
+from cbpnet.host.text import listed
 from mobile.cli.bundle_options import bundle_argument
 
 if TYPE_CHECKING:
-    from mobile.device.bundle import Manifest
+    from mobile.device.bundle import Manifest, MethodInfo
 
 __all__ = ["inspect"]
 
 _NAMED = 4  # operators of a method
-_ROW = "{:<14}{:>10}{:>12}{:>14}  {}"
 
 
 @click.command(
@@ -52,27 +53,26 @@ def inspect(bundle: Path, as_json: bool) -> None:
         f"a head of {manifest.head_parameters:,}\n"
         f"a state has {found['state_bytes'] / 1e6:.2f} MB\n"
     )
-    click.echo(_ROW.format("method", "delegates", "Mmacs", "outside %", "operators outside"))
-    for name, method in manifest.methods.items():
-        outside = 100 * method.undelegated_macs / method.macs if method.macs else 0.0
-        click.echo(
-            _ROW.format(
-                name,
-                method.delegate_calls,
-                f"{method.macs / 1e6:.1f}",
-                f"{outside:.2f}",
-                _listed(method.undelegated),
-            )
-        )
+    click.echo(_table(manifest.methods))
     versions = ", ".join(f"{name} {number}" for name, number in manifest.versions.items())
     click.echo(f"\nmade with {versions}")
 
 
-def _listed(operators: Mapping[str, int]) -> str:
-    """Return the first operators with their numbers, and how many others there are."""
-    named = [f"{count} {name}" for name, count in operators.items()]
-    others = len(named) - _NAMED
-    return ", ".join(named[:_NAMED]) + (f" and {others} others" if others > 0 else "") or "none"
+def _table(methods: "Mapping[str, MethodInfo]") -> str:
+    """Return a row for each method: its delegate calls, arithmetic, and what runs outside them."""
+    rows = [
+        (
+            name,
+            method.delegate_calls,
+            f"{method.macs / 1e6:.1f}",
+            f"{100 * method.undelegated_macs / max(method.macs, 1):.2f}",
+            listed([f"{count} {name}" for name, count in method.undelegated.items()], _NAMED),
+        )
+        for name, method in methods.items()
+    ]
+    headers = ("method", "delegates", "Mmacs", "outside %", "operators outside")
+    aligned = ("left", "right", "right", "right", "left")
+    return tabulate(rows, headers, "plain", colalign=aligned, disable_numparse=True)
 
 
 def _describe(manifest: "Manifest", file_bytes: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mobile.targets import TARGETS, Target
+from mobile.targets.catalogue import TARGETS, TORCH_FIRST, Target
 
 __all__ = ["targets"]
 
@@ -32,9 +32,14 @@ def targets(as_json: bool) -> None:
         for option, described in row["options"].items():
             choices = " or ".join(described["choices"])
             click.echo(f"  --option {option}: {described['help']}; {choices}")
-        how = "; ".join(filter(None, [row["install"], row["install_sdk"]]))
-        missing = f"no, it lacks {', '.join(row['missing'])}: {how}"
-        click.echo(f"  installed here: {missing if row['missing'] else 'yes'}")
+        click.echo(f"  installed here: {_missing(row) if row['missing'] else 'yes'}")
+
+
+def _missing(row: dict[str, Any]) -> str:
+    """Say what a target lacks here, and what brings it."""
+    packages = row["install"] and f"{row['install']}, {TORCH_FIRST}"
+    how = "; ".join(filter(None, [packages, row["install_sdk"]]))
+    return f"no, it lacks {', '.join(row['missing'])}: {how}"
 
 
 def _describe(target: Target) -> dict[str, Any]:
@@ -46,10 +51,7 @@ def _describe(target: Target) -> dict[str, Any]:
         "verified": target.verified,
         "learns": target.learns,
         "options": {name: asdict(option) for name, option in target.options.items()},
-        "needs": [
-            *dict.fromkeys(target.needs.values()),
-            *([] if target.sdk is None else [target.sdk.name]),
-        ],
+        "needs": [target.package, *([] if target.sdk is None else [target.sdk.name])],
         "installed": not missing,
         "missing": missing,
         "install": target.install,

@@ -5,7 +5,7 @@ An ExecuTorch program, then a trailer of 48 bytes, which the runtime ignores:
 | bytes | what |
 |---|---|
 | 8 | `CBPNETMB` |
-| 4 | format version, unsigned, little-endian: 1 |
+| 4 | format version, unsigned, little-endian: 2 |
 | 4 | zero |
 | 32 | SHA-256 of everything before it |
 
@@ -25,7 +25,7 @@ from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.state import Layout
+from cbpnet.method.state import Counted, Layout
 from cbpnet.run.state_file import StateInfo
 
 __all__ = [
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 FORMAT = "cbpnet-mobile bundle"
-VERSION = 1
+VERSION = 2
 
 _MAGIC = b"CBPNETMB"
 _HEAD = struct.Struct("<8sII")
@@ -64,10 +64,15 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class StateTensor:
-    """A tensor of the learner's state, all of which are fp32."""
+    """A tensor of the learner's state, all of which are fp32.
+
+    ``counts`` is what its first axis counts, "classes" or "tasks", if either: a host appends
+    entries to it where a state gets more capacity, and drops one where a class is forgotten.
+    """
 
     name: str
     shape: tuple[int, ...]
+    counts: Counted | None
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ def open_bundle(path: Path) -> BinaryIO:
     """Open a bundle and verify it; it is read in pieces, and nothing of it is kept.
 
     Raises:
-        InputError: the file cannot be read, is no bundle, a bundle of a newer format, or damaged.
+        InputError: the file cannot be read, is no bundle, a bundle of another format, or damaged.
     """
     try:
         file = path.open("rb")
@@ -211,9 +216,10 @@ def _verify(file: BinaryIO, path: Path) -> None:
         )
     version = _HEAD.unpack_from(trailer)[1]
     if version != VERSION:
+        right = "update cbpnet-mobile" if version > VERSION else "export the bundle again"
         raise InputError(
             f"bundle {path} has format version {version}; this version of cbpnet-mobile reads "
-            f"version {VERSION}, so update it or export the bundle again"
+            f"version {VERSION}, so {right}"
         )
 
 

@@ -26,7 +26,7 @@ class Knowledge:
     @property
     def known_tasks(self) -> int:
         """The number of tasks that have been begun."""
-        return int(self.state["tasks.known"].sum())
+        return self.state.known_tasks
 
     def task_of(self, label: str) -> int:
         """Return the task, counted from 0, that a known class belongs to."""

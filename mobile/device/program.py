@@ -23,21 +23,11 @@ from torch import Tensor
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.packages import installed_version
+from cbpnet.method.layout import METHODS, MethodName
 from mobile.device.bundle import Manifest, TensorInfo, manifest_from_json, open_bundle
 from mobile.device.cores import performance_cores
 
-__all__ = ["METHODS", "Program", "get_threads", "set_threads"]
-
-# Every method of a bundle beside `manifest`.
-METHODS = (
-    "initial_state",
-    "query",
-    "observe",
-    "begin_task",
-    "predict",
-    "gradients",
-    "update",
-)
+__all__ = ["Program", "get_threads", "set_threads"]
 
 # Released as a pair: another torch breaks the runtime with an undefined symbol.
 _PAIR = {"executorch": "1.4", "torch": "2.13"}
@@ -110,7 +100,7 @@ class Program:
                 raise InputError(f"bundle {path} lacks the method {name!r}; export it again")
             self._check_signature(name)
 
-    def call(self, method: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def call(self, method: MethodName, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Run a method on the tensors that it takes, by name, and return what it gives, by name.
 
         Tensors that the method does not take are ignored.

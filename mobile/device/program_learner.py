@@ -11,14 +11,13 @@ from torch import Tensor
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig, ReadoutKind
 from cbpnet.method.initial import draw_state
-from cbpnet.method.layout import noise_shape
+from cbpnet.method.layout import STATE, SUMS, MethodName, noise_shape, prefixed, unprefixed
 from cbpnet.method.learner_interface import GradientSums
 from cbpnet.method.state import LearnerState
 from mobile.device.program import Program
 
 __all__ = ["ProgramLearner"]
 
-_STATE, _SUMS = "state.", "sums."
 _PADDING = -1  # a label that no class has
 
 
@@ -34,7 +33,7 @@ class ProgramLearner:
     """
 
     def __init__(self, program: Program) -> None:
-        self._call: Callable[[str, Mapping[str, Tensor]], dict[str, Tensor]] = program.call
+        self._call: Callable[[MethodName, Mapping[str, Tensor]], dict[str, Tensor]] = program.call
         self.release: Callable[[], None] = program.release
         self._manifest = program.manifest
         self.config: LearnerConfig = program.manifest.config
@@ -49,7 +48,7 @@ class ProgramLearner:
 
     def stored_state(self) -> LearnerState:
         """Return the state that the bundle was exported with: what a server learnt, or nothing."""
-        return LearnerState(self.layout, _unprefixed(_STATE, self._call("initial_state", {})))
+        return LearnerState(self.layout, unprefixed(STATE, self._call("initial_state", {})))
 
     def initial_state(self, generator: torch.Generator) -> LearnerState:
         """Return a state before any class is known, whatever the stored one knows."""
@@ -100,7 +99,7 @@ class ProgramLearner:
                 raise InputError(
                     f"the bundle has no readout {kind!r}; it must be one of {', '.join(outputs)}"
                 )
-        inputs = _prefixed(_STATE, state)
+        inputs = prefixed(STATE, state)
         found: dict[str, list[Tensor]] = {name: [] for name in ("task", *outputs.values())}
         for real, (pixels, features) in self._parts(images, query):
             answer = self._call("predict", inputs | {"images": pixels, "query": features})
@@ -111,10 +110,8 @@ class ProgramLearner:
 
     def zero_sums(self) -> GradientSums:
         """Return empty sums: one tensor a trainable, and the step's statistics."""
-        return {
-            tensor.name.removeprefix(_SUMS): torch.zeros(tensor.shape)
-            for tensor in self._manifest.methods["gradients"].outputs
-        }
+        given = self._manifest.methods["gradients"].outputs
+        return unprefixed(SUMS, {tensor.name: torch.zeros(tensor.shape) for tensor in given})
 
     def gradients(
         self,
@@ -125,25 +122,25 @@ class ProgramLearner:
         sums: GradientSums,
     ) -> GradientSums:
         """Return the sums with images of the current task added."""
-        inputs = _prefixed(_STATE, state)
+        inputs = prefixed(STATE, state)
         for real, (pixels, features, wanted) in self._parts(images, query, labels):
             batch = {"images": pixels, "query": features, "labels": _masked(wanted, real)}
-            found = self._call("gradients", inputs | batch | _prefixed(_SUMS, sums))
-            sums = _unprefixed(_SUMS, found)
+            found = self._call("gradients", inputs | batch | prefixed(SUMS, sums))
+            sums = unprefixed(SUMS, found)
         return sums
 
     def update(
         self, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
     ) -> LearnerState:
         """Return the state after one step."""
-        inputs = {"noise": noise, "rate": rate} | _prefixed(_SUMS, sums)
+        inputs = {"noise": noise, "rate": rate} | prefixed(SUMS, sums)
         return self._changed("update", state, inputs)
 
     def _changed(
-        self, method: str, state: LearnerState, inputs: Mapping[str, Tensor]
+        self, method: MethodName, state: LearnerState, inputs: Mapping[str, Tensor]
     ) -> LearnerState:
-        found = self._call(method, {**_prefixed(_STATE, state), **inputs})
-        return state.replace(_unprefixed(_STATE, found))
+        found = self._call(method, {**prefixed(STATE, state), **inputs})
+        return state.replace(unprefixed(STATE, found))
 
     def _parts(self, *tensors: Tensor) -> Iterator[tuple[int, list[Tensor]]]:
         """Yield batches of the program's size and how many of their rows are real.
@@ -164,11 +161,3 @@ def _masked(labels: Tensor, real: int) -> Tensor:
     if real == len(labels):
         return labels
     return labels.where(torch.arange(len(labels)) < real, _PADDING)
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: value for name, value in tensors.items()}
-
-
-def _unprefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items()}

@@ -13,7 +13,7 @@ from cbpnet.data.images import decode_image
 from cbpnet.data.preprocessing import Preprocessing, normalise, prepare
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.layout import trainable_layout
+from cbpnet.method.layout import part, trainable_layout
 from cbpnet.method.learner import Learner
 from cbpnet.method.prompts import prefixes
 from cbpnet.run.training import (
@@ -91,7 +91,7 @@ def calibration_passes(config: LearnerConfig, dim: int) -> list[Prefixes]:
     drawn = {
         name: _PROMPT_DEVIATION * torch.randn(shape, generator=generator)
         for name, shape in trainable_layout(config, dim, classes=0).items()
-        if name.startswith("prompts.")
+        if part(name) == "prompts"
     }
     prompts = config.prompts
     given = prefixes(

@@ -2,10 +2,9 @@
 
 import gc
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +18,14 @@ from cbpnet.backbone.vit import Backbone
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.layout import FORWARD_METHODS, POOL_OF
+from cbpnet.method.layout import (
+    FORWARD_METHODS,
+    STATE,
+    MethodName,
+    count_parameters,
+    counted_axes,
+    stored_in,
+)
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 from mobile.device.bundle import (
@@ -41,8 +47,8 @@ from mobile.export.lowering import Delegation, Lowered, lower
 from mobile.export.split_learner import SplitLearner
 from mobile.export.tracing import TracedProgram, bundle_functions, trace
 from mobile.export.verification import Agreement, verify
-from mobile.targets import TARGETS, load_backend, target_options
-from quantize.frozen_linear import Precision
+from mobile.targets import ResolvedTarget
+from mobile.targets.backend import Calibration
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["CALIBRATING", "REPORTING", "STAGES", "Export", "ExportSettings", "export_bundle"]
@@ -50,17 +56,20 @@ __all__ = ["CALIBRATING", "REPORTING", "STAGES", "Export", "ExportSettings", "ex
 _PACKAGES = ("cbpnet-mobile", "torch", "executorch", "torchao", "timm")
 
 # Titles of the stages, and the share of the time that each took for a ViT-Ti, in per cent.
-_QUANTISING, _LOWERING = "quantising the trunk", "lowering to the target"
+_QUANTISING, _TRACING, _LOWERING = "quantising the trunk", "tracing {}", "lowering to the target"
 _SERIALISING, _VERIFYING = "serialising", "running it against PyTorch"
+_TRACED: dict[MethodName, float] = {
+    "initial_state": 0.3,
+    "query": 3.4,
+    "observe": 0.2,
+    "begin_task": 0.2,
+    "predict": 3,
+    "gradients": 8.4,
+    "update": 0.9,
+}
 STAGES = {
     _QUANTISING: 0.2,
-    "tracing initial_state": 0.3,
-    "tracing query": 3.4,
-    "tracing observe": 0.2,
-    "tracing begin_task": 0.2,
-    "tracing predict": 3,
-    "tracing gradients": 8.4,
-    "tracing update": 0.9,
+    **{_TRACING.format(name): share for name, share in _TRACED.items()},
     _LOWERING: 71,
     _SERIALISING: 8,
     _VERIFYING: 4,
@@ -78,37 +87,19 @@ class ExportSettings:
     """What a bundle is made for.
 
     ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already.
-    ``micro_batch`` images go through it at a time. ``options`` are the target's own.
+    ``micro_batch`` images go through it at a time.
 
     Raises:
-        InputError: fewer than two classes, a task or an image; a precision or an option that the
-            target does not have.
+        InputError: fewer than two classes, a task or an image.
     """
 
-    target: str
-    precision: Precision
+    target: ResolvedTarget
     classes: int
     tasks: int
     micro_batch: int = 1
     class_names: tuple[str, ...] = ()
-    options: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether the export needs images to calibrate on."""
-        if self.precision != "int8" or TARGETS[self.target].learns:
-            return False
-        calibrated: bool = load_backend(self.target, self.options).calibrated
-        return calibrated
 
     def __post_init__(self) -> None:
-        target_options(self.target, self.options)
-        precisions = TARGETS[self.target].precisions
-        if self.precision not in precisions:
-            raise InputError(
-                f"target {self.target} has no precision {self.precision!r}; it must be "
-                f"{' or '.join(precisions)}"
-            )
         for name, least in (("classes", 2), ("tasks", 1), ("micro_batch", 1)):
             value = getattr(self, name)
             if value < least:
@@ -120,7 +111,7 @@ class Export:
     """A written bundle: its manifest, its delegation, and its agreement with PyTorch.
 
     ``compiler`` is what the target's compiler reported, if anything. ``bytes`` is the file's size,
-    ``weight_bytes`` that of the constants in it.
+    ``weight_bytes`` that of the constants in it. ``known_tasks`` is how many tasks its state knows.
     """
 
     path: Path
@@ -130,6 +121,7 @@ class Export:
     compiler: dict[str, Any] | None
     bytes: int
     weight_bytes: int
+    known_tasks: int
 
 
 def export_bundle(
@@ -154,45 +146,25 @@ def export_bundle(
             frozen layer is left outside the delegates, a trainable is baked in, the program
             disagrees with PyTorch, or the file cannot be written.
     """
-    backend = load_backend(settings.target, settings.options)
-    learns = TARGETS[settings.target].learns
-    if settings.calibrated and not calibration:
+    target = settings.target
+    if target.calibrated and not calibration:
         raise InputError(
-            f"target {settings.target} rounds to int8 by ranges that it takes from images; name "
-            "some to calibrate on, or export in fp32"
+            f"target {target.name} rounds to int8 by ranges that it takes from images; name some "
+            "to calibrate on, or export in fp32"
         )
-    stage(_QUANTISING)
-    trunk = FrozenTrunk(backbone, settings.precision)
-    learner = Learner(trunk, config, settings.classes, settings.tasks)
-    if not learns:
-        exact = FrozenTrunk(backbone, "fp32")
-        if settings.precision == "fp32":
-            forward = backend.unquantised(exact)
-        else:
-            batches: list[Tensor] = []
-            if settings.calibrated:
-                stage(CALIBRATING)
-                batches = calibration_batches(calibration, backbone.preprocessing)
-            passes = calibration_passes(config, backbone.dim)
-            forward = backend.quantised(exact, batches, passes, settings.micro_batch)
-        learner = SplitLearner(trunk, forward, config, settings.classes, settings.tasks)
+    learner = _frozen_learner(backbone, config, settings, stage, calibration)
     report = None
     if images is not None:
         stage(REPORTING)
         report = report_quantisation(backbone, learner, images).as_dict()
-    programs = []
-    for function in bundle_functions(learner, state, settings.micro_batch, backbone.image_size):
-        stage(f"tracing {function.name}")
-        plain = not backend.delegates or (not learns and function.name in FORWARD_METHODS)
-        programs.append(trace(function, plain))
-    _check_trainables(learner, programs)
+    programs = _trace(learner, state, settings, backbone.image_size, stage)
     stage(_LOWERING)
+    backend, learning = target.backend, target.learning
     with _without_garbage_collection(), backend.compiling():
-        if learns:
+        if target.learns:
             lowered = lower(programs, backend.partitioner)
         else:
-            on_cpu = load_backend("xnnpack", {})
-            lowered = lower(programs, on_cpu.partitioner, backend.partitioner, backend.passes)
+            lowered = lower(programs, learning.partitioner, backend.partitioner, backend.passes)
         manifest = _manifest(backbone, learner, state, settings, programs, lowered, report)
         stage(_SERIALISING)
         bundle = seal(lowered.serialise(manifest_to_json(manifest)))
@@ -201,7 +173,7 @@ def export_bundle(
         trial = Path(folder) / path.name
         trial.write_bytes(bundle)
         agreement = verify(
-            trial, learner, state, settings.precision, backbone.image_size, backend.runs_here
+            trial, learner, state, target.precision, backbone.image_size, backend.runs_here
         )
     write_atomically(path, bundle)
     return Export(
@@ -212,14 +184,56 @@ def export_bundle(
         backend.report(),
         len(bundle),
         _weight_bytes(programs),
+        state.known_tasks,
     )
+
+
+def _frozen_learner(
+    backbone: Backbone,
+    config: LearnerConfig,
+    settings: ExportSettings,
+    stage: Stage,
+    calibration: Sequence[Path],
+) -> Learner:
+    """Return the learner that is traced, on the backbone frozen in what it is lowered to."""
+    target = settings.target
+    stage(_QUANTISING)
+    trunk = FrozenTrunk(backbone, target.precision)
+    if target.learns:
+        return Learner(trunk, config, settings.classes, settings.tasks)
+    exact = FrozenTrunk(backbone, "fp32")
+    if target.precision == "fp32":
+        forward = target.backend.unquantised(exact)
+    else:
+        batches: list[Tensor] = []
+        if target.calibrated:
+            stage(CALIBRATING)
+            batches = calibration_batches(calibration, backbone.preprocessing)
+        passes = calibration_passes(config, backbone.dim)
+        forward = target.backend.quantised(
+            exact, Calibration(batches, passes, settings.micro_batch)
+        )
+    return SplitLearner(trunk, forward, config, settings.classes, settings.tasks)
+
+
+def _trace(
+    learner: Learner, state: LearnerState, settings: ExportSettings, image_size: int, stage: Stage
+) -> list[TracedProgram]:
+    """Return every function of the bundle, traced; plain where no frozen layer is to be kept."""
+    target, programs = settings.target, []
+    for function in bundle_functions(learner, state, settings.micro_batch, image_size):
+        stage(_TRACING.format(function.name))
+        forward = not target.learns and function.name in FORWARD_METHODS
+        programs.append(trace(function, plain=forward or not target.backend.delegates))
+    _check_trainables(learner, programs)
+    return programs
 
 
 def _check_trainables(learner: Learner, programs: Sequence[TracedProgram]) -> None:
     """Raise `InputError` unless every trainable goes into `gradients` and comes out of `update`."""
     methods = {program.name: program for program in programs}
     for name in learner.trainables:
-        tensor = f"state.{POOL_OF.get(name, name)}"
+        tensor = STATE + stored_in(name)
         if tensor not in methods["gradients"].inputs or tensor not in methods["update"].outputs:
             raise InputError(
                 f"{tensor} was baked into the program: it must be an input of gradients and an "
@@ -239,13 +253,11 @@ def _manifest(
     budget: Budget = count_trainables(
         learner.config, backbone.dim, backbone.parameters_without_head
     )
-    head = sum(
-        math.prod(shape) for name, shape in learner.trainables.items() if name.startswith("head.")
-    )
+    counted = counted_axes(learner.config, backbone.dim)
     return Manifest(
-        target=settings.target,
-        target_options=target_options(settings.target, settings.options),
-        precision=settings.precision,
+        target=settings.target.name,
+        target_options=dict(settings.target.options),
+        precision=settings.target.precision,
         backbone=BackboneInfo(
             backbone.name, budget.backbone, backbone.dim, backbone.weights_fingerprint
         ),
@@ -258,8 +270,10 @@ def _manifest(
         image_size=backbone.image_size,
         trainable_parameters=budget.trainable,
         trainable_fraction=budget.share,
-        head_parameters=head,
-        state=tuple(StateTensor(name, tuple(value.shape)) for name, value in state.items()),
+        head_parameters=count_parameters(learner.trainables, "head"),
+        state=tuple(
+            StateTensor(name, shape, counted[name]) for name, shape in state.layout.items()
+        ),
         methods={program.name: _method(program, lowered) for program in programs},
         quantisation=report,
         versions={package: version(package) for package in _PACKAGES},

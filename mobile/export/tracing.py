@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from cbpnet.method.layout import STATE, SUMS, MethodName, prefixed, unprefixed
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 from quantize.plain import PLAIN_OPERATORS
@@ -23,8 +24,7 @@ from quantize.rewrite import rewrite_frozen_operators
 __all__ = ["Function", "TracedProgram", "bundle_functions", "trace"]
 
 Tensors = dict[str, Tensor]
-
-STATE, SUMS = "state.", "sums."
+_Call = Callable[[Mapping[str, Tensor]], Tensors]
 
 _ATEN = torch.ops.aten
 _VIEWS = {_ATEN.view.default, _ATEN.reshape.default, _ATEN._unsafe_view.default}
@@ -38,7 +38,7 @@ class Function:
     """
 
     name: str
-    call: Callable[[Mapping[str, Tensor]], Tensors]
+    call: _Call
     inputs: Tensors
     differentiates: bool = False
 
@@ -70,11 +70,11 @@ def bundle_functions(
     images = {"images": torch.zeros(micro_batch, 3, image_size, image_size)}
     query = {"query": torch.ones(micro_batch, dim)}
     labels = {"labels": torch.zeros(micro_batch, dtype=torch.int64)}
-    states = _prefixed(STATE, state)
-    sums = _prefixed(SUMS, learner.zero_sums())
+    states = prefixed(STATE, state)
+    sums = prefixed(SUMS, learner.zero_sums())
 
     def state_of(given: Mapping[str, Tensor]) -> LearnerState:
-        return LearnerState(learner.layout, _unprefixed(STATE, given))
+        return LearnerState(learner.layout, unprefixed(STATE, given))
 
     makers = {name: _maker(value) for name, value in states.items()}
 
@@ -85,12 +85,10 @@ def bundle_functions(
         return {"query": learner.query(given["images"])}
 
     def observe(given: Mapping[str, Tensor]) -> Tensors:
-        return _prefixed(STATE, learner.observe(state_of(given), given["query"], given["labels"]))
+        return prefixed(STATE, learner.observe(state_of(given), given["query"], given["labels"]))
 
     def begin_task(given: Mapping[str, Tensor]) -> Tensors:
-        return _prefixed(
-            STATE, learner.begin_task(state_of(given), given["task"], given["members"])
-        )
+        return prefixed(STATE, learner.begin_task(state_of(given), given["task"], given["members"]))
 
     def predict(given: Mapping[str, Tensor]) -> Tensors:
         kind = learner.config.readout.kind
@@ -106,26 +104,30 @@ def bundle_functions(
             given["images"],
             given["query"],
             given["labels"],
-            _unprefixed(SUMS, given),
+            unprefixed(SUMS, given),
         )
-        return _prefixed(SUMS, found)
+        return prefixed(SUMS, found)
 
     def update(given: Mapping[str, Tensor]) -> Tensors:
         found = learner.update(
-            state_of(given), _unprefixed(SUMS, given), given["noise"], given["rate"]
+            state_of(given), unprefixed(SUMS, given), given["noise"], given["rate"]
         )
-        return _prefixed(STATE, found)
+        return prefixed(STATE, found)
 
     task = {"task": torch.zeros(1), "members": torch.zeros(learner.classes)}
     step = {"noise": torch.zeros(learner.noise_shape), "rate": torch.ones(1)}
+    functions: dict[MethodName, tuple[_Call, Tensors]] = {
+        "initial_state": (initial_state, {}),
+        "query": (query_features, images),
+        "observe": (observe, query | labels | states),
+        "begin_task": (begin_task, task | states),
+        "predict": (predict, images | query | states),
+        "gradients": (gradients, images | query | labels | states | sums),
+        "update": (update, step | states | sums),
+    }
     return [
-        Function("initial_state", initial_state, {}),
-        Function("query", query_features, images),
-        Function("observe", observe, query | labels | states),
-        Function("begin_task", begin_task, task | states),
-        Function("predict", predict, images | query | states),
-        Function("gradients", gradients, images | query | labels | states | sums, True),
-        Function("update", update, step | states | sums),
+        Function(name, call, inputs, differentiates=name == "gradients")
+        for name, (call, inputs) in functions.items()
     ]
 
 
@@ -222,16 +224,3 @@ def _maker(value: Tensor) -> Callable[[], Tensor]:
         rows, columns = value.shape
         return lambda: first * (torch.arange(rows).unsqueeze(1) == torch.arange(columns)).float()
     return lambda: value.clone()
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
-    return {prefix + name: value for name, value in tensors.items()}
-
-
-def _unprefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
-    """Return the tensors with a prefix, without it."""
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.layout import POOL_OF
+from cbpnet.method.layout import part, stored_in
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 from cbpnet.run.state_file import load_state, save_state
@@ -114,7 +114,7 @@ def _stirred(state: LearnerState, generator: torch.Generator) -> LearnerState:
     stirred = {
         name: value + 0.1 * torch.randn(value.shape, generator=generator)
         for name, value in state.items()
-        if name.startswith(("block.", "prompts.keys"))
+        if part(name) == "block" or name == stored_in("prompts.key")
     }
     return state.replace(stirred)
 
@@ -144,7 +144,7 @@ def _check_step(
     noise = torch.rand(bundle.noise_shape, generator=generator)
     after = bundle.update(state, sums, noise, torch.ones(1))
     for name in learner.trainables:
-        tensor = POOL_OF.get(name, name)
+        tensor = stored_in(name)
         if after[tensor].equal(state[tensor]):
             raise InputError(
                 f"a learning step of the exported program does not change {tensor}: it was baked "

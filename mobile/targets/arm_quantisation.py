@@ -6,6 +6,7 @@ over the range of their input, with straight lines between them.
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.fx.traceback
@@ -25,6 +26,7 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from cbpnet.host.errors import InputError
+from mobile.targets.backend import Calibration
 from quantize.integer import BEND, integer_form
 from quantize.plain import PLAIN_OPERATORS
 from quantize.static import Prefixes, calibrate
@@ -49,8 +51,8 @@ class RoundedTrunk:
     """Computes a trunk's features as a quantiser rounds them, simulated; traced, it is lowered.
 
     ``form`` is the trunk in fp32 and in the operators that are rounded, ``quantiser`` makes a new
-    one. Ranges are those of ``batches``, normalised images, each taken with each of ``passes``;
-    prefixes stand before the same layers ever after. It is traced with ``micro_batch`` images.
+    one. Ranges are those of ``calibration``; prefixes stand before the same layers as in it ever
+    after.
 
     Attributes:
         dim: width D of the features.
@@ -60,14 +62,12 @@ class RoundedTrunk:
         self,
         form: FrozenTrunk,
         quantiser: Callable[[], TOSAQuantizer],
-        batches: Sequence[Tensor],
-        passes: Sequence[Prefixes],
-        micro_batch: int,
+        calibration: Calibration,
     ) -> None:
-        self.dim, self.micro_batch = form.dim, micro_batch
-        images = torch.cat(list(batches))
+        self.dim, self.micro_batch = form.dim, calibration.micro_batch
+        images = torch.cat(list(calibration.batches))
         given: dict[tuple[int, ...], list[tuple[Tensor, ...]]] = {}
-        for prefixes in passes:
+        for prefixes in calibration.passes:
             given.setdefault(_layers(prefixes), []).extend(self._parts(images, prefixes))
         self.graphs = {
             layers: _quantised(_captured(form, layers, parts[0]), quantiser, parts)
@@ -107,7 +107,7 @@ class IntegerTrunk(RoundedTrunk):
     """Computes a trunk's features in whole numbers; see `RoundedTrunk`.
 
     ``spec`` is the compiler's. Inputs of the operators ``narrow`` have 8 bits. Ranges hold prompts
-    of eight times the size of those in ``passes`` too.
+    of eight times the size of those in ``calibration`` too.
 
     Raises InputError where there is no image.
     """
@@ -116,19 +116,16 @@ class IntegerTrunk(RoundedTrunk):
         self,
         trunk: FrozenTrunk,
         spec: ArmCompileSpec,
-        batches: Sequence[Tensor],
-        passes: Sequence[Prefixes],
-        micro_batch: int,
+        calibration: Calibration,
         narrow: Collection[OpOverload] = (),
     ) -> None:
-        ranges = calibrate(trunk, batches, passes)
+        passes = calibration.passes
+        ranges = calibrate(trunk, calibration.batches, passes)
         far = [name for name in trunk.layers if _reaches_far(name, ranges[f"{name}.output"].high)]
         super().__init__(
             integer_form(trunk, far),
             lambda: _integer_quantiser(spec, narrow),
-            batches,
-            [*passes, *map(_grown, filter(None, passes))],
-            micro_batch,
+            replace(calibration, passes=[*passes, *map(_grown, filter(None, passes))]),
         )
 
 

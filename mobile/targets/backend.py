@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from executorch.exir.backend.partitioner import Partitioner
@@ -13,7 +14,21 @@ from quantize.calibrated import calibrated_trunk
 from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "Calibration"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a trunk is rounded to int8 by.
+
+    ``batches`` are normalised images [B, 3, S, S], each taken with each of ``passes``; there is
+    none where the target is not ``calibrated``. The rounded trunk will be traced with
+    ``micro_batch`` images.
+    """
+
+    batches: Sequence[Tensor]
+    passes: Sequence[Prefixes]
+    micro_batch: int
 
 
 class Backend:
@@ -45,22 +60,12 @@ class Backend:
         """Return what computes a trunk's features where nothing is rounded to int8."""
         return trunk
 
-    def quantised(
-        self,
-        trunk: FrozenTrunk,
-        batches: Sequence[Tensor],
-        passes: Sequence[Prefixes],
-        micro_batch: int,
-    ) -> FeatureExtractor:
+    def quantised(self, trunk: FrozenTrunk, calibration: Calibration) -> FeatureExtractor:
         """Return what computes a trunk's features in int8; traced, it is what is lowered.
 
-        ``batches`` are normalised images to calibrate on, each taken with each of ``passes``; there
-        is none where the target is not ``calibrated``. It will be traced with ``micro_batch``
-        images.
-
-        Raises InputError where there is no image.
+        Raises InputError where the target is ``calibrated`` and there is no image.
         """
-        return calibrated_trunk(trunk, batches, passes).trunk
+        return calibrated_trunk(trunk, calibration.batches, calibration.passes).trunk
 
     def report(self) -> dict[str, Any] | None:
         """Return what the target's compiler says of the lowered methods; None where it is mute."""

@@ -7,15 +7,12 @@ says itself what is half, and the converter is told to change no type.
 
 import logging
 import sys
-from collections.abc import Sequence
 
 from executorch.exir.backend.partitioner import Partitioner
-from torch import Tensor
 
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from quantize.half import HalfTrunk
-from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -66,12 +63,6 @@ class Backend(backend.Backend):
         """Return the trunk in the precision in which it is to compute."""
         return HalfTrunk(trunk) if self.compute == "float16" else trunk
 
-    def quantised(
-        self,
-        trunk: FrozenTrunk,
-        batches: Sequence[Tensor],
-        passes: Sequence[Prefixes],
-        micro_batch: int,
-    ) -> FeatureExtractor:
+    def quantised(self, trunk: FrozenTrunk, calibration: backend.Calibration) -> FeatureExtractor:
         """Return the trunk with int8 weights, in the precision in which it is to compute."""
         return self.unquantised(round_weights(trunk))

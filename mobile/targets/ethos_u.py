@@ -2,7 +2,6 @@
 
 import shutil
 import weakref
-from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -15,7 +14,6 @@ from ethosu.vela.architecture_features import ArchitectureFeatures
 from ethosu.vela.errors import VelaError
 from executorch.backends.arm.ethosu import EthosUCompileSpec, EthosUPartitioner
 from executorch.exir.backend.partitioner import Partitioner
-from torch import Tensor
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import FORWARD_METHODS
@@ -24,7 +22,6 @@ from mobile.targets import backend
 from mobile.targets.arm_indices import NoIndices
 from mobile.targets.arm_quantisation import IntegerTrunk
 from mobile.targets.vela_summary import read_summary
-from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["Backend"]
@@ -57,26 +54,20 @@ class Backend(backend.Backend):
         spec.dump_intermediate_artifacts_to(folder)
         return EthosUPartitioner(spec, [NoIndices()])
 
-    def quantised(
-        self,
-        trunk: FrozenTrunk,
-        batches: Sequence[Tensor],
-        passes: Sequence[Prefixes],
-        micro_batch: int,
-    ) -> FeatureExtractor:
+    def quantised(self, trunk: FrozenTrunk, calibration: backend.Calibration) -> FeatureExtractor:
         """Return a trunk in whole numbers of 16 bits; U55 and U65 multiply two tensors in 8 alone.
 
         Raises InputError where there is no image.
         """
         narrow = [] if "u85" in self.accelerator else [torch.ops.aten.bmm.default]
-        return IntegerTrunk(trunk, self._spec(), batches, passes, micro_batch, narrow)
+        return IntegerTrunk(trunk, self._spec(), calibration, narrow)
 
     def report(self) -> dict[str, Any]:
         """Return what Vela estimates of each method; see `read_summary`.
 
         Of a method in several parts, to which Vela gives one name, nothing is known but the number.
         """
-        found = {}
+        found: dict[str, Any] = {}
         for method, folder in zip(FORWARD_METHODS, self.folders, strict=False):
             parts = len(list(folder.glob("output_*.tosa")))
             summaries = list(folder.glob("output/*_summary_*.csv"))

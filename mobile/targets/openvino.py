@@ -4,7 +4,6 @@ In int8 the weights are rounded as XNNPACK's are, so that prediction and learnin
 costs; activations are rounded too only where it is asked for.
 """
 
-from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import final
@@ -13,14 +12,12 @@ from executorch.backends.openvino.partitioner import OpenvinoPartitioner
 from executorch.exir.backend.compile_spec_schema import CompileSpec
 from executorch.exir.backend.partitioner import Partitioner, PartitionResult
 from openvino import Core
-from torch import Tensor
 from torch.export import ExportedProgram
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from quantize.half import HalfTrunk
-from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -70,14 +67,8 @@ class Backend(backend.Backend):
         """Return the trunk for a CPU, and in half precision for GPU and NPU, which have no more."""
         return trunk if self.device == "CPU" else HalfTrunk(trunk)
 
-    def quantised(
-        self,
-        trunk: FrozenTrunk,
-        batches: Sequence[Tensor],
-        passes: Sequence[Prefixes],
-        micro_batch: int,
-    ) -> FeatureExtractor:
+    def quantised(self, trunk: FrozenTrunk, calibration: backend.Calibration) -> FeatureExtractor:
         """Return the trunk with weights in int8, or in static int8 wholly."""
         if self.calibrated:
-            return super().quantised(trunk, batches, passes, micro_batch)
+            return super().quantised(trunk, calibration)
         return self.unquantised(round_weights(trunk, marked=False))

@@ -31,7 +31,6 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from quantize.half import HalfTrunk
-from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -118,12 +117,6 @@ class Backend(backend.Backend):
         """Return the trunk in half precision."""
         return HalfTrunk(trunk)
 
-    def quantised(
-        self,
-        trunk: FrozenTrunk,
-        batches: Sequence[Tensor],
-        passes: Sequence[Prefixes],
-        micro_batch: int,
-    ) -> FeatureExtractor:
+    def quantised(self, trunk: FrozenTrunk, calibration: backend.Calibration) -> FeatureExtractor:
         """Return the trunk in half precision with int8 weights."""
         return HalfTrunk(round_weights(trunk))

@@ -2,7 +2,7 @@
 
 import os
 import sysconfig
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -10,14 +10,12 @@ from executorch.backends.arm.quantizer import TOSAQuantizer
 from executorch.backends.arm.vgf import VgfCompileSpec, VgfPartitioner
 from executorch.exir.backend.partitioner import Partitioner
 from executorch.extension.pybindings import _portable_lib
-from torch import Tensor
 
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from mobile.targets.arm_indices import NoIndices
 from mobile.targets.arm_quantisation import INT8, INT16, RoundedTrunk, configuration
 from quantize.calibrated import calibrated_trunk
-from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["Backend"]
@@ -41,24 +39,14 @@ class Backend(backend.Backend):
         """Return a partitioner that leaves indices to the CPU."""
         return VgfPartitioner(VgfCompileSpec(), [NoIndices()])
 
-    def quantised(
-        self,
-        trunk: FrozenTrunk,
-        batches: Sequence[Tensor],
-        passes: Sequence[Prefixes],
-        micro_batch: int,
-    ) -> FeatureExtractor:
+    def quantised(self, trunk: FrozenTrunk, calibration: backend.Calibration) -> FeatureExtractor:
         """Return a trunk whose linear layers compute in static int8, but for the sensitive ones.
 
         Raises InputError where there is no image.
         """
-        found = calibrated_trunk(trunk, batches, passes)
+        found = calibrated_trunk(trunk, calibration.batches, calibration.passes)
         return RoundedTrunk(
-            found.smoothed,
-            lambda: _linear_quantiser(found.recipe.keep_fp32),
-            batches,
-            passes,
-            micro_batch,
+            found.smoothed, lambda: _linear_quantiser(found.recipe.keep_fp32), calibration
         )
 
 

@@ -1,14 +1,10 @@
 """GPUs through Vulkan: the forward pass in fp32."""
 
-from collections.abc import Sequence
-
 from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 from executorch.exir.backend.partitioner import Partitioner
-from torch import Tensor
 
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
-from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -25,12 +21,6 @@ class Backend(backend.Backend):
         """Return Vulkan's partitioner."""
         return VulkanPartitioner()
 
-    def quantised(
-        self,
-        trunk: FrozenTrunk,
-        batches: Sequence[Tensor],
-        passes: Sequence[Prefixes],
-        micro_batch: int,
-    ) -> FeatureExtractor:
+    def quantised(self, trunk: FrozenTrunk, calibration: backend.Calibration) -> FeatureExtractor:
         """Return the trunk with int8 weights."""
         return round_weights(trunk)

@@ -23,11 +23,12 @@ from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.method.capacity import grow
 from cbpnet.method.config import BlockConfig, CBPConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.initial import draw_state
+from cbpnet.method.layout import counted_axes
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 from cbpnet.run.state_file import StateInfo, save_state
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
-from mobile.cli import main
+from mobile.cli import export_job, main
 from mobile.device.bundle import (
     BackboneInfo,
     Manifest,
@@ -40,6 +41,7 @@ from mobile.device.bundle import (
 from mobile.export.exporter import Export, ExportSettings, export_bundle
 from mobile.export.lowering import lower
 from mobile.export.tracing import bundle_functions, trace
+from mobile.targets import resolve_target
 
 TOY_CONFIG = LearnerConfig(
     PromptConfig((0,), 2, (1, 3), 2),
@@ -98,6 +100,7 @@ def build_toy(
 
     dim = learner.backbone.dim
     budget = count_trainables(learner.config, dim, 10**6)
+    counts = counted_axes(learner.config, dim)
     manifest = Manifest(
         target="portable",
         target_options={},
@@ -113,7 +116,9 @@ def build_toy(
         trainable_parameters=budget.trainable,
         trainable_fraction=budget.share,
         head_parameters=learner.classes * dim,
-        state=tuple(StateTensor(name, shape) for name, shape in learner.layout.items()),
+        state=tuple(
+            StateTensor(name, shape, counts[name]) for name, shape in learner.layout.items()
+        ),
         methods={
             part.name: MethodInfo(
                 described(part.inputs),
@@ -189,7 +194,7 @@ def int8_bundle(small_backbone: Backbone, tmp_path_factory: pytest.TempPathFacto
     config = replace(TOY_CONFIG, prompts=PromptConfig((0,), 2, (1,), 2))
     state = draw_state(config, small_backbone.dim, 6, 3, torch.Generator().manual_seed(2))
     path = tmp_path_factory.mktemp("int8") / "int8.pte"
-    settings = ExportSettings("xnnpack", "int8", classes=6, tasks=3, micro_batch=2)
+    settings = ExportSettings(resolve_target("xnnpack", "int8"), classes=6, tasks=3, micro_batch=2)
     export_bundle(path, small_backbone, config, state, settings)
     return path
 
@@ -255,8 +260,8 @@ def fp32_run(
     capacity = ["--classes", "6", "--tasks", "3", "--micro-batch", "2", "--budget", "1"]
     files = ["--state", str(server.path), "--out", str(out)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cbpnet.backbone.vit.load_backbone", lambda *_: copy.deepcopy(small_backbone))
-        patch.setattr("mobile.export.exporter.export_bundle", remember)
+        patch.setattr(export_job, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
+        patch.setattr(export_job, "export_bundle", remember)
         result = CliRunner().invoke(
             main,
             ["export", "--target", "xnnpack", "--precision", "fp32", "--json", *capacity, *files],

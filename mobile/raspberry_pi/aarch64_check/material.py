@@ -25,6 +25,7 @@ from cbpnet.run.training import (
     learn_task,
 )
 from mobile.export.exporter import ExportSettings, export_bundle
+from mobile.targets import resolve_target
 from quantize.frozen_linear import Precision
 
 __all__ = ["make_bundles", "make_pictures"]
@@ -68,7 +69,11 @@ def make_bundles(folder: Path) -> None:
     names = tuple(digits.class_names[digit] for digit in _KNOWN)
     for precision in _PRECISIONS:
         settings = ExportSettings(
-            "xnnpack", precision, _CLASSES, _TASKS, micro_batch=_MICRO_BATCH, class_names=names
+            resolve_target("xnnpack", precision),
+            _CLASSES,
+            _TASKS,
+            micro_batch=_MICRO_BATCH,
+            class_names=names,
         )
         export_bundle(folder / f"{precision}.pte", backbone, config, state, settings)
 

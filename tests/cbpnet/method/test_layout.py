@@ -4,7 +4,20 @@ import pytest
 
 import cbpnet.method.state
 from cbpnet.method.config import BlockConfig, HeadConfig, LearnerConfig, PromptConfig, ReadoutConfig
-from cbpnet.method.layout import POOL_OF, state_layout, trainable_layout
+from cbpnet.method.layout import (
+    FORWARD_METHODS,
+    METHODS,
+    POOL_OF,
+    SUMS,
+    count_parameters,
+    counted_axes,
+    prefixed,
+    state_layout,
+    stored_in,
+    trainable_layout,
+    unprefixed,
+)
+from cbpnet.method.learner import Learner
 
 DIM, CLASSES, TASKS = 8, 7, 3
 PROMPTS = PromptConfig(g_layers=(0, 1), g_length=5, e_layers=(2, 3, 4), e_length=4)
@@ -69,6 +82,42 @@ def test_the_state_holds_pools_moments_and_statistics_in_one_order():
 def test_every_pool_is_that_of_a_trainable():
     assert POOL_OF.keys() <= trainable_layout(FULL, DIM, CLASSES).keys()
     assert set(POOL_OF.values()) <= state_layout(FULL, DIM, CLASSES, TASKS).keys()
+
+
+def test_counted_axes_are_those_that_grow_with_the_capacity():
+    small = state_layout(FULL, DIM, CLASSES, TASKS)
+    larger = {
+        "classes": state_layout(FULL, DIM, CLASSES + 1, TASKS),
+        "tasks": state_layout(FULL, DIM, CLASSES, TASKS + 1),
+    }
+    for name, counted in counted_axes(FULL, DIM).items():
+        for capacity, layout in larger.items():
+            added = int(capacity == counted)
+            assert layout[name] == (small[name][0] + added, *small[name][1:]), name
+
+
+def test_parameters_of_a_part():
+    layout = trainable_layout(FULL, DIM, CLASSES)
+    assert count_parameters(layout, "head") == CLASSES * DIM + CLASSES
+    block, prompts = DIM * 6 + 6 + 6 * DIM, 2 * 2 * 5 * DIM + 3 * 2 * 4 * DIM + DIM
+    assert count_parameters(layout, "block", "prompts") == block + prompts
+
+
+def test_a_learner_has_every_method():
+    assert all(callable(getattr(Learner, name)) for name in METHODS)
+    assert set(FORWARD_METHODS) < set(METHODS)
+
+
+def test_every_trainable_is_stored_in_the_state():
+    layout = state_layout(FULL, DIM, CLASSES, TASKS)
+    for name, shape in trainable_layout(FULL, DIM, CLASSES).items():
+        assert layout[stored_in(name)][1:] == shape[1:]
+
+
+def test_prefixes_come_and_go():
+    given = prefixed(SUMS, {"loss": 1, "count": 2})
+    assert given == {"sums.loss": 1, "sums.count": 2}
+    assert unprefixed(SUMS, {"query": 0, **given}) == {"loss": 1, "count": 2}
 
 
 @pytest.mark.parametrize("config", [FULL, LearnerConfig()])

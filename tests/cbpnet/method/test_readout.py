@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge
 
 from cbpnet.method.config import ReadoutConfig
 from cbpnet.method.prompts import one_hot
-from cbpnet.method.readout import initial_readout, observe_images, readout_layout, readout_scores
+from cbpnet.method.readout import initial_readout, observe_images, readout_axes, readout_scores
 
 DIM, CLASSES = 12, 5
 # A power of two: its reciprocal, where the state starts, is exact in fp32.
@@ -46,15 +46,15 @@ def ridge(state, query, labels, regularisation, classes=CLASSES):
 
 
 def test_layout_depends_on_the_kind():
-    means = {"classes.count": (7,), "classes.mean": (7, 4)}
+    means = {"classes.count": ("classes",), "classes.mean": ("classes", 4)}
     rls = {
         "readout.projection": (4, 3),
         "readout.inverse": (8, 8),
-        "readout.weight": (7, 8),
+        "readout.weight": ("classes", 8),
     }
-    assert readout_layout(ReadoutConfig("none"), 4, 7) == means
-    assert readout_layout(ReadoutConfig("means"), 4, 7) == means
-    assert readout_layout(ReadoutConfig("rls", features=3), 4, 7) == means | rls
+    assert readout_axes(ReadoutConfig("none"), 4) == means
+    assert readout_axes(ReadoutConfig("means"), 4) == means
+    assert readout_axes(ReadoutConfig("rls", features=3), 4) == means | rls
 
 
 @pytest.mark.parametrize("config", [RLS, RANDOM_FEATURES])

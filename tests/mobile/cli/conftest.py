@@ -9,10 +9,10 @@ import pytest
 
 KILLED = """
 import os, signal, sys
-from cbpnet.run import session
+from cbpnet.run import contender
 from mobile.cli import main
 
-learn, killed_task = session.learn_task, int(sys.argv.pop(1))
+learn, killed_task = contender.learn_task, int(sys.argv.pop(1))
 
 def learn_or_die(learner, state, task, *rest):
     *settings, progress = rest
@@ -20,7 +20,7 @@ def learn_or_die(learner, state, task, *rest):
         progress = lambda images: os.kill(os.getpid(), signal.SIGKILL)
     return learn(learner, state, task, *settings, progress)
 
-session.learn_task = learn_or_die
+contender.learn_task = learn_or_die
 main()
 """
 

@@ -13,13 +13,17 @@ from PIL import Image
 
 from cbpnet.backbone.presets import PRESETS
 from cbpnet.backbone.vit import Backbone
+from cbpnet.host.errors import InputError
+from cbpnet.method.capacity import grow
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.initial import draw_state
-from mobile.cli import main
-from mobile.device.program import METHODS
+from cbpnet.method.layout import METHODS
+from mobile.cli import export_job as job, main
+from mobile.cli.export_options import StateOptions
 from mobile.device.runtime import OnDeviceLearner
+from mobile.export import exporter
 from mobile.export.exporter import STAGES
-from mobile.targets import TARGETS
+from mobile.targets import TARGETS, xnnpack
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def no_backbone(monkeypatch):
     def load(*_):
         pytest.fail("the backbone was loaded before bad input was refused")
 
-    monkeypatch.setattr("cbpnet.backbone.vit.load_backbone", load)
+    monkeypatch.setattr(job, "load_backbone", load)
 
 
 @pytest.fixture
@@ -52,10 +56,8 @@ def calls(monkeypatch, small_backbone, fp32_export):
         asked.append(arguments)
         return fp32_export
 
-    monkeypatch.setattr(
-        "cbpnet.backbone.vit.load_backbone", lambda *_: copy.deepcopy(small_backbone)
-    )
-    monkeypatch.setattr("mobile.export.exporter.export_bundle", pretend)
+    monkeypatch.setattr(job, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
+    monkeypatch.setattr(job, "export_bundle", pretend)
     return asked
 
 
@@ -66,7 +68,7 @@ def test_the_outcome_as_json(fp32_run, fp32_export, small_backbone):
     assert outcome["file_bytes"] == fp32_export.path.stat().st_size
     assert 0 < outcome["weight_bytes"] < outcome["file_bytes"]
     wanted = {"target": "xnnpack", "precision": "fp32", "backbone": small_backbone.name}
-    wanted |= {"classes": 6, "tasks": 3}
+    wanted |= {"classes": 6, "tasks": 3, "known_classes": 3, "known_tasks": 1}
     assert {name: outcome[name] for name in wanted} == wanted
     assert outcome["methods"].keys() == set(METHODS)
     for method in outcome["methods"].values():
@@ -123,6 +125,7 @@ def test_the_outcome_in_words(calls, export, server, fp32_export):
     manifest = fp32_export.manifest
     assert f"learns {manifest.trainable_parameters:,} parameters" in result.stdout
     assert f"{100 * manifest.trainable_fraction:.3f} % of the backbone's" in result.stdout
+    assert "; knows 3 classes in 1 tasks, with room for 3 more classes in 2 more" in result.stdout
     assert f"cbpnet-mobile learn {fp32_export.path}" in result.stdout
 
 
@@ -132,7 +135,7 @@ def test_from_nothing_it_takes_a_preset_and_draws_a_state(calls, export, small_b
     ((path, backbone, config, state, settings, *_),) = calls
     assert path.name == "x.pte"
     assert config == PRESETS["micro"].config
-    assert (settings.target, settings.precision) == ("xnnpack", "int8")
+    assert (settings.target.name, settings.target.precision) == ("xnnpack", "int8")
     assert (settings.classes, settings.tasks, settings.micro_batch) == (100, 20, 1)
     assert settings.class_names == ()
     drawn = draw_state(config, small_backbone.dim, 100, 20, torch.Generator().manual_seed(3))
@@ -140,14 +143,26 @@ def test_from_nothing_it_takes_a_preset_and_draws_a_state(calls, export, small_b
     assert backbone.preprocessing == small_backbone.preprocessing
 
 
-def test_a_state_brings_its_settings_and_capacity(calls, export, server):
+def test_a_state_brings_its_settings_and_gets_room(calls, export, server, small_backbone):
     assert export("--state", server.path, "--budget", 1).exit_code == 0
     ((_, _, config, state, settings, *_),) = calls
     assert isinstance(config, LearnerConfig)
     assert config == server.info.config
-    assert (settings.classes, settings.tasks) == (4, 2)
+    assert (settings.classes, settings.tasks) == (100, 20)
     assert settings.class_names == ("ant", "bee", "cat")
-    assert all(torch.equal(value, server.state[name]) for name, value in state.items())
+    grown = grow(server.state, config, small_backbone.dim, 100, 20)
+    assert all(torch.equal(value, grown[name]) for name, value in state.items())
+
+
+def test_the_room_is_twice_what_a_state_knows_or_the_room_that_it_had(server):
+    def room(known, classes, tasks, asked=(None, None)):
+        info = replace(server.info, class_names=("x",) * known, classes=classes, tasks=tasks)
+        options = StateOptions(None, None, *asked, seed=0)
+        return job._capacity(options, job.Learnt(server.state, info))
+
+    assert room(60, 60, 3) == (120, 20)
+    assert room(60, 300, 30) == (300, 30)
+    assert room(60, 60, 3, asked=(60, 7)) == (60, 7)
 
 
 def test_labels_rename_the_classes(calls, export, server, tmp_path):
@@ -206,6 +221,22 @@ def test_the_libraries_are_quiet():
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [(["--help"], 0), (["--target", "qnn", "--option", "soc=SM1", "--out", "x.pte"], 1)],
+)
+def test_neither_help_nor_a_refused_option_waits_for_a_library(options, status):
+    code = (
+        "import sys; from click.testing import CliRunner; from mobile.cli import main;"
+        f"result = CliRunner().invoke(main, ['export', *{options}]);"
+        "print(result.exit_code, [n for n in ('executorch', 'timm', 'torch') if n in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == f"{status} []\n"
+
+
 @pytest.mark.usefixtures("no_backbone")
 def test_target_and_out_must_be_named():
     for given, lacking in ((["--target", "xnnpack"], "--out"), (["--out", "x.pte"], "--target")):
@@ -251,7 +282,7 @@ def test_a_state_of_other_weights_or_another_preparation_is_refused(
     with torch.no_grad():
         vit.norm.bias[0] += 1e-3
     other = Backbone(small_backbone.name, vit)
-    monkeypatch.setattr("cbpnet.backbone.vit.load_backbone", lambda *_: other)
+    monkeypatch.setattr(job, "load_backbone", lambda *_: other)
     result = export("--state", server.path, "--budget", 1)
     assert result.exit_code == 1
     mine, theirs = server.info.weights, other.weights_fingerprint
@@ -272,10 +303,54 @@ def test_more_than_the_budget_is_refused(calls, export, small_backbone):
 
 
 @pytest.fixture
+def photos(pictures, tmp_path):
+    """A folder of class folders, two pictures each."""
+    for colour in ("blue", "red"):
+        folder = tmp_path / "photos" / colour
+        folder.mkdir(parents=True)
+        for number, pixels in enumerate(pictures(colour, 2)):
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
 def static_target(monkeypatch):
     """XNNPACK under the name of a target of static int8, which needs images to calibrate on."""
     row = replace(TARGETS["xnnpack"], learns=False)
     monkeypatch.setitem(TARGETS, "openvino", row)
+
+
+@pytest.fixture
+def constructed(monkeypatch):
+    """The constructions of XNNPACK's backend."""
+    found, construct = [], xnnpack.Backend
+
+    def count(**options):
+        found.append(construct(**options))
+        return found[-1]
+
+    monkeypatch.setattr(xnnpack, "Backend", count)
+    return found
+
+
+@pytest.mark.usefixtures("static_target")
+@pytest.mark.parametrize(("target", "backends"), [("xnnpack", 1), ("openvino", 2)])
+def test_a_backend_is_constructed_once(
+    export, constructed, photos, server, small_backbone, target, backends, monkeypatch
+):
+    """And XNNPACK's once more beside a target that does not learn; up to the lowering."""
+    monkeypatch.setattr(job, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
+
+    def lower(programs, learning, *_):
+        assert learning == constructed[-1].partitioner
+        raise InputError("far enough")
+
+    monkeypatch.setattr(exporter, "lower", lower)
+    calibration = ["--calibration", photos] if target == "openvino" else []
+    known = ["--state", server.path, "--budget", 1]
+    result = export("--target", target, *calibration, *known)
+    assert result.stderr.endswith("error: far enough\n")
+    assert len(constructed) == backends
 
 
 @pytest.mark.usefixtures("no_backbone", "static_target")
@@ -301,14 +376,8 @@ def test_what_the_target_has_no_use_for_is_refused(export, options, message):
 
 
 @pytest.mark.usefixtures("static_target")
-def test_images_to_calibrate_on_are_handed_on(export, calls, pictures, tmp_path):
-    expected = []
-    for colour in ("blue", "red"):
-        folder = tmp_path / "photos" / colour
-        folder.mkdir(parents=True)
-        for number, pixels in enumerate(pictures(colour, 2)):
-            Image.fromarray(pixels).save(folder / f"{number}.png")
-    expected = [tmp_path / "photos" / name / f"{n}.png" for n in (0, 1) for name in ("blue", "red")]
-    result = export("--target", "openvino", "--calibration", tmp_path / "photos", "--budget", "1")
+def test_images_to_calibrate_on_are_handed_on(export, calls, photos):
+    expected = [photos / name / f"{n}.png" for n in (0, 1) for name in ("blue", "red")]
+    result = export("--target", "openvino", "--calibration", photos, "--budget", "1")
     assert result.exit_code == 0, result.output
     assert calls[0][-1] == expected

@@ -27,7 +27,7 @@ def test_the_trailer_is_what_its_documentation_says():
     assert content[: len(PROGRAM)] == PROGRAM
     trailer = content[len(PROGRAM) :]
     assert len(trailer) == 48
-    assert trailer[:16] == b"CBPNETMB" + (1).to_bytes(4, "little") + bytes(4)
+    assert trailer[:16] == b"CBPNETMB" + (2).to_bytes(4, "little") + bytes(4)
     assert trailer[16:] == hashlib.sha256(PROGRAM + trailer[:16]).digest()
 
 
@@ -73,10 +73,13 @@ def test_any_flipped_bit_is_found(sealed):
             open_bundle(sealed)
 
 
-def test_a_newer_format_is_named(sealed):
-    content = PROGRAM + b"CBPNETMB" + (2).to_bytes(4, "little") + bytes(4)
+@pytest.mark.parametrize(
+    ("version", "right"), [(1, "export the bundle again"), (3, "update cbpnet-mobile")]
+)
+def test_another_format_is_named(sealed, version, right):
+    content = PROGRAM + b"CBPNETMB" + version.to_bytes(4, "little") + bytes(4)
     sealed.write_bytes(content + hashlib.sha256(content).digest())
-    with pytest.raises(InputError, match="has format version 2; this version of cbpnet-mobile rea"):
+    with pytest.raises(InputError, match=f"has format version {version}; .* version 2, so {right}"):
         open_bundle(sealed)
 
 
@@ -113,18 +116,21 @@ def test_a_manifest_survives_json(bundle):
     manifest = Program(bundle).manifest
     assert manifest_from_json(manifest_to_json(manifest)) == manifest
     content = json.loads(manifest_to_json(manifest))
-    assert (content["format"], content["format_version"]) == ("cbpnet-mobile bundle", 1)
+    assert (content["format"], content["format_version"]) == ("cbpnet-mobile bundle", 2)
     assert content["methods"]["query"]["inputs"] == [
         {"name": "images", "dtype": "float32", "shape": [2, 3, 8, 8]}
     ]
     assert manifest.layout == manifest.state_info((), {}).layout
+    counts = {tensor["name"]: tensor["counts"] for tensor in content["state"]}
+    named = ("head.weight", "adam.m.head.weight", "prompts.e", "adam.m.prompts.e")
+    assert [counts[name] for name in named] == ["classes", "classes", "tasks", None]
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"format": "recipe"}, "its format is"),
-        ({"format_version": 2}, "its format is"),
+        ({"format_version": 1}, "its format is"),
         ({"colour": "red"}, "object contains unknown field `colour`"),
         (
             {"methods": {"query": {"inputs": []}}},

@@ -4,15 +4,19 @@ import hashlib
 import json
 import math
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from executorch.extension.pybindings import _portable_lib
 from PIL import Image
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from cbpnet.host.random_streams import random_stream
+from cbpnet.method.state import LearnerState
+from cbpnet.run.state_file import load_state, save_state
 from mobile.device.runtime import OnDeviceLearner
 
 EPOCHS, BATCH = 2, 10
@@ -39,7 +43,7 @@ class Host:
     def __init__(self, path):
         self.bytes = path.read_bytes()
         magic, version, zero = struct.unpack("<8sII", self.bytes[-48:-32])
-        assert (magic, version, zero) == (b"CBPNETMB", 1, 0)
+        assert (magic, version, zero) == (b"CBPNETMB", 2, 0)
         assert hashlib.sha256(self.bytes[:-32]).digest() == self.bytes[-32:]
         self.program = _portable_lib._load_program_from_buffer(self.bytes)
         self.manifest = json.loads(self.program.load_method("manifest").call([])[0])
@@ -145,6 +149,19 @@ class Host:
         metadata = {"format": "cbpnet-mobile learner state", "format_version": "1", "info": info}
         save_file(tensors, path, metadata | {"sha256": digest.hexdigest()})
 
+    def resume(self, path):
+        with safe_open(path, "numpy") as file:
+            self.names = json.loads(file.metadata()["info"])["class_names"]
+            for tensor in self.manifest["state"]:
+                name, shape = tensor["name"], tensor["shape"]
+                value = file.get_tensor(name)
+                if tensor["counts"] is not None:
+                    missing = shape[0] - len(value)
+                    unknown = -1 if name == "classes.task" else 0
+                    value = np.concatenate([value, np.full((missing, *shape[1:]), unknown)])
+                assert list(value.shape) == shape
+                self.state[f"state.{name}"] = value.astype("float32")
+
 
 @pytest.fixture
 def lessons(pictures):
@@ -171,3 +188,19 @@ def test_it_learns_what_the_python_host_learns(bundle, lessons, pictures, tmp_pa
         torch.testing.assert_close(resumed._knowledge.state[name], value, rtol=1e-5, atol=1e-6)
     resumed.learn({"pink": pictures("pink", 3)}, epochs=1)
     assert resumed.known_tasks == 3
+
+
+def test_a_state_with_less_capacity_grows_as_in_the_python_host(bundle, lessons, tmp_path):
+    learner = OnDeviceLearner(bundle)
+    learner.learn(lessons[0], epochs=1)
+    learner.save(tmp_path / "large")
+    state, info = load_state(tmp_path / "large")
+    small = replace(info, classes=3, tasks=1)
+    cut = {name: state[name][: shape[0]] for name, shape in small.layout.items()}
+    save_state(tmp_path / "small", LearnerState(small.layout, cut), small)
+
+    host, expected = Host(bundle), OnDeviceLearner(bundle, tmp_path / "small")
+    host.resume(tmp_path / "small")
+    assert tuple(host.names) == expected.class_names
+    for name, value in expected._knowledge.state.items():
+        assert torch.equal(torch.from_numpy(host.state[f"state.{name}"]), value), name

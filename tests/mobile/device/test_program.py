@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from cbpnet.host.errors import InputError
+from cbpnet.method.layout import METHODS
 from mobile.device.bundle import manifest_from_json
-from mobile.device.program import METHODS, Program, get_threads, set_threads
+from mobile.device.program import Program, get_threads, set_threads
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ import torch
 
 import mobile.export.exporter
 from cbpnet.host.errors import InputError
+from cbpnet.method.layout import METHODS
 from cbpnet.method.learner import Learner
-from mobile.device.program import METHODS, Program
+from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
 from mobile.export.exporter import ExportSettings, export_bundle
 from mobile.export.tracing import bundle_functions, trace
+from mobile.targets import resolve_target
 
 CLASSES, TASKS = 6, 3
 TRAILER = 48
@@ -194,7 +196,7 @@ def test_an_older_file_survives_an_export_that_fails(
     monkeypatch.setattr(mobile.export.exporter, "lower", lambda *_: AsLowered(fp32_export))
     path = tmp_path / "x.pte"
     path.write_bytes(b"older")
-    settings = ExportSettings("xnnpack", "fp32", CLASSES, TASKS, 2)
+    settings = ExportSettings(resolve_target("xnnpack", "fp32"), CLASSES, TASKS, 2)
     other = server.grown.replace({"head.weight": server.grown["head.weight"] + 1})
     with pytest.raises(InputError, match=r"initial_state has another head\.weight"):
         export_bundle(path, small_backbone, server.info.config, other, settings)
@@ -228,7 +230,7 @@ def test_a_trainable_that_was_baked_in_is_refused(small_backbone, server, tmp_pa
             small_backbone,
             server.info.config,
             server.grown,
-            ExportSettings("xnnpack", "fp32", CLASSES, TASKS),
+            ExportSettings(resolve_target("xnnpack", "fp32"), CLASSES, TASKS),
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -238,6 +240,6 @@ def test_a_trainable_that_was_baked_in_is_refused(small_backbone, server, tmp_pa
 )
 def test_a_capacity_that_cannot_learn_is_refused(name, value, least):
     arguments = {"classes": 2, "tasks": 1, "micro_batch": 1}
-    ExportSettings("xnnpack", "int8", **arguments)
+    ExportSettings(resolve_target("xnnpack", "int8"), **arguments)
     with pytest.raises(InputError, match=f"{name} of a bundle is {value}; .* at least {least}"):
-        ExportSettings("xnnpack", "int8", **arguments | {name: value})
+        ExportSettings(resolve_target("xnnpack", "int8"), **arguments | {name: value})

@@ -8,7 +8,7 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.learner import Learner
 from mobile.export.lowering import lower
 from mobile.export.tracing import Function, bundle_functions, trace
-from mobile.targets import load_backend
+from mobile.targets.xnnpack import Backend
 from quantize.frozen_linear import FrozenLinear
 from quantize.trunk import FrozenTrunk
 
@@ -50,7 +50,7 @@ def gradient_alone(precision):
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_frozen_layers_go_to_the_delegate_and_what_learns_stays_outside(precision):
-    lowered = lower([layer_and_head(precision)], load_backend("xnnpack", {}).partitioner)
+    lowered = lower([layer_and_head(precision)], Backend().partitioner)
     found = lowered.delegation["f"]
     assert found.delegate_calls == 1
     assert found.undelegated == {"mm": 1}
@@ -111,7 +111,7 @@ def test_arithmetic_of_products_and_of_the_rest():
 
 
 def test_lowering_is_quiet(recwarn, capfd):
-    lowered = lower([layer_and_head("int8")], load_backend("xnnpack", {}).partitioner)
+    lowered = lower([layer_and_head("int8")], Backend().partitioner)
     lowered.serialise("{}")
     shown = [one for one in recwarn if not issubclass(one.category, DeprecationWarning)]
     assert [str(warning.message) for warning in shown] == []

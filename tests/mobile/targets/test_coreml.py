@@ -15,7 +15,8 @@ from cbpnet.method.learner import Learner
 from mobile.export.exporter import ExportSettings, export_bundle
 from mobile.export.lowering import lower
 from mobile.export.tracing import bundle_functions, trace
-from mobile.targets import TARGETS, load_backend
+from mobile.targets import TARGETS, resolve_target
+from mobile.targets.backend import Calibration
 from quantize.half import HalfTrunk
 from quantize.trunk import FrozenTrunk
 
@@ -37,7 +38,7 @@ def export(small_backbone, server, tmp_path_factory):
     config = replace(server.info.config, prompts=PromptConfig((0,), 2, (1,), 2))
     state = draw_state(config, small_backbone.dim, CLASSES, TASKS, torch.Generator().manual_seed(2))
     path = tmp_path_factory.mktemp("coreml") / "coreml.pte"
-    settings = ExportSettings("coreml", "int8", CLASSES, TASKS, micro_batch=2)
+    settings = ExportSettings(resolve_target("coreml", "int8"), CLASSES, TASKS, micro_batch=2)
     with redirect_stderr(StringIO()) as said:
         written = export_bundle(path, small_backbone, config, state, settings)
     return written, said.getvalue()
@@ -79,11 +80,11 @@ def test_core_mls_model_is_what_was_asked_for(
 ):
     """The version of Core ML's format is the system's; a layer's weight stays int8 in it."""
     models = _record_models(monkeypatch)
-    backend = load_backend("coreml", {"compute": compute, "minimum": minimum})
+    backend = resolve_target("coreml", "int8", {"compute": compute, "minimum": minimum}).backend
     trunk = FrozenTrunk(small_backbone, "fp32")
     forward = backend.unquantised(trunk)
     if precision == "int8":
-        forward = backend.quantised(trunk, [], [], 2)
+        forward = backend.quantised(trunk, Calibration([], [], 2))
     learner = Learner(forward, server.info.config, CLASSES, TASKS)
     functions = {part.name: part for part in bundle_functions(learner, server.grown, 2, 16)}
     lower([trace(functions["query"], plain=True)], NotImplemented, backend.partitioner)
@@ -100,13 +101,15 @@ def test_core_mls_model_is_what_was_asked_for(
 @needs_coreml
 def test_compute_chooses_the_precision(small_backbone):
     trunk = FrozenTrunk(small_backbone, "fp32")
-    assert isinstance(load_backend("coreml", {}).unquantised(trunk), HalfTrunk)
-    assert load_backend("coreml", {"compute": "float32"}).unquantised(trunk) is trunk
+    assert isinstance(resolve_target("coreml", "int8").backend.unquantised(trunk), HalfTrunk)
+    assert (
+        resolve_target("coreml", "int8", {"compute": "float32"}).backend.unquantised(trunk) is trunk
+    )
 
 
 @needs_coreml
 def test_no_image_is_needed():
-    assert not ExportSettings("coreml", "int8", CLASSES, TASKS).calibrated
+    assert not resolve_target("coreml", "int8").calibrated
 
 
 @pytest.mark.parametrize(
@@ -120,13 +123,15 @@ def test_no_image_is_needed():
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        ExportSettings("coreml", "int8", CLASSES, TASKS, options=options)
+        resolve_target("coreml", "int8", options)
 
 
 def test_a_missing_converter_is_named(monkeypatch):
-    monkeypatch.setattr("mobile.targets._installed", lambda name: name != "coremltools")
-    with pytest.raises(InputError, match=r"needs coremltools, .*`pip install coremltools==9\.0`"):
-        load_backend("coreml", {})
+    monkeypatch.setattr("mobile.targets.catalogue._installed", lambda name: name != "coremltools")
+    with pytest.raises(
+        InputError, match=r"needs coremltools, .*`pip install 'cbpnet-mobile\[export,coreml\]'`"
+    ):
+        resolve_target("coreml", "int8")
 
 
 def _record_models(monkeypatch):

@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-import mobile.export.exporter
 import mobile.export.lowering
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import PromptConfig
 from cbpnet.method.initial import draw_state
 from mobile.export.calibration import calibration_passes, read_calibration_images
 from mobile.export.exporter import ExportSettings, export_bundle
-from mobile.targets import TARGETS, load_backend
+from mobile.targets import TARGETS, resolve_target
+from mobile.targets.backend import Calibration
 from mobile.targets.vela_summary import read_summary
 from quantize.trunk import FrozenTrunk
 
@@ -53,31 +53,23 @@ def config(server):
 @pytest.fixture(scope="module")
 def exported(small_backbone, config, photos, tmp_path_factory):
     """A bundle, the backend that made it, and the rounded trunk in it."""
-    kept = {"backends": []}
+    target, trunks = resolve_target("ethos-u", "int8"), []
+    quantised = target.backend.quantised
 
-    def remember(name, options):
-        backend = load_backend(name, options)
-        if name == "ethos-u":
-            quantised = backend.quantised
-            kept["backends"].append(backend)
+    def remember(*arguments):
+        trunks.append(quantised(*arguments))
+        return trunks[-1]
 
-            def quantise(*arguments):
-                kept["trunk"] = quantised(*arguments)
-                return kept["trunk"]
-
-            backend.quantised = quantise
-        return backend
-
+    target.backend.quantised = remember
     state = draw_state(config, small_backbone.dim, CLASSES, TASKS, torch.Generator().manual_seed(2))
-    settings = ExportSettings("ethos-u", "int8", CLASSES, TASKS)
+    settings = ExportSettings(target, CLASSES, TASKS)
     images = read_calibration_images(photos)
     path = tmp_path_factory.mktemp("ethos") / "ethos.pte"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mobile.export.exporter, "load_backend", remember)
         patch.setattr(mobile.export.lowering, "_CRUMB", 0.1)  # beside two layers a head is no crumb
         bundle = export_bundle(path, small_backbone, config, state, settings, calibration=images)
-    (used,) = (backend for backend in kept["backends"] if backend.folders)
-    return bundle, used, kept["trunk"]
+    (trunk,) = trunks
+    return bundle, target.backend, trunk
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +87,13 @@ def test_without_vela_it_is_refused_with_the_command_that_brings_it(monkeypatch)
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "ethosu.vela" else true(name)
     )
-    with pytest.raises(InputError, match=r"ethosu\.vela.*`pip install .*executorch\[ethos-u\]==1"):
-        load_backend("ethos-u", {})
+    with pytest.raises(InputError, match=r"ethosu\.vela.*`pip install .*\[export,ethos-u\]'`"):
+        resolve_target("ethos-u", "int8")
 
 
 def test_an_accelerator_that_does_not_exist_is_refused_with_those_that_do():
     with pytest.raises(InputError, match=r"accelerator of .* must be one of ethos-u85-256, "):
-        ExportSettings("ethos-u", "int8", 2, 1, options={"accelerator": "ethos-u95"})
+        resolve_target("ethos-u", "int8", {"accelerator": "ethos-u95"})
 
 
 @needs_vela
@@ -120,13 +112,16 @@ def test_an_accelerator_that_does_not_exist_is_refused_with_those_that_do():
 )
 def test_memories_that_an_accelerator_does_not_have_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        load_backend("ethos-u", options)
+        resolve_target("ethos-u", "int8", options)
 
 
 @needs_vela
 @pytest.mark.parametrize("accelerator", TARGETS["ethos-u"].options["accelerator"].choices)
 def test_every_accelerator_has_memories(accelerator):
-    assert load_backend("ethos-u", {"accelerator": accelerator}).accelerator == accelerator
+    assert (
+        resolve_target("ethos-u", "int8", {"accelerator": accelerator}).backend.accelerator
+        == accelerator
+    )
 
 
 def test_velas_summary_is_read(tmp_path):
@@ -152,8 +147,8 @@ def test_velas_summary_is_read(tmp_path):
 )
 def test_whole_numbers_are_near_fp32(trunk, images, config, accelerator, least):
     passes = calibration_passes(config, trunk.dim)
-    backend = load_backend("ethos-u", {"accelerator": accelerator})
-    rounded = backend.quantised(trunk, [images], passes, 4)
+    backend = resolve_target("ethos-u", "int8", {"accelerator": accelerator}).backend
+    rounded = backend.quantised(trunk, Calibration([images], passes, 4))
     for prefixes in passes:  # six images, four a time
         cosine = torch.cosine_similarity(rounded(images, prefixes), trunk(images, prefixes))
         assert cosine.min() > least
@@ -165,7 +160,8 @@ def test_whole_numbers_are_near_fp32(trunk, images, config, accelerator, least):
 @needs_vela
 def test_prompts_may_grow_to_eight_times_the_size_of_those_that_were_drawn(trunk, images, config):
     passes = calibration_passes(config, trunk.dim)
-    rounded = load_backend("ethos-u", {}).quantised(trunk, [images], passes, 2)
+    backend = resolve_target("ethos-u", "int8").backend
+    rounded = backend.quantised(trunk, Calibration([images], passes, 2))
     for size in (8, 64):
         learnt = {layer: size * prefix for layer, prefix in passes[1].items()}
         cosine = torch.cosine_similarity(rounded(images, learnt), trunk(images, learnt))

@@ -19,7 +19,8 @@ from mobile.device.program_learner import ProgramLearner
 from mobile.export.calibration import read_calibration_images
 from mobile.export.exporter import ExportSettings, export_bundle
 from mobile.measure.evaluation import BundleEvaluation
-from mobile.targets import TARGETS, load_backend
+from mobile.targets import TARGETS, resolve_target
+from mobile.targets.backend import Calibration
 from quantize.distance import mean_cosine
 from quantize.half import HalfTrunk
 from quantize.trunk import FrozenTrunk
@@ -53,10 +54,12 @@ def export(request, small_backbone, config, photos, tmp_path_factory):
     """A bundle in fp32, or in int8 with activations as the parameter says."""
     state = draw_state(config, small_backbone.dim, CLASSES, TASKS, torch.Generator().manual_seed(2))
     path = tmp_path_factory.mktemp("openvino") / "openvino.pte"
-    settings = ExportSettings("openvino", "fp32", CLASSES, TASKS, micro_batch=2)
-    if request.param != "fp32":
-        settings = replace(settings, precision="int8", options={"activations": request.param})
-    images = read_calibration_images(photos) if settings.calibrated else []
+    if request.param == "fp32":
+        target = resolve_target("openvino", "fp32")
+    else:
+        target = resolve_target("openvino", "int8", {"activations": request.param})
+    settings = ExportSettings(target, CLASSES, TASKS, micro_batch=2)
+    images = read_calibration_images(photos) if target.calibrated else []
     return export_bundle(path, small_backbone, config, state, settings, calibration=images)
 
 
@@ -105,15 +108,15 @@ def test_it_learns_what_pytorch_learns(export, small_backbone, config):
 
 @needs_openvino
 def test_only_rounded_activations_are_calibrated():
-    floating = ExportSettings("openvino", "int8", CLASSES, TASKS)
-    assert not floating.calibrated
-    assert replace(floating, options={"activations": "int8"}).calibrated
+    assert not resolve_target("openvino", "int8").calibrated
+    assert resolve_target("openvino", "int8", {"activations": "int8"}).calibrated
+    assert not resolve_target("openvino", "fp32", {"activations": "int8"}).calibrated
 
 
 @needs_openvino
 def test_a_device_that_is_not_here_is_refused():
     with pytest.raises(InputError, match=r"finds no NPU on this one; it has .*CPU"):
-        load_backend("openvino", {"device": "NPU"})
+        resolve_target("openvino", "int8", {"device": "NPU"})
 
 
 @needs_openvino
@@ -123,7 +126,8 @@ def test_a_gpu_gets_a_trunk_in_half_precision(small_backbone, monkeypatch):
     images = torch.randn(2, 3, 16, 16)
     exact = FrozenTrunk(small_backbone, "fp32")
     for device, kind in (("CPU", FrozenTrunk), ("GPU", HalfTrunk)):
-        rounded = load_backend("openvino", {"device": device}).quantised(exact, [], [], 1)
+        backend = resolve_target("openvino", "int8", {"device": device}).backend
+        rounded = backend.quantised(exact, Calibration([], [], 1))
         assert isinstance(rounded, kind)
         assert mean_cosine(exact(images), rounded(images)) > 0.999
 

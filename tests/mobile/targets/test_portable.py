@@ -8,6 +8,7 @@ from cbpnet.method.learner import Learner
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
 from mobile.export.exporter import ExportSettings, export_bundle
+from mobile.targets import resolve_target
 
 CLASSES, TASKS = 6, 3
 
@@ -15,7 +16,7 @@ CLASSES, TASKS = 6, 3
 @pytest.fixture(scope="module")
 def export(small_backbone, server, tmp_path_factory):
     path = tmp_path_factory.mktemp("portable") / "portable.pte"
-    settings = ExportSettings("portable", "fp32", CLASSES, TASKS, micro_batch=2)
+    settings = ExportSettings(resolve_target("portable", "fp32"), CLASSES, TASKS, micro_batch=2)
     return export_bundle(path, small_backbone, server.info.config, server.grown, settings)
 
 
@@ -51,4 +52,4 @@ def test_it_learns_what_pytorch_learns(export, small_backbone, server):
 
 def test_its_only_precision_is_fp32():
     with pytest.raises(InputError, match="portable has no precision 'int8'; it must be fp32"):
-        ExportSettings("portable", "int8", CLASSES, TASKS)
+        resolve_target("portable", "int8")

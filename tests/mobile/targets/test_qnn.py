@@ -21,7 +21,7 @@ from cbpnet.method.config import PromptConfig
 from cbpnet.method.initial import draw_state
 from mobile.cli import main
 from mobile.export.exporter import ExportSettings, export_bundle
-from mobile.targets import TARGETS, load_backend
+from mobile.targets import TARGETS, resolve_target
 
 # executorch 1.4.1 logs in Python's old way which operators it does decompose.
 pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' function is deprecated")
@@ -71,7 +71,7 @@ def sdk(tmp_path, monkeypatch):
     cpu = ModuleType("cpuinfo")
     cpu.get_cpu_info = dict
     monkeypatch.setitem(sys.modules, "cpuinfo", cpu)
-    monkeypatch.setattr("mobile.targets._installed", lambda name: True)
+    monkeypatch.setattr("mobile.targets.catalogue._installed", lambda name: True)
     true = ctypes.CDLL
     monkeypatch.setattr(
         ctypes, "CDLL", lambda name, *rest: None if name == "libQnnHtp.so" else true(name, *rest)
@@ -96,8 +96,9 @@ def test_the_trunk_goes_to_the_compiler_and_the_learner_stays(
 ):
     config = replace(server.info.config, prompts=PromptConfig((0,), 2, (1,), 2))
     state = draw_state(config, small_backbone.dim, CLASSES, TASKS, torch.Generator().manual_seed(2))
-    settings = ExportSettings("qnn", "int8", CLASSES, TASKS, micro_batch=2)
-    assert not settings.calibrated
+    target = resolve_target("qnn", "int8")
+    assert not target.calibrated
+    settings = ExportSettings(target, CLASSES, TASKS, micro_batch=2)
     export = export_bundle(tmp_path / "qnn.pte", small_backbone, config, state, settings)
     program = export.path.read_bytes()
     assert b"QnnBackend" in program
@@ -119,13 +120,13 @@ def test_every_system_on_a_chip_is_known_to_executorch(sdk, soc):
     from executorch.backends.qualcomm.serialization.qc_schema import QcomChipset
     from executorch.backends.qualcomm.serialization.qc_schema_serialize import flatbuffer_to_option
 
-    (spec,) = load_backend("qnn", {"soc": soc}).specs
+    (spec,) = resolve_target("qnn", "int8", {"soc": soc}).backend.specs
     assert flatbuffer_to_option(spec.value).soc_info.soc_model == QcomChipset[soc]
 
 
 def test_another_system_on_a_chip_is_refused():
     with pytest.raises(InputError, match="soc of target qnn is 'SM1'; it must be one of SM8650"):
-        ExportSettings("qnn", "int8", CLASSES, TASKS, options={"soc": "SM1"})
+        resolve_target("qnn", "int8", {"soc": "SM1"})
 
 
 @pytest.mark.parametrize("variable", [None, "an empty folder"])
@@ -137,7 +138,7 @@ def test_without_the_sdk_it_is_refused_before_executorch_downloads_it(
         monkeypatch.setenv("QNN_SDK_ROOT", str(tmp_path / "empty"))
     monkeypatch.setattr("importlib.import_module", lambda name: pytest.fail(f"imports {name}"))
     with pytest.raises(InputError) as refusal:
-        load_backend("qnn", {})
+        resolve_target("qnn", "int8")
     assert str(refusal.value) == (
         "target qnn needs Qualcomm's AI Engine Direct SDK, which is not installed here; get it "
         "from its vendor and set QNN_SDK_ROOT to its folder, with "
@@ -147,11 +148,12 @@ def test_without_the_sdk_it_is_refused_before_executorch_downloads_it(
 
 def test_the_command_says_that_the_sdk_is_missing(monkeypatch):
     monkeypatch.delenv("QNN_SDK_ROOT", raising=False)
-    monkeypatch.setattr("mobile.targets._installed", lambda name: name != "cpuinfo")
+    monkeypatch.setattr("mobile.targets.catalogue._installed", lambda name: name != "cpuinfo")
     shown = CliRunner().invoke(main, ["targets"]).output
     assert (
-        "no, it lacks cpuinfo, Qualcomm's AI Engine Direct SDK: pip install py-cpuinfo==9.0.0; "
-        "get it from its vendor and set QNN_SDK_ROOT" in shown
+        "no, it lacks cpuinfo, Qualcomm's AI Engine Direct SDK: pip install "
+        "'cbpnet-mobile[export,qnn]', with the CPU build of torch in place first; get it from its "
+        "vendor and set QNN_SDK_ROOT" in shown
     )
 
 
@@ -163,4 +165,4 @@ def test_a_library_that_does_not_load_is_named(sdk, monkeypatch):
 
     monkeypatch.setattr(qnn.ctypes, "CDLL", refuse)
     with pytest.raises(InputError, match=r"libQnnHtp.so cannot be loaded \(libc\+\+.* LD_LIBRARY"):
-        load_backend("qnn", {})
+        resolve_target("qnn", "int8")

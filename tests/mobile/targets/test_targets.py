@@ -12,8 +12,7 @@ from executorch.exir.backend.partitioner import Partitioner
 
 from cbpnet.host.errors import InputError
 from mobile.cli import main
-from mobile.export.exporter import ExportSettings
-from mobile.targets import TARGETS, Option, Target, load_backend, target_options
+from mobile.targets import TARGETS, Option, Target, backend, resolve_target
 
 PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
@@ -61,22 +60,26 @@ def test_a_target_has_a_partitioner(name):
         pytest.skip(f"{name} is not installed: {TARGETS[name].install}")
     if TARGETS[name].missing_sdk:
         pytest.skip(f"{name} is not installed: {TARGETS[name].missing_sdk.install}")
-    if not load_backend(name, {}).delegates:
+    target = resolve_target(name, TARGETS[name].precisions[0])
+    assert target.learns == TARGETS[name].learns
+    assert isinstance(target.learning, backend.Backend)
+    if not target.backend.delegates:
         pytest.skip(f"{name} has no delegate")
-    assert isinstance(load_backend(name, {}).partitioner(), Partitioner)
+    assert isinstance(target.backend.partitioner(), Partitioner)
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_its_packages_are_those_that_the_project_pins(name):
+def test_the_project_has_its_extras(name):
     extras = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
-    assert set(TARGETS[name].needs.values()) <= {*extras["export"], *extras.get(name, [])}
+    assert TARGETS[name].extras == (("export", name) if name in extras else ("export",))
 
 
 def test_a_new_target_is_a_file_and_a_row(imaginary, capsys):
-    assert isinstance(load_backend("imaginary", {"speed": "fast"}).partitioner(), Partitioner)
+    target = resolve_target("imaginary", "int8", {"speed": "fast"})
+    assert isinstance(target.backend.partitioner(), Partitioner)
     assert capsys.readouterr().out == "fast\n"
-    assert target_options("imaginary", {}) == {"speed": "slow"}
-    assert ExportSettings("imaginary", "int8", 2, 1).calibrated
+    assert resolve_target("imaginary", "int8").options == {"speed": "slow"}
+    assert target.calibrated
     result = CliRunner().invoke(main, ["targets"])
     assert "imaginary: nothing that exists" in result.output
     assert "--option speed: how fast it is; slow or fast" in result.output
@@ -89,11 +92,12 @@ def test_a_new_target_is_a_file_and_a_row(imaginary, capsys):
         ("imaginary", "int8", {"speed": "9"}, "speed of .* is '9'; it must be one of slow, fast"),
         ("xnnpack", "int8", {"device": "NPU"}, "no option 'device'; it has none"),
         ("imaginary", "fp32", {}, "has no precision 'fp32'; it must be int8"),
+        ("toaster", "int8", {}, "target 'toaster' does not exist; it must be one of xnnpack, "),
     ],
 )
 def test_what_a_target_does_not_have_is_refused(imaginary, target, precision, options, message):
     with pytest.raises(InputError, match=message):
-        ExportSettings(target, precision, 2, 1, options=options)
+        resolve_target(target, precision, options)
 
 
 def test_the_installed_target_lacks_nothing():
@@ -108,16 +112,18 @@ def test_an_extra_is_quoted_for_the_shell(monkeypatch):
         "find_spec",
         lambda name: None if name in ("openvino", "nncf") else true(name),
     )
-    assert TARGETS["openvino"].install == "pip install 'executorch[openvino]==1.4.1' nncf==3.1.0"
+    assert TARGETS["openvino"].install == "pip install 'cbpnet-mobile[export,openvino]'"
     with pytest.raises(InputError, match="openvino needs openvino, nncf, which is not installed"):
-        load_backend("openvino", {})
+        resolve_target("openvino", "int8")
 
 
 @pytest.mark.usefixtures("without_torchao")
 def test_a_missing_package_is_named_with_what_installs_it():
     assert TARGETS["xnnpack"].missing == ["torchao"]
-    with pytest.raises(InputError, match=r"needs torchao, .* `pip install torchao==0\.18\.0`"):
-        load_backend("xnnpack", {})
+    with pytest.raises(
+        InputError, match=r"needs torchao, .* `pip install 'cbpnet-mobile\[export\]'`, with the"
+    ):
+        resolve_target("xnnpack", "int8")
 
 
 def test_a_part_of_a_missing_package_is_missing(monkeypatch):
@@ -138,7 +144,7 @@ def test_the_command_lists_every_target():
     assert rows.keys() == TARGETS.keys()
     assert rows["xnnpack"]["precisions"] == ["int8", "fp32"]
     assert rows["xnnpack"]["installed"] is True
-    assert rows["xnnpack"]["needs"][0] == "executorch==1.4.1"
+    assert rows["xnnpack"]["needs"] == ["cbpnet-mobile[export]"]
     assert rows["openvino"]["learns"] is False
     assert rows["openvino"]["options"]["device"]["choices"] == ["CPU", "GPU", "NPU"]
 
@@ -146,7 +152,10 @@ def test_the_command_lists_every_target():
 @pytest.mark.usefixtures("without_torchao")
 def test_the_command_has_what_installs_a_target():
     result = CliRunner().invoke(main, ["targets"])
-    assert "no, it lacks torchao: pip install torchao==0.18.0" in result.output
+    wanted = (
+        "no, it lacks torchao: pip install 'cbpnet-mobile[export]', with the CPU build of torch"
+    )
+    assert wanted in result.output
     row = json.loads(CliRunner().invoke(main, ["targets", "--json"]).stdout)["xnnpack"]
     assert (row["installed"], row["missing"]) == (False, ["torchao"])
-    assert row["install"] == "pip install torchao==0.18.0"
+    assert row["install"] == "pip install 'cbpnet-mobile[export]'"

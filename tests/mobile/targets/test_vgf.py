@@ -15,7 +15,8 @@ from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
 from mobile.export.calibration import calibration_passes, read_calibration_images
 from mobile.export.exporter import ExportSettings, export_bundle
-from mobile.targets import TARGETS, load_backend
+from mobile.targets import TARGETS, resolve_target
+from mobile.targets.backend import Calibration
 from quantize.trunk import FrozenTrunk
 
 CLASSES, TASKS = 6, 3
@@ -50,8 +51,9 @@ def photos(pictures, tmp_path_factory):
 def export(request, small_backbone, config, photos, tmp_path_factory):
     state = draw_state(config, small_backbone.dim, CLASSES, TASKS, torch.Generator().manual_seed(2))
     path = tmp_path_factory.mktemp("vgf") / "vgf.pte"
-    settings = ExportSettings("vgf", request.param, CLASSES, TASKS, micro_batch=2)
-    images = read_calibration_images(photos) if settings.calibrated else []
+    target = resolve_target("vgf", request.param)
+    settings = ExportSettings(target, CLASSES, TASKS, micro_batch=2)
+    images = read_calibration_images(photos) if target.calibrated else []
     return export_bundle(path, small_backbone, config, state, settings, calibration=images)
 
 
@@ -60,8 +62,8 @@ def test_without_its_compiler_it_is_refused_with_the_command_that_brings_it(monk
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "model_converter" else true(name)
     )
-    with pytest.raises(InputError, match=r"model_converter.*`pip install .*executorch\[vgf\]==1"):
-        load_backend("vgf", {})
+    with pytest.raises(InputError, match=r"model_converter.*`pip install .*\[export,vgf\]'`"):
+        resolve_target("vgf", "int8")
 
 
 @needs_vgf
@@ -78,7 +80,7 @@ def test_all_of_query_and_predict_but_indices_is_vgfs(export):
 
 @needs_vgf
 def test_where_nothing_runs_it_only_what_learns_is_compared(export):
-    runs = load_backend("vgf", {}).runs_here
+    runs = resolve_target("vgf", "int8").backend.runs_here
     assert (export.agreement.query is not None) == runs
     assert (export.agreement.scores is not None) == runs
     assert min(export.agreement.gradients.values()) > 0.9
@@ -98,7 +100,7 @@ def test_layers_are_rounded_but_for_those_that_must_not_be(small_backbone, confi
     exact = FrozenTrunk(small_backbone, "fp32")
     images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     passes = calibration_passes(config, small_backbone.dim)
-    trunk = vgf.Backend().quantised(exact, [images], passes, 4)
+    trunk = vgf.Backend().quantised(exact, Calibration([images], passes, 4))
     for graph in trunk.graphs.values():
         linears = [node for node in graph.graph.nodes if node.target is _ATEN.linear.default]
         rounded = [
@@ -118,7 +120,7 @@ def test_layers_are_rounded_but_for_those_that_must_not_be(small_backbone, confi
 @needs_vgf
 def test_it_learns_what_pytorch_learns(export, small_backbone, config):
     """A task in twenty steps: classes alike, scores near, and nearest of all in fp32."""
-    if not load_backend("vgf", {}).runs_here:
+    if not resolve_target("vgf", "int8").backend.runs_here:
         pytest.skip(
             "no Vulkan device has VK_ARM_tensors and VK_ARM_data_graph; "
             "mobile/targets/vgf_emulation.sh runs a command where they are emulated"

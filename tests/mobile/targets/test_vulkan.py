@@ -5,10 +5,10 @@ import pytest
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import FORWARD_METHODS
 from cbpnet.method.learner import Learner
-from mobile.export.exporter import ExportSettings
 from mobile.export.lowering import lower
 from mobile.export.tracing import bundle_functions, trace
-from mobile.targets import TARGETS, load_backend
+from mobile.targets import TARGETS, resolve_target
+from mobile.targets.backend import Calibration
 from quantize.trunk import FrozenTrunk
 
 
@@ -17,10 +17,10 @@ def lowered(small_backbone, server):
     """Query and predict on Vulkan, by precision, and the bytes of their program."""
 
     def build(precision):
-        backend = load_backend("vulkan", {})
+        backend = resolve_target("vulkan", "int8").backend
         forward = backend.unquantised(FrozenTrunk(small_backbone, "fp32"))
         if precision == "int8":
-            forward = backend.quantised(forward, [], [], 2)
+            forward = backend.quantised(forward, Calibration([], [], 2))
         learner = Learner(forward, server.info.config, 6, 3)
         programs = [
             trace(function, plain=True)
@@ -49,10 +49,10 @@ def test_weights_of_int8_are_a_quarter_as_large(lowered, small_backbone):
 
 
 def test_it_has_no_options_and_needs_no_images():
-    assert not ExportSettings("vulkan", "int8", 6, 3).calibrated
+    assert not resolve_target("vulkan", "int8").calibrated
     with pytest.raises(InputError, match="vulkan has no option 'device'; it has none"):
-        ExportSettings("vulkan", "int8", 6, 3, options={"device": "0"})
+        resolve_target("vulkan", "int8", {"device": "0"})
 
 
 def test_it_does_not_run_here():
-    assert not load_backend("vulkan", {}).runs_here
+    assert not resolve_target("vulkan", "int8").backend.runs_here

@@ -8,7 +8,7 @@ import torch
 
 from mobile.export.lowering import lower
 from mobile.export.tracing import Function, trace
-from mobile.targets import load_backend
+from mobile.targets.xnnpack import Backend
 from quantize.frozen_linear import FrozenLinear
 
 WIDTH, HIDDEN, TOKENS = 96, 160, 5
@@ -41,7 +41,7 @@ def learning_step(layers):
 
 def lowered_step(layers):
     """Both directions in one delegate, where a weight's bytes are two tensors with scales apart."""
-    lowered = lower([learning_step(layers)], load_backend("xnnpack", {}).partitioner)
+    lowered = lower([learning_step(layers)], Backend().partitioner)
     assert lowered.delegation["step"].delegate_calls == 1
     return lowered.serialise("{}")
 
@@ -101,7 +101,10 @@ def test_each_direction_has_a_name_of_its_own_for_the_weight(precision):
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_a_delegate_holds_no_constants_but_those_that_are_packed(precision):
     """Android's runtime frees the others before they are read."""
-    lowered = lower([learning_step(perceptron(precision))], load_backend("xnnpack", {}).partitioner)
+    lowered = lower(
+        [learning_step(perceptron(precision))],
+        Backend().partitioner,
+    )
     module = lowered.edge.exported_program("step").graph_module
     (delegate,) = [part for name, part in module.named_children() if "lowered" in name]
     program = delegate.original_module

@@ -7,7 +7,7 @@ import torch
 
 from mobile.export.lowering import lower
 from mobile.export.tracing import Function, trace
-from mobile.targets import load_backend
+from mobile.targets.xnnpack import Backend
 from quantize.frozen_linear import FrozenLinear
 from quantize.operators import gelu
 
@@ -26,7 +26,7 @@ def lowered_step(halves):
         return {"gradient": found}
 
     traced = trace(Function("step", call, {"x": torch.zeros(1, TOKENS, WIDTH)}))
-    lowered = lower([traced], load_backend("xnnpack", {}).partitioner)
+    lowered = lower([traced], Backend().partitioner)
     assert lowered.delegation["step"].delegate_calls == 2
     assert set(lowered.delegation["step"].undelegated) == {"erf"}
 

@@ -9,7 +9,6 @@ import java.nio.ByteOrder
 import java.security.MessageDigest
 
 private const val MAGIC = "CBPNETMB"
-private const val VERSION = 1
 private const val DIGEST = 32
 private const val TRAILER = 16 + DIGEST
 private const val BUFFER = 1 shl 16
@@ -18,7 +17,7 @@ private const val AGAIN = "Export it again with cbpnet-mobile, or copy it again.
 /**
  * Verifies a bundle by its trailer, before the runtime sees a byte: a damaged program can end the app.
  *
- * @throws InputException the file cannot be read, is no bundle, one of a newer format, or damaged.
+ * @throws InputException the file cannot be read, is no bundle, one of another format, or damaged.
  */
 public fun verifyBundle(file: File) {
     val (trailer, digest) = try {
@@ -37,7 +36,7 @@ public fun verifyBundle(file: File) {
     if (header.slice() != ByteBuffer.wrap(digest)) {
         throw InputException("The bundle ${file.name} is damaged: its checksum does not match. $AGAIN")
     }
-    if (version != VERSION) throw newerFormat("bundle", version, VERSION)
+    if (version != BUNDLE_VERSION) throw otherVersion("bundle", version, BUNDLE_VERSION)
 }
 
 /** Reads a file once, and returns its trailer and the SHA-256 of all before the trailer's own. */

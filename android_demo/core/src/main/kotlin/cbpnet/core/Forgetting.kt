@@ -1,24 +1,27 @@
 package cbpnet.core
 
 /**
- * What is known without a class: as if it had never had a number.
+ * What is known without a class: as if it had never had a number. [layout] is [Manifest.state].
  *
  * The classes after it move up by one, and if its task has no other class, the tasks after it too.
  * What prompts, block and readout learnt from its images for the other classes stays.
  */
-internal fun forget(before: Knowledge, label: String): Knowledge {
+internal fun forget(before: Knowledge, label: String, layout: Map<String, StateTensor>): Knowledge {
     val number = before.classNames.indexOf(label)
     require(number >= 0) { "class $label is not known" }
     val task = before.taskOf(label)
     val state = before.state.mapValuesTo(LinkedHashMap()) { (name, tensor) ->
-        if (firstAxis(name) == Axis.CLASSES) withoutRow(tensor, number, unknownValue(name)) else tensor
+        val counts = layout.getValue(name).counts
+        if (counts == Counted.CLASSES) withoutRow(tensor, number, unknownValue(name)) else tensor
     }
-    if (state.getValue("classes.task").values.none { it.toInt() == task }) removeTask(state, task, before.knownTasks)
+    if (state.getValue("classes.task").values.none { it.toInt() == task }) {
+        removeTask(state, task, before.knownTasks, layout.filterValues { it.counts == Counted.TASKS }.keys)
+    }
     return Knowledge(state, before.classNames - label, before.lessons)
 }
 
-private fun removeTask(state: LinkedHashMap<String, FloatTensor>, task: Int, known: Int) {
-    for (name in state.keys.filter { firstAxis(it) == Axis.TASKS }) {
+private fun removeTask(state: LinkedHashMap<String, FloatTensor>, task: Int, known: Int, ofTasks: Set<String>) {
+    for (name in ofTasks) {
         // A first task starts from the first E-prompt as it stands, which must not be zeros.
         if (known > 1 || name != "prompts.e") state[name] = withoutRow(state.getValue(name), task, unknownValue(name))
     }

@@ -22,18 +22,5 @@ public class Knowledge(
     public fun imagesOf(label: String): Int = state.getValue("classes.count").values[classNames.indexOf(label)].toInt()
 }
 
-/** What a state tensor's first axis counts. */
-internal enum class Axis { CLASSES, TASKS, OTHER }
-
-private val CLASS_ROWS = Regex("""(adam\.[mv]\.)?head\..*|classes\..*|readout\.weight""")
-private val TASK_ROWS = setOf("prompts.e", "prompts.keys", "tasks.known")
-
-/** What the first axis of the state tensor [name] counts. */
-internal fun firstAxis(name: String): Axis = when {
-    name in TASK_ROWS -> Axis.TASKS
-    CLASS_ROWS.matches(name) -> Axis.CLASSES
-    else -> Axis.OTHER
-}
-
 /** What a class or task that is not known has in the state tensor [name]. */
 internal fun unknownValue(name: String): Float = if (name == "classes.task") -1f else 0f

@@ -140,7 +140,9 @@ public class LearningSession(
      *
      * @throws StorageException the change could not be saved, and [unsaved] is set.
      */
-    public fun forget(label: String): Unit = synchronized(changing) { change(forget(knowledge, label)) }
+    public fun forget(label: String): Unit = synchronized(changing) {
+        change(forget(knowledge, label, manifest.state))
+    }
 
     /** The state file's bytes, for the laptop, the Raspberry Pi or another phone. */
     public fun exportState(): ByteArray = encodeState(knowledge, manifest)

@@ -9,6 +9,15 @@ public enum class DType(internal val label: String) {
 /** A tensor that a method takes or gives. */
 public data class TensorInfo(val name: String, val dtype: DType, val shape: List<Int>)
 
+/** What the first axis of a state tensor may count, under the name that the manifest gives it. */
+public enum class Counted(internal val label: String) {
+    CLASSES("classes"),
+    TASKS("tasks"),
+}
+
+/** A tensor of the learner's state; [counts] is what its first axis counts, if classes or tasks. */
+public data class StateTensor(val shape: List<Int>, val counts: Counted?)
+
 /** A method's tensors in the order in which they are passed. */
 public data class MethodInfo(val inputs: List<TensorInfo>, val outputs: List<TensorInfo>)
 
@@ -27,7 +36,7 @@ public data class Backbone(val name: String, val parameters: Long, val dim: Int,
  * @property microBatch images m of a call; a method takes [m, 3, S, S].
  * @property trainableParameters of prompts and block; [trainableFraction] is their share of the
  *   backbone's parameters. [headParameters] are in neither.
- * @property state the state's tensors by name, in order, with their shapes.
+ * @property state the state's tensors by name, in order.
  * @property methods every method but `manifest`, by name.
  * @property source the JSON that all this was read from.
  */
@@ -43,7 +52,7 @@ public class Manifest private constructor(
     public val trainableParameters: Int,
     public val trainableFraction: Double,
     public val headParameters: Int,
-    public val state: Map<String, List<Int>>,
+    public val state: Map<String, StateTensor>,
     public val methods: Map<String, MethodInfo>,
     public val source: JsonObject,
 ) {
@@ -56,7 +65,6 @@ public class Manifest private constructor(
             listOf("initial_state", "query", "observe", "begin_task", "predict", "gradients", "update")
 
         private const val FORMAT = "cbpnet-mobile bundle"
-        private const val VERSION = 1
 
         /**
          * Reads what a bundle's method `manifest` gives.
@@ -79,8 +87,7 @@ public class Manifest private constructor(
             val format = json.text("format")
             val version = json.integer("format_version")
             if (format != FORMAT) throw JsonException("its format is \"$format\", not \"$FORMAT\"")
-            if (version > VERSION) throw newerFormat("bundle", version, VERSION)
-            if (version != VERSION) throw JsonException("its format version is $version, not $VERSION")
+            if (version != BUNDLE_VERSION) throw otherVersion("bundle", version, BUNDLE_VERSION)
         }
 
         private fun read(json: JsonObject) = Manifest(
@@ -97,13 +104,22 @@ public class Manifest private constructor(
             trainableParameters = json.integer("trainable_parameters"),
             trainableFraction = json.number("trainable_fraction"),
             headParameters = json.integer("head_parameters"),
-            state = json.children("state").associate { it.text("name") to shape(it) },
+            state = json.children("state").associate { it.text("name") to stateTensor(it) },
             methods = json.child("methods").run { entries.keys.associateWith { method(child(it)) } },
             source = json,
         )
 
         private fun method(json: JsonObject) =
             MethodInfo(json.children("inputs").map(::tensor), json.children("outputs").map(::tensor))
+
+        private fun stateTensor(json: JsonObject): StateTensor {
+            val counts = json["counts"]
+            val counted = Counted.entries.find { JsonText(it.label) == counts }
+            if (counted == null && counts != JsonNull) {
+                throw JsonException("a tensor of \"state\" counts $counts, neither \"classes\" nor \"tasks\"")
+            }
+            return StateTensor(shape(json), counted)
+        }
 
         private fun tensor(json: JsonObject): TensorInfo {
             val label = json.text("dtype")
@@ -114,11 +130,18 @@ public class Manifest private constructor(
     }
 }
 
-/** What to say of a [thing], a bundle or a state, that a newer version made. */
-internal fun newerFormat(thing: String, found: Int, known: Int): InputException = InputException(
-    "This $thing has format version $found, and the app reads version $known: it was made by a newer " +
-        "cbpnet-mobile. Update the app, or export the $thing again with an older one.",
-)
+/** The version of a bundle's format that is read. */
+internal const val BUNDLE_VERSION = 2
+
+/** What to say of a [thing], a bundle or a state, whose format another version made. */
+internal fun otherVersion(thing: String, found: Int, known: Int): InputException {
+    val why = if (found > known) {
+        "it was made by a newer cbpnet-mobile. Update the app, or export the $thing again with an older one."
+    } else {
+        "it was made by an older cbpnet-mobile. Export the $thing again with a newer one."
+    }
+    return InputException("This $thing has format version $found, and the app reads version $known: $why")
+}
 
 /** The shape under `shape`: lengths of 0 or more, of which the product is not too large. */
 internal fun shape(json: JsonObject): List<Int> {

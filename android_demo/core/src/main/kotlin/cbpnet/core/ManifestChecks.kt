@@ -16,10 +16,24 @@ internal fun checkManifest(manifest: Manifest) {
     if (manifest.classNames.size > manifest.classes || manifest.classNames.toSet().size < manifest.classNames.size) {
         throw JsonException("\"class_names\" has too many names, or one of them twice")
     }
-    for ((name, rows) in listOf("classes.task" to manifest.classes, "tasks.known" to manifest.tasks)) {
-        if (manifest.state[name] != listOf(rows)) throw JsonException("\"state\" must have $name of $rows numbers")
+    for ((name, counts) in listOf("classes.task" to Counted.CLASSES, "tasks.known" to Counted.TASKS)) {
+        val rows = capacity(manifest, counts)
+        if (manifest.state[name] != StateTensor(listOf(rows), counts)) {
+            throw JsonException("\"state\" must have $name of $rows numbers, one for each of ${counts.label}")
+        }
+    }
+    for ((name, tensor) in manifest.state) {
+        val rows = tensor.counts?.let { capacity(manifest, it) } ?: continue
+        if (tensor.shape.firstOrNull() != rows) {
+            throw JsonException("\"state\" has $name as ${tensor.shape}, whose first length must be $rows")
+        }
     }
     checkTensors(manifest)
+}
+
+private fun capacity(manifest: Manifest, counts: Counted) = when (counts) {
+    Counted.CLASSES -> manifest.classes
+    Counted.TASKS -> manifest.tasks
 }
 
 /** Checks that methods agree on every tensor that several of them pass. */
@@ -28,8 +42,8 @@ private fun checkTensors(manifest: Manifest) {
     val agreed = HashMap<String, TensorInfo>()
     agreed["images"] = TensorInfo("images", DType.FLOAT32, images)
     agreed["labels"] = TensorInfo("labels", DType.INT64, listOf(manifest.microBatch))
-    for ((name, shape) in manifest.state) {
-        agreed["$STATE$name"] = TensorInfo("$STATE$name", DType.FLOAT32, shape)
+    for ((name, tensor) in manifest.state) {
+        agreed["$STATE$name"] = TensorInfo("$STATE$name", DType.FLOAT32, tensor.shape)
     }
     for ((method, info) in manifest.methods.filterKeys { it in Manifest.METHODS }) {
         for (tensor in info.inputs + info.outputs.filter { it.name != "task" }) {

@@ -81,7 +81,7 @@ private fun checkFormat(metadata: Map<String, String>, name: String) {
         )
     }
     val version = metadata["format_version"]?.toIntOrNull() ?: throw JsonException("its format version is missing")
-    if (version > VERSION) throw newerFormat("state", version, VERSION)
+    if (version > VERSION) throw otherVersion("state", version, VERSION)
     if (version != VERSION) throw JsonException("its format version is $version, not $VERSION")
 }
 
@@ -127,11 +127,12 @@ private fun grow(
         )
     }
     if (tensors.keys != manifest.state.keys) throw JsonException("it has other tensors than the bundle's state")
-    return manifest.state.mapValues { (key, shape) ->
-        val rows = when (firstAxis(key)) {
-            Axis.CLASSES -> classes
-            Axis.TASKS -> tasks
-            Axis.OTHER -> shape[0]
+    return manifest.state.mapValues { (key, wanted) ->
+        val shape = wanted.shape
+        val rows = when (wanted.counts) {
+            Counted.CLASSES -> classes
+            Counted.TASKS -> tasks
+            null -> shape[0]
         }
         val tensor = tensors.getValue(key)
         if (tensor.shape != listOf(rows) + shape.drop(1)) throw JsonException("its tensor $key is ${tensor.shape}")

@@ -84,7 +84,7 @@ public class StateStore(public val file: File) {
      * @throws StorageException there is not enough room.
      */
     public fun checkRoom(manifest: Manifest) {
-        val needed = manifest.state.values.sumOf { 4L * elements(it) } + HEADER_ALLOWANCE
+        val needed = manifest.state.values.sumOf { 4L * elements(it.shape) } + HEADER_ALLOWANCE
         val free = generateSequence(file.absoluteFile.parentFile, File::getParentFile).first(File::exists).usableSpace
         if (free < needed) {
             throw StorageException(

@@ -16,11 +16,11 @@ class BundleFileTest {
     private val program = ByteArray(200_000) { (it * 31).toByte() }
 
     @Test
-    fun anIntactBundlePasses() = verifyBundle(file(sealed(version = 1)))
+    fun anIntactBundlePasses() = verifyBundle(file(sealed(version = 2)))
 
     @Test
     fun aFlippedBitAnywhereIsFound() {
-        val bytes = sealed(version = 1)
+        val bytes = sealed(version = 2)
         for (place in listOf(0, 65_535, 65_536, 199_999, bytes.size - 40, bytes.size - 36, bytes.size - 1)) {
             val damaged = bytes.copyOf().also { it[place] = (it[place].toInt() xor 1).toByte() }
             refused(damaged, "damaged")
@@ -29,7 +29,7 @@ class BundleFileTest {
 
     @Test
     fun whatIsNoBundleIsCalledSo() {
-        val bytes = sealed(version = 1)
+        val bytes = sealed(version = 2)
         val cut = listOf(bytes.copyOf(bytes.size - 1), bytes.copyOf(100_000))
         for (other in cut + listOf(ByteArray(0), ByteArray(47), program)) {
             refused(other, "not a bundle")
@@ -37,7 +37,10 @@ class BundleFileTest {
     }
 
     @Test
-    fun aNewerFormatIsNotTakenForDamage() = refused(sealed(version = 2), "version 2", "newer", "Update the app")
+    fun anotherFormatIsNotTakenForDamage() {
+        refused(sealed(version = 3), "version 3", "newer", "Update the app")
+        refused(sealed(version = 1), "version 1", "older", "Export the bundle again")
+    }
 
     @Test
     fun aMissingFileIsNamed() {

@@ -21,17 +21,18 @@ internal class FakeBundle(
     /** What happens before a method runs; a test may throw here. */
     var before: (String) -> Unit = {}
 
-    private val layout = linkedMapOf(
-        "prompts.e" to listOf(tasks, 1, 2, 1, DIM),
-        "prompts.keys" to listOf(tasks, DIM),
-        "head.weight" to listOf(classes, DIM),
-        "adam.step" to listOf(1),
-        "tasks.current" to listOf(1),
-        "tasks.known" to listOf(tasks),
-        "classes.task" to listOf(classes),
-        "classes.count" to listOf(classes),
-        "classes.mean" to listOf(classes, DIM),
+    private val state = linkedMapOf(
+        "prompts.e" to StateTensor(listOf(tasks, 1, 2, 1, DIM), Counted.TASKS),
+        "prompts.keys" to StateTensor(listOf(tasks, DIM), Counted.TASKS),
+        "head.weight" to StateTensor(listOf(classes, DIM), Counted.CLASSES),
+        "adam.step" to StateTensor(listOf(1), null),
+        "tasks.current" to StateTensor(listOf(1), null),
+        "tasks.known" to StateTensor(listOf(tasks), Counted.TASKS),
+        "classes.task" to StateTensor(listOf(classes), Counted.CLASSES),
+        "classes.count" to StateTensor(listOf(classes), Counted.CLASSES),
+        "classes.mean" to StateTensor(listOf(classes, DIM), Counted.CLASSES),
     )
+    private val layout = state.mapValues { it.value.shape }
     private val sums = linkedMapOf("count" to listOf(1), "colour" to listOf(DIM))
     private val images = "images" to listOf(microBatch, 3, SIZE, SIZE)
     private val query = "query" to listOf(microBatch, DIM)
@@ -59,7 +60,7 @@ internal class FakeBundle(
     val manifestJson: JsonObject
         get() = JsonObject(
             "format" to JsonText("cbpnet-mobile bundle"),
-            "format_version" to JsonNumber(1),
+            "format_version" to JsonNumber(2),
             "target" to JsonText("none"),
             "precision" to JsonText("fp32"),
             "backbone" to JsonObject(
@@ -81,7 +82,12 @@ internal class FakeBundle(
             "trainable_parameters" to JsonNumber(24),
             "trainable_fraction" to JsonNumber("2.4e-05"),
             "head_parameters" to JsonNumber(12),
-            "state" to JsonArray(layout.map { (name, shape) -> described(name, shape) }),
+            "state" to JsonArray(
+                state.map { (name, tensor) ->
+                    val counts = tensor.counts?.let { JsonText(it.name.lowercase()) } ?: JsonNull
+                    JsonObject(described(name, tensor.shape).entries + ("counts" to counts))
+                },
+            ),
             "methods" to JsonObject(
                 methods.mapValues { (_, tensors) ->
                     val (inputs, outputs) = tensors

@@ -62,17 +62,16 @@ class ForgettingTest {
         assertEquals("green", session.predict(images)[1].best.label)
     }
 
-    /** The table of the state in docs/bundle.md. */
+    /** As the manifest says which tensors have a row for each class or task, whatever they are called. */
     @Test
-    fun rowsOfClassesAndOfTasksAreKnownByName() {
-        val classes = "head.weight head.bias adam.m.head.weight adam.v.head.bias classes.task classes.count " +
-            "classes.mean readout.weight"
-        val others = "prompts.g block.w_in block.b_in block.w_out adam.m.prompts.e adam.v.prompts.key " +
-            "adam.m.block.w_in adam.step cbp.utility cbp.age cbp.accumulator tasks.current readout.projection " +
-            "readout.inverse"
-        for (name in classes.split(" ")) assertEquals(name, Axis.CLASSES, firstAxis(name))
-        for (name in listOf("prompts.e", "prompts.keys", "tasks.known")) assertEquals(name, Axis.TASKS, firstAxis(name))
-        for (name in others.split(" ")) assertEquals(name, Axis.OTHER, firstAxis(name))
+    fun rowsGoFromTheTensorsThatTheManifestNames() {
+        val rows = FloatTensor(floatArrayOf(1f, 2f, 3f), listOf(3))
+        val names = mapOf("a" to Counted.CLASSES, "b" to Counted.TASKS, "c" to null)
+        val layout = session.manifest.state + names.mapValues { StateTensor(listOf(3), it.value) }
+        val before = Knowledge(session.knowledge.state + names.mapValues { rows }, session.knowledge.classNames, 3)
+        val state = forget(before, "red", layout).state
+        val found = names.keys.map { state.getValue(it).values.toList() }
+        assertEquals(listOf(listOf(2f, 3f, 0f), listOf(2f, 3f, 0f), listOf(1f, 2f, 3f)), found)
     }
 
     @Test

@@ -17,7 +17,9 @@ class ManifestTest {
         assertEquals(wanted, manifest.preprocessing)
         assertEquals(listOf(4, 2, 2), listOf(manifest.classes, manifest.tasks, manifest.microBatch))
         assertEquals(2.4e-5, manifest.trainableFraction, 0.0)
-        assertEquals(listOf(2, 1, 2, 1, 3), manifest.state.getValue("prompts.e"))
+        assertEquals(StateTensor(listOf(2, 1, 2, 1, 3), Counted.TASKS), manifest.state.getValue("prompts.e"))
+        assertEquals(StateTensor(listOf(4, 3), Counted.CLASSES), manifest.state.getValue("head.weight"))
+        assertEquals(StateTensor(listOf(1), null), manifest.state.getValue("adam.step"))
         val observe = manifest.method("observe")
         assertEquals(TensorInfo("labels", DType.INT64, listOf(2)), observe.inputs[1])
         assertEquals(listOf("state.classes.count", "state.classes.mean"), observe.outputs.map { it.name })
@@ -39,8 +41,8 @@ class ManifestTest {
     @Test
     fun anotherFormatOrVersionIsRefused() {
         assertTrue("food" in refused(with("format", JsonText("food"))))
-        assertTrue("Update the app" in refused(with("format_version", JsonNumber(2))))
-        assertTrue("version is 0" in refused(with("format_version", JsonNumber(0))))
+        assertTrue("Update the app" in refused(with("format_version", JsonNumber(3))))
+        assertTrue("Export the bundle again" in refused(with("format_version", JsonNumber(1))))
         assertTrue("cannot be read" in refused("no JSON"))
     }
 
@@ -54,6 +56,8 @@ class ManifestTest {
         assertTrue("otherwise" in refused(with("micro_batch", JsonNumber(3))))
         val fewer = JsonArray(json.items("state").drop(1))
         assertTrue("prompts.e, which is not in" in refused(with("state", fewer)))
+        assertTrue("counts \"rows\"" in refused(first("counts", JsonText("rows"))))
+        assertTrue("prompts.e as [2, 1, 2, 1, 3]" in refused(first("counts", JsonText("classes"))))
         val turned = JsonArray(json.items("state").reversed())
         assertTrue("initial_state" in refused(with("state", turned)))
     }
@@ -68,6 +72,12 @@ class ManifestTest {
             val preprocessing = JsonObject(json.child("preprocessing").entries + (key to value))
             refused(with("preprocessing", preprocessing))
         }
+    }
+
+    /** The manifest with another entry of its first state tensor, prompts.e. */
+    private fun first(key: String, value: Json): String {
+        val tensors = json.children("state")
+        return with("state", JsonArray(listOf(JsonObject(tensors[0].entries + (key to value))) + tensors.drop(1)))
     }
 
     private fun with(key: String, value: Json) = JsonObject(json.entries + (key to value)).toString()
