@@ -1,26 +1,28 @@
-"""The forward pass in half precision, for accelerators that have no other.
+"""The forward pass in half precision, for accelerators that have no other."""
 
-What would overflow there, the squares in a norm, is scaled first: a pretrained ViT has activations
-of several hundred, and 65504 is the largest number in half precision.
-"""
+from dataclasses import replace
+from functools import partial
 
-import copy
-from collections.abc import Callable
-
-import torch
 from torch import Tensor, nn
 
-from quantize.operators import layer_norm, rms_norm
+from quantize.operators import EXACT
+from quantize.scaled_norm import scaled_layer_norm, scaled_rms_norm
 from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 
-__all__ = ["HalfTrunk"]
+__all__ = ["HalfPrecisionTrunk"]
 
 # Beside a token's largest absolute value, and a normal number in half precision.
-_TINY = 1e-4
+_GUARD = 1e-4
+
+_HALF_PRECISION = replace(
+    EXACT,
+    layer_norm=partial(scaled_layer_norm, guard=_GUARD),
+    rms_norm=partial(scaled_rms_norm, guard=_GUARD),
+)
 
 
-class HalfTrunk(nn.Module):
+class HalfPrecisionTrunk(nn.Module):
     """Computes a trunk's features in half precision, from images and prefixes in fp32.
 
     Only patches are padded and get their positions in fp32. Run in PyTorch it simulates an
@@ -33,37 +35,14 @@ class HalfTrunk(nn.Module):
     def __init__(self, trunk: FrozenTrunk) -> None:
         super().__init__()
         self.dim = trunk.dim
-        self.trunk = copy.deepcopy(trunk).half()
+        self.trunk = trunk.with_operators(_HALF_PRECISION).half()
         self.trunk.position = trunk.position
         self.trunk.patch_embed.register_forward_pre_hook(lambda _, inputs: (inputs[0].half(),))
         self.trunk.patch_embed.register_forward_hook(lambda _, inputs, output: output.float())
         self.trunk.embedding.register_forward_hook(lambda _, inputs, output: output.half())
-        for module in self.trunk.modules():
-            given = vars(module)
-            if given.get("norm") in _SCALED:
-                given["norm"] = _SCALED[given["norm"]]
 
     def forward(self, images: Tensor, prefixes: Prefixes = None) -> Tensor:
         """Return features [B, D] in fp32; see `FrozenTrunk.forward`."""
         halves = {layer: prefix.half() for layer, prefix in (prefixes or {}).items()}
         features: Tensor = self.trunk(images, halves)
         return features.float()
-
-
-def _scaled_rms_norm(x: Tensor, eps: float, halves: bool) -> Tensor:
-    """Return `rms_norm` of tokens divided by their largest absolute value.
-
-    The largest square is 1 then, and the mean of D at least 1 / D, beside which ``eps`` is nothing.
-    """
-    scaled = x * (x.abs().amax(dim=-1, keepdim=True) + _TINY).reciprocal()
-    return scaled * torch.rsqrt((scaled * scaled).mean(dim=-1, keepdim=True))
-
-
-def _scaled_layer_norm(x: Tensor, eps: float, halves: bool) -> Tensor:
-    return _scaled_rms_norm(x - x.mean(dim=-1, keepdim=True), eps, halves)
-
-
-_SCALED: dict[object, Callable[[Tensor, float, bool], Tensor]] = {
-    rms_norm: _scaled_rms_norm,
-    layer_norm: _scaled_layer_norm,
-}

@@ -30,7 +30,7 @@ from torch.fx import Node
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
-from quantize.half import HalfTrunk
+from quantize.half_precision import HalfPrecisionTrunk
 from quantize.static import Prefixes
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
@@ -116,7 +116,7 @@ class Backend(backend.Backend):
 
     def unquantised(self, trunk: FrozenTrunk) -> FeatureExtractor:
         """Return the trunk in half precision."""
-        return HalfTrunk(trunk)
+        return HalfPrecisionTrunk(trunk)
 
     def quantised(
         self,
@@ -126,4 +126,4 @@ class Backend(backend.Backend):
         micro_batch: int,
     ) -> FeatureExtractor:
         """Return the trunk in half precision with int8 weights."""
-        return HalfTrunk(round_weights(trunk))
+        return HalfPrecisionTrunk(round_weights(trunk))

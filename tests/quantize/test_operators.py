@@ -10,12 +10,12 @@ from torch import Tensor
 from quantize.operators import (
     attention,
     centred,
+    equal_parts,
     first_tokens,
     gelu,
     layer_norm,
     rms_norm,
     row_sum,
-    thirds,
 )
 
 Function = Callable[..., Tensor]
@@ -177,7 +177,7 @@ def test_first_tokens(count: int) -> None:
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_each_third(which: int) -> None:
     _agree(
-        lambda x: thirds(x)[which],
+        lambda x: equal_parts(x, 3)[which],
         lambda x: torch.chunk(x, 3, dim=1)[which],
         torch.randn(2, 6, 4, 5),
     )
@@ -188,7 +188,7 @@ def test_thirds_together() -> None:
         return parts[0] * parts[1] + parts[2]
 
     _agree(
-        lambda x: product(thirds(x)),
+        lambda x: product(equal_parts(x, 3)),
         lambda x: product(torch.chunk(x, 3, dim=1)),
         torch.randn(2, 6, 4, 5),
     )

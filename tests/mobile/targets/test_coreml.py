@@ -16,7 +16,7 @@ from mobile.export.exporter import ExportSettings, export_bundle
 from mobile.export.lowering import lower
 from mobile.export.tracing import bundle_functions, trace
 from mobile.targets import TARGETS, load_backend
-from quantize.half import HalfTrunk
+from quantize.half_precision import HalfPrecisionTrunk
 from quantize.trunk import FrozenTrunk
 
 CLASSES, TASKS = 6, 3
@@ -100,7 +100,7 @@ def test_core_mls_model_is_what_was_asked_for(
 @needs_coreml
 def test_compute_chooses_the_precision(small_backbone):
     trunk = FrozenTrunk(small_backbone, "fp32")
-    assert isinstance(load_backend("coreml", {}).unquantised(trunk), HalfTrunk)
+    assert isinstance(load_backend("coreml", {}).unquantised(trunk), HalfPrecisionTrunk)
     assert load_backend("coreml", {"compute": "float32"}).unquantised(trunk) is trunk
 
 
