@@ -3,12 +3,12 @@
 from torch import nn
 
 from cbpnet.backbone.architecture import Family
-from cbpnet.backbone.families import plain
+from cbpnet.backbone.families import attention_pooled, plain, rotary
 from cbpnet.host.errors import InputError
 
 __all__ = ["FAMILIES", "family_of"]
 
-FAMILIES = (plain.FAMILY,)
+FAMILIES = (plain.FAMILY, attention_pooled.FAMILY, rotary.FAMILY)
 
 
 def family_of(name: str, vit: nn.Module) -> Family:
@@ -16,12 +16,12 @@ def family_of(name: str, vit: nn.Module) -> Family:
 
     Raises InputError, with the reason and the model's ``name``, where none does.
     """
-    obstacle = f"it is a {type(vit).__name__}, of no family that is served"
-    related = [family for family in FAMILIES if type(vit) in family.models]
-    for family in related:
-        found = family.obstacle(vit)
-        if found is None:
-            return family
-        if family is related[0]:
-            obstacle = found
-    raise InputError(f"backbone {name!r} cannot be served: {obstacle}")
+    obstacles = []
+    for family in FAMILIES:
+        if type(vit) in family.models:
+            obstacle = family.obstacle(vit)
+            if obstacle is None:
+                return family
+            obstacles.append(obstacle)
+    reasons = dict.fromkeys(obstacles) or [f"it is a {type(vit).__name__}, of no family served"]
+    raise InputError(f"backbone {name!r} cannot be served: {'; '.join(reasons)}")

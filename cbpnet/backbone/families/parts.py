@@ -12,6 +12,7 @@ from cbpnet.backbone.torchvision_compat import import_timm
 
 __all__ = [
     "POOLINGS",
+    "blank_patches",
     "describe_embedding",
     "describe_mlp",
     "embedding_obstacle",
@@ -33,12 +34,16 @@ def embedding_obstacle(embedding: Any) -> str | None:
     return None
 
 
-def describe_embedding(embedding: Any, position: Callable[[Tensor], Tensor]) -> Embedding:
-    """Describe a patch embedding; ``position`` gives patches that are all 0 what timm adds."""
+def blank_patches(embedding: Any) -> Tensor:
+    """Return one image's embedded patches, all 0, in the shape that a patch embedding gives."""
     kernel = embedding.proj.weight
     grid = [embedding.num_patches] if embedding.flatten else embedding.grid_size
-    patches = kernel.new_zeros(1, *grid, len(kernel))
-    return Embedding(kernel, embedding.proj.bias, embedding.norm, position(patches))
+    return torch.zeros(1, *grid, len(kernel), dtype=kernel.dtype, device=kernel.device)
+
+
+def describe_embedding(embedding: Any, position: Tensor) -> Embedding:
+    """Describe a patch embedding; ``position`` [1, N, D] is what timm makes of `blank_patches`."""
+    return Embedding(embedding.proj.weight, embedding.proj.bias, embedding.norm, position)
 
 
 def mlp_obstacle(mlp: nn.Module) -> str | None:

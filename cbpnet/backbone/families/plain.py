@@ -17,6 +17,7 @@ from cbpnet.backbone.architecture import (
 )
 from cbpnet.backbone.families.parts import (
     POOLINGS,
+    blank_patches,
     describe_embedding,
     describe_mlp,
     embedding_obstacle,
@@ -51,10 +52,10 @@ def layers_obstacle(vit: Any) -> str | None:
 
 def describe_with(pooling: Pooling | AttentionPooling, vit: Any) -> Architecture:
     """Describe a plain ViT with a pooling that may be another than its own."""
-    distilled = isinstance(vit, _DISTILLED)
+    distilled, embedding = isinstance(vit, _DISTILLED), vit.patch_embed
     return Architecture(
-        image_size=vit.patch_embed.img_size[0],
-        embedding=describe_embedding(vit.patch_embed, vit._pos_embed),
+        image_size=embedding.img_size[0],
+        embedding=describe_embedding(embedding, vit._pos_embed(blank_patches(embedding))),
         pre_norm=vit.norm_pre,
         layers=tuple(_layer(block) for block in vit.blocks),
         norm=vit.norm,
