@@ -176,7 +176,10 @@ class _Block(nn.Module):
         self.heads = attention.heads
         self.norm1 = FrozenNorm(layer.norm1, folded=True, centred=centred)
         self.norm2 = FrozenNorm(layer.norm2, folded=True, centred=centred)
-        self.q_norm, self.k_norm = FrozenNorm(attention.q_norm), FrozenNorm(attention.k_norm)
+        rotation = attention.rotation
+        self.neighbours = rotation is not None and rotation.neighbours
+        self.q_norm = FrozenNorm(attention.q_norm, neighbours=self.neighbours)
+        self.k_norm = FrozenNorm(attention.k_norm, neighbours=self.neighbours)
         self.inner_norm = FrozenNorm(attention.norm, folded=True)
         # Past a norm of the queries a scale in their weights would be lost.
         folds = self.q_norm.eps is None
@@ -185,11 +188,9 @@ class _Block(nn.Module):
             f"{name}.qkv",
             query_key_value(attention, layer.norm1, attention.scale if folds else 1.0),
         )
-        rotation = attention.rotation
         tables = (None, None) if rotation is None else rotation_tables(rotation)
         for table, value in zip(("cosine", "sine"), tables, strict=True):
             self.register_buffer(table, value)
-        self.neighbours = rotation is not None and rotation.neighbours
         written = centred_output if centred else _unchanged
         projection = after_norm(attention.norm, attention.projection)
         self.proj = make(f"{name}.proj", written(scaled_output(layer.scale1, projection)))

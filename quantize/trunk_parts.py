@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from cbpnet.backbone.architecture import MLP, AttentionPooling, Linear, Pooling
-from quantize.folding import after_norm
+from quantize.folding import after_norm, split_halves
 from quantize.frozen_linear import FrozenLinear
 from quantize.operators import Operators, equal_parts
 
@@ -18,19 +18,28 @@ MakeLayer = Callable[[str, Linear], FrozenLinear]
 class FrozenNorm(nn.Module):
     """A layer norm, or nothing; a ``folded`` one's scale and shift are in the layer after it.
 
-    The tokens that a ``centred`` one is given have mean 0.
+    The tokens that a ``centred`` one is given have mean 0. What one of ``neighbours`` is given has
+    its even entries before its odd ones.
     """
 
     weight: Tensor | None
     bias: Tensor | None
 
-    def __init__(self, norm: nn.Module, folded: bool = False, centred: bool = False) -> None:
+    def __init__(
+        self,
+        norm: nn.Module,
+        folded: bool = False,
+        centred: bool = False,
+        neighbours: bool = False,
+    ) -> None:
         super().__init__()
         self.centred = centred
         self.eps: float | None = norm.eps if isinstance(norm, nn.LayerNorm) else None
         for name in ("weight", "bias"):
             value = None if folded else getattr(norm, name, None)
-            self.register_buffer(name, None if value is None else value.detach())
+            if value is not None:
+                value = split_halves(value.detach(), len(value)) if neighbours else value.detach()
+            self.register_buffer(name, value)
 
     def forward(self, x: Tensor, operators: Operators) -> Tensor:
         """Return x [..., D], normalised."""

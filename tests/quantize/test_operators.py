@@ -15,7 +15,9 @@ from quantize.operators import (
     gelu,
     layer_norm,
     rms_norm,
+    rotate,
     row_sum,
+    swiglu,
 )
 
 Function = Callable[..., Tensor]
@@ -194,6 +196,31 @@ def test_thirds_together() -> None:
     )
 
 
+def test_rotate_turns_each_pair_by_its_angle() -> None:
+    angles = torch.randn(3, 1, 5, 4, dtype=torch.float64)
+    cosine, sine = angles.cos(), angles.sin()
+
+    def ours(x: Tensor) -> Tensor:
+        tables = (cosine.repeat(1, 1, 1, 2), torch.cat([-sine, sine], dim=-1))
+        return rotate(x, *(table.to(x.dtype) for table in tables))
+
+    def textbook(x: Tensor) -> Tensor:
+        turned = torch.view_as_complex(torch.stack(x.chunk(2, dim=-1), dim=-1))
+        turned = turned * torch.polar(torch.ones_like(angles), angles)
+        return torch.cat([turned.real, turned.imag], dim=-1)
+
+    _agree(ours, textbook, torch.randn(3, 2, 5, 8))
+
+
+def _textbook_swiglu(x: Tensor) -> Tensor:
+    gate, up = x.chunk(2, dim=-1)
+    return gate / (1 + torch.exp(-gate)) * up
+
+
+def test_swiglu() -> None:
+    _agree(swiglu, _textbook_swiglu, 3 * torch.randn(2, 5, 40))
+
+
 @pytest.mark.parametrize("factor", [1.0, 0.25])
 def test_row_sum(factor: float) -> None:
     x = torch.randn(2, 3, 7)
@@ -229,6 +256,7 @@ def test_small_gradients_are_not_rounded_away(size: float) -> None:
             lambda x: x / torch.sqrt((x**2).mean(-1, keepdim=True) + 1e-6),
             [(2, 5, 24)],
         ),
+        (swiglu, _textbook_swiglu, [(2, 5, 24)]),
         (
             lambda *parts, halves=False: attention(*parts, None, halves),
             _textbook_attention,
