@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from quantize.operators import EXACT
 from quantize.scaled_norm import scaled_layer_norm, scaled_rms_norm
-from quantize.static import Prefixes
+from quantize.static_int8 import Prefixes
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["HalfPrecisionTrunk"]

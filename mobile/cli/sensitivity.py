@@ -24,7 +24,7 @@ from cbpnet.method.prompts import prefixes
 from mobile.cli.options import read_dataset
 from quantize.sensitivity import Sensitivity, Trial, by_kind, keep_until
 from quantize.smoothing import channel_maxima, smooth, smoothing_factors
-from quantize.static import Prefixes, StaticRecipe, calibrate, roundable
+from quantize.static_int8 import Prefixes, StaticRecipe, calibrate, roundable
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["sensitivity"]

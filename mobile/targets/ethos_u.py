@@ -24,7 +24,7 @@ from mobile.targets import backend
 from mobile.targets.arm_indices import NoIndices
 from mobile.targets.arm_quantisation import IntegerTrunk
 from mobile.targets.vela_summary import read_summary
-from quantize.static import Prefixes
+from quantize.static_int8 import Prefixes
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["Backend"]

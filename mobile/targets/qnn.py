@@ -31,7 +31,7 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from quantize.half_precision import HalfPrecisionTrunk
-from quantize.static import Prefixes
+from quantize.static_int8 import Prefixes
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 

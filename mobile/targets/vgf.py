@@ -17,7 +17,7 @@ from mobile.targets import backend
 from mobile.targets.arm_indices import NoIndices
 from mobile.targets.arm_quantisation import INT8, INT16, RoundedTrunk, configuration
 from quantize.calibrated import calibrated_trunk
-from quantize.static import Prefixes
+from quantize.static_int8 import Prefixes
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["Backend"]

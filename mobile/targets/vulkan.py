@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
-from quantize.static import Prefixes
+from quantize.static_int8 import Prefixes
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 

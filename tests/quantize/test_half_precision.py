@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from quantize.aten_decompositions import ATEN_DECOMPOSITIONS
 from quantize.half_precision import HalfPrecisionTrunk
-from quantize.plain import PLAIN_OPERATORS
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -47,7 +47,7 @@ def test_a_trunk_that_is_merely_cast_loses_the_massive_token(
 def test_all_but_the_embedding_is_half(trunk: FrozenTrunk, images: Tensor, rounded: bool) -> None:
     given = round_weights(trunk) if rounded else trunk
     half = HalfPrecisionTrunk(given)
-    traced = make_fx(half, PLAIN_OPERATORS)(images)
+    traced = make_fx(half, ATEN_DECOMPOSITIONS)(images)
     wide = [
         str(node.target).split(".")[1]
         for node in traced.graph.nodes
