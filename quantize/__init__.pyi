@@ -1,4 +1,7 @@
 from .calibrated import calibrated_trunk as calibrated_trunk
 from .frozen_linear import FrozenLinear as FrozenLinear, Precision as Precision
-from .report import QuantisationReport as QuantisationReport, compare_learners as compare_learners
+from .learner_agreement import (
+    QuantisationReport as QuantisationReport,
+    compare_learners as compare_learners,
+)
 from .trunk import FrozenTrunk as FrozenTrunk

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from quantize.sensitivity import Trial, keep_until
 from quantize.smoothing import channel_maxima, smooth, smoothing_factors
-from quantize.static import Prefixes, StaticRecipe, calibrate, roundable, static_trunk
+from quantize.static_int8 import Prefixes, StaticRecipe, calibrate, roundable, static_trunk
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["Calibrated", "calibrated_trunk"]

@@ -3,23 +3,22 @@
 It computes what the trunk computes, less a norm's epsilon, but of numbers whose ranges a fixed
 scale can span, and of functions that a target can read from a table:
 
-- A norm divides each token by its largest absolute value before it squares it. A pretrained ViT has
-  a few massive activations: squares of 565 and of 1 have no common scale of 16 bits, squares of
-  what lies within ±1 have one.
+- A norm divides each token by its largest absolute value before it squares it
+  (`quantize.scaled_norm`).
 - A softmax's sum spans two orders of magnitude, too many for a table of its reciprocal. What the
   table gives is corrected by a step of Newton's method, which squares the error.
 - A GELU whose inputs reach far is one of what is near zero, where it bends, and a straight line.
 """
 
-import copy
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantize.operators import attention, layer_norm, rms_norm
+from quantize.operators import EXACT
+from quantize.scaled_norm import scaled_layer_norm, scaled_rms_norm
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["BEND", "integer_form"]
@@ -33,33 +32,12 @@ def integer_form(trunk: FrozenTrunk, far: Collection[str] = ()) -> FrozenTrunk:
 
     ``far`` names layers before a GELU, as "blocks.7.fc1", whose outputs reach far beyond its bend.
     """
-    form = copy.deepcopy(trunk)
-    for module in form.modules():
-        for name in ("norm", "attention"):
-            operator = vars(module).get(name)
-            if operator in _FORMS:
-                setattr(module, name, _FORMS[operator])
-    for name in far:
-        block: Any = form.get_submodule(name.rpartition(".")[0])
-        block.gelu = _far_gelu
-    return form
-
-
-def _rms_norm(x: Tensor, eps: float, halves: bool = False) -> Tensor:
-    scaled = x * x.abs().amax(dim=-1, keepdim=True).reciprocal()
-    return scaled * torch.rsqrt(_mean(scaled * scaled))
-
-
-def _layer_norm(x: Tensor, eps: float, halves: bool = False) -> Tensor:
-    return _rms_norm(x - _mean(x), eps)
+    far_parts = [name.rpartition(".")[0] for name in far]
+    return trunk.with_operators(_INTEGER, dict.fromkeys(far_parts, _INTEGER_FAR))
 
 
 def _attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    prefix: tuple[Tensor, Tensor] | None = None,
-    halves: bool = False,
+    query: Tensor, key: Tensor, value: Tensor, prefix: tuple[Tensor, Tensor] | None
 ) -> Tensor:
     if prefix is not None:
         key = torch.cat([prefix[0], key], dim=1)
@@ -72,17 +50,11 @@ def _attention(
     return torch.bmm(weights * inverse, value)
 
 
-def _far_gelu(x: Tensor, halves: bool = False) -> Tensor:
+def _far_gelu(x: Tensor) -> Tensor:
     return F.gelu(x.clamp(-BEND, BEND)) + F.relu(x - BEND)
 
 
-def _mean(x: Tensor) -> Tensor:
-    total: Tensor = x.sum(dim=-1, keepdim=True)
-    return total * (1 / x.shape[-1])
-
-
-_FORMS: dict[object, Callable[..., Tensor]] = {
-    rms_norm: _rms_norm,
-    layer_norm: _layer_norm,
-    attention: _attention,
-}
+_INTEGER = replace(
+    EXACT, layer_norm=scaled_layer_norm, rms_norm=scaled_rms_norm, attention=_attention
+)
+_INTEGER_FAR = replace(_INTEGER, gelu=_far_gelu)

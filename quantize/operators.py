@@ -11,6 +11,9 @@ GELU's slope then is a difference of two GELUs, 4 operators and not 10, and wron
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,16 +21,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
+    "EXACT",
+    "KEEPING_HALVES",
+    "Operators",
     "attention",
     "centred",
+    "equal_parts",
     "first_tokens",
     "gelu",
     "halved",
     "layer_norm",
     "restored",
     "rms_norm",
+    "rotate",
     "row_sum",
-    "thirds",
+    "swiglu",
 ]
 
 _STEP = 2**-6  # of the difference that is GELU's slope: wrong by half of it times gelu'' < 0.8
@@ -101,10 +109,26 @@ def first_tokens(x: Tensor, count: int) -> Tensor:
     return output
 
 
-def thirds(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the three equal parts of x [B, 3 H, ...] along the second axis."""
-    parts: tuple[Tensor, Tensor, Tensor] = _Thirds.apply(x)  # type: ignore[no-untyped-call]
+def equal_parts(x: Tensor, count: int) -> tuple[Tensor, ...]:
+    """Return the ``count`` equal parts of x [B, count H, ...] along the second axis."""
+    parts: tuple[Tensor, ...] = _EqualParts.apply(x, count)  # type: ignore[no-untyped-call]
     return parts
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Return ``x cos + swapped(x) sin`` for x [..., d] whose halves are ``swapped``.
+
+    It is a rotary embedding whose pairs are ``i`` and ``i + d/2`` where the first half of ``sine``
+    has the sign of -sin. No gradient passes to the tables, which broadcast to x.
+    """
+    output: Tensor = _Rotate.apply(x, cosine, sine)  # type: ignore[no-untyped-call]
+    return output
+
+
+def swiglu(x: Tensor, halves: bool = False) -> Tensor:
+    """Return ``silu(g) u`` [..., H] of x [..., 2 H] = [g, u], with ``silu(g) = g sigmoid(g)``."""
+    output: Tensor = _SwiGLU.apply(x, halves)  # type: ignore[no-untyped-call]
+    return output
 
 
 def attention(
@@ -196,15 +220,49 @@ class _FirstTokens(torch.autograd.Function):
         return F.pad(gradient, (0, 0, 0, ctx.rest)), None
 
 
-class _Thirds(torch.autograd.Function):
+class _EqualParts(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        size = x.shape[1] // 3
-        return x[:, :size], x[:, size : 2 * size], x[:, 2 * size :]
+    def forward(ctx: Any, x: Tensor, count: int) -> tuple[Tensor, ...]:
+        size = x.shape[1] // count
+        return tuple(x[:, part * size : (part + 1) * size] for part in range(count))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return torch.cat(gradients, dim=1)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return torch.cat(gradients, dim=1), None
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return x * cosine + _swapped(x) * sine
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cosine, sine = ctx.saved_tensors
+        return gradient * cosine + _swapped(gradient * sine), None, None
+
+
+def _swapped(x: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    return torch.cat([x[..., half:], x[..., :half]], dim=-1)
+
+
+class _SwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, halves: bool) -> Tensor:
+        width = x.shape[-1] // 2
+        gate, up = x[..., :width], x[..., width:]
+        sigmoid = torch.sigmoid(gate)
+        silu = gate * sigmoid
+        # silu'(g) = sigmoid(g) + silu(g) (1 - sigmoid(g))
+        _keep(ctx, halves, (sigmoid + silu - silu * sigmoid) * up, silu)
+        return silu * up
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        to_gate, to_up = _kept(ctx)
+        return torch.cat([gradient * to_gate, gradient * to_up], dim=-1), None
 
 
 class _Attention(torch.autograd.Function):
@@ -255,3 +313,28 @@ class _Attention(torch.autograd.Function):
             to_value[:, :length],
             None,
         )
+
+
+@dataclass(frozen=True)
+class Operators:
+    """What a part of a trunk computes with, beside its linear layers.
+
+    ``layer_norm`` and ``rms_norm`` take tokens and epsilon, the second tokens of mean 0;
+    ``attention`` takes query, key, value and a prefix of keys and values, or None.
+    """
+
+    layer_norm: Callable[[Tensor, float], Tensor]
+    rms_norm: Callable[[Tensor, float], Tensor]
+    attention: Callable[[Tensor, Tensor, Tensor, tuple[Tensor, Tensor] | None], Tensor]
+    gelu: Callable[[Tensor], Tensor]
+    swiglu: Callable[[Tensor], Tensor]
+
+
+EXACT = Operators(layer_norm, rms_norm, attention, gelu, swiglu)
+KEEPING_HALVES = Operators(
+    partial(layer_norm, halves=True),
+    partial(rms_norm, halves=True),
+    partial(attention, halves=True),
+    partial(gelu, halves=True),
+    partial(swiglu, halves=True),
+)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cbpnet.host.errors import InputError
 from quantize.distance import mean_cosine, sqnr_db
-from quantize.static import Prefixes, StaticRecipe, TensorRange, static_trunk
+from quantize.static_int8 import Prefixes, StaticRecipe, TensorRange, static_trunk
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["Sensitivity", "Trial", "by_kind", "keep_until"]

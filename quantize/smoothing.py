@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from quantize.static import Prefixes
+from quantize.static_int8 import Prefixes
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["channel_maxima", "smooth", "smoothing_factors"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cbpnet.backbone.vit import Backbone
     from quantize.sensitivity import Sensitivity, Trial
-    from quantize.static import Prefixes, StaticRecipe
+    from quantize.static_int8 import Prefixes, StaticRecipe
 
 __all__ = ["sensitivity"]
 
@@ -91,7 +91,7 @@ class RoundingOptions:
         """Return the trials on two sets of images, and the names of all that can be rounded."""
         from quantize.sensitivity import Trial
         from quantize.smoothing import channel_maxima, smooth, smoothing_factors
-        from quantize.static import calibrate, roundable
+        from quantize.static_int8 import calibrate, roundable
         from quantize.trunk import FrozenTrunk
 
         counts = [self.calibration, self.images, self.images]
@@ -201,7 +201,7 @@ def _find(
 ) -> _Findings:
     """Measure, and find a recipe where that is asked for."""
     from quantize.sensitivity import by_kind, keep_until
-    from quantize.static import StaticRecipe
+    from quantize.static_int8 import StaticRecipe
 
     kinds: list[Sensitivity] = []
     alone: list[Sensitivity] = []

@@ -23,8 +23,8 @@ from cbpnet.run.training import (
     initial_state,
     learn_task,
 )
-from quantize.report import QuantisationReport, compare_learners
-from quantize.static import Prefixes
+from quantize.learner_agreement import QuantisationReport, compare_learners
+from quantize.static_int8 import Prefixes
 
 __all__ = [
     "ReportImages",

@@ -18,7 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from cbpnet.method.layout import STATE, SUMS, MethodName, prefixed, unprefixed
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
-from quantize.plain import PLAIN_OPERATORS
+from quantize.aten_decompositions import ATEN_DECOMPOSITIONS
 from quantize.rewrite import rewrite_frozen_operators
 
 __all__ = ["Function", "TracedProgram", "bundle_functions", "trace"]
@@ -150,7 +150,7 @@ def trace(function: Function, plain: bool = False) -> TracedProgram:
         inputs = [without_numbers.from_tensor(value) for value in function.inputs.values()]
         if plain:  # before dispatch a linear layer is one operator, and nothing is differentiated
             early = not function.differentiates
-            graph_module = make_fx(positional, PLAIN_OPERATORS, pre_dispatch=early)(*inputs)
+            graph_module = make_fx(positional, ATEN_DECOMPOSITIONS, pre_dispatch=early)(*inputs)
         else:
             graph_module = make_fx(positional)(*inputs)
     layers = rewrite_frozen_operators(graph_module)

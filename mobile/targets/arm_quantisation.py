@@ -27,9 +27,9 @@ from torchao.quantization.pt2e.quantizer import (
 
 from cbpnet.host.errors import InputError
 from mobile.targets.backend import Calibration
+from quantize.aten_decompositions import ATEN_DECOMPOSITIONS
 from quantize.integer import BEND, integer_form
-from quantize.plain import PLAIN_OPERATORS
-from quantize.static import Prefixes, calibrate
+from quantize.static_int8 import Prefixes, calibrate
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["INT8", "INT16", "IntegerTrunk", "RoundedTrunk", "configuration"]
@@ -163,7 +163,7 @@ def _captured(form: FrozenTrunk, layers: Sequence[int], given: tuple[Tensor, ...
     """Return a trunk's graph in PyTorch's own operators, without copies."""
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
         exported = torch.export.export(_Positional(form, layers), given, strict=False)
-        program = exported.run_decompositions(PLAIN_OPERATORS)
+        program = exported.run_decompositions(ATEN_DECOMPOSITIONS)
         graph: GraphModule = program.module(check_guards=False)
     for node in graph.graph.nodes:
         if node.target is _ATEN.clone.default:

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from cbpnet.method.learner import FeatureExtractor
 from quantize.calibrated import calibrated_trunk
-from quantize.static import Prefixes
+from quantize.static_int8 import Prefixes
 from quantize.trunk import FrozenTrunk
 
 __all__ = ["Backend", "Calibration"]

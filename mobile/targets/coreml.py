@@ -12,7 +12,7 @@ from executorch.exir.backend.partitioner import Partitioner
 
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
-from quantize.half import HalfTrunk
+from quantize.half_precision import HalfPrecisionTrunk
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -61,7 +61,7 @@ class Backend(backend.Backend):
 
     def unquantised(self, trunk: FrozenTrunk) -> FeatureExtractor:
         """Return the trunk in the precision in which it is to compute."""
-        return HalfTrunk(trunk) if self.compute == "float16" else trunk
+        return HalfPrecisionTrunk(trunk) if self.compute == "float16" else trunk
 
     def quantised(self, trunk: FrozenTrunk, calibration: backend.Calibration) -> FeatureExtractor:
         """Return the trunk with int8 weights, in the precision in which it is to compute."""

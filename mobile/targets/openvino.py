@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
-from quantize.half import HalfTrunk
+from quantize.half_precision import HalfPrecisionTrunk
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -65,7 +65,7 @@ class Backend(backend.Backend):
 
     def unquantised(self, trunk: FrozenTrunk) -> FeatureExtractor:
         """Return the trunk for a CPU, and in half precision for GPU and NPU, which have no more."""
-        return trunk if self.device == "CPU" else HalfTrunk(trunk)
+        return trunk if self.device == "CPU" else HalfPrecisionTrunk(trunk)
 
     def quantised(self, trunk: FrozenTrunk, calibration: backend.Calibration) -> FeatureExtractor:
         """Return the trunk with weights in int8, or in static int8 wholly."""

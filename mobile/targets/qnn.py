@@ -30,7 +30,7 @@ from torch.fx import Node
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
-from quantize.half import HalfTrunk
+from quantize.half_precision import HalfPrecisionTrunk
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -115,8 +115,8 @@ class Backend(backend.Backend):
 
     def unquantised(self, trunk: FrozenTrunk) -> FeatureExtractor:
         """Return the trunk in half precision."""
-        return HalfTrunk(trunk)
+        return HalfPrecisionTrunk(trunk)
 
     def quantised(self, trunk: FrozenTrunk, calibration: backend.Calibration) -> FeatureExtractor:
         """Return the trunk in half precision with int8 weights."""
-        return HalfTrunk(round_weights(trunk))
+        return HalfPrecisionTrunk(round_weights(trunk))

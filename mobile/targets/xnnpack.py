@@ -32,6 +32,7 @@ _CONFIGS: list[type[XNNPartitionerConfig]] = [
     configs.MulConfig,
     configs.PermuteConfig,
     configs.ReciprocalSquareRootConfig,
+    configs.SigmoidConfig,
     configs.SliceCopyConfig,
     configs.SoftmaxConfig,
     configs.SubConfig,

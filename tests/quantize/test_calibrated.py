@@ -7,7 +7,7 @@ from torch import Tensor
 from cbpnet.host.errors import InputError
 from quantize.calibrated import calibrated_trunk
 from quantize.distance import mean_cosine
-from quantize.static import roundable
+from quantize.static_int8 import roundable
 from quantize.trunk import FrozenTrunk
 
 

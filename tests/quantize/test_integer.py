@@ -66,10 +66,9 @@ def test_a_reciprocal_from_a_coarse_table_is_corrected(trunk, images):
 
 def test_a_far_gelu_bends_where_a_gelu_does(trunk, images):
     x = torch.linspace(-3 * BEND, 30 * BEND, 1001, dtype=torch.float64)
-    block = integer_form(trunk, far=["blocks.2.fc1"]).blocks[2]
-    torch.testing.assert_close(block.gelu(x), torch.nn.functional.gelu(x))
-    plain = integer_form(trunk).blocks[2]
-    assert plain.gelu is not block.gelu
+    operators = integer_form(trunk, far=["blocks.2.fc1"]).operators
+    torch.testing.assert_close(operators["blocks.2"].gelu(x), torch.nn.functional.gelu(x))
+    assert operators["blocks.1"].gelu is not operators["blocks.2"].gelu
 
 
 def test_a_trunk_with_an_uncentred_stream_has_a_form(backbone, images):

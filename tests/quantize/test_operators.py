@@ -10,12 +10,14 @@ from torch import Tensor
 from quantize.operators import (
     attention,
     centred,
+    equal_parts,
     first_tokens,
     gelu,
     layer_norm,
     rms_norm,
+    rotate,
     row_sum,
-    thirds,
+    swiglu,
 )
 
 Function = Callable[..., Tensor]
@@ -177,7 +179,7 @@ def test_first_tokens(count: int) -> None:
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_each_third(which: int) -> None:
     _agree(
-        lambda x: thirds(x)[which],
+        lambda x: equal_parts(x, 3)[which],
         lambda x: torch.chunk(x, 3, dim=1)[which],
         torch.randn(2, 6, 4, 5),
     )
@@ -188,10 +190,35 @@ def test_thirds_together() -> None:
         return parts[0] * parts[1] + parts[2]
 
     _agree(
-        lambda x: product(thirds(x)),
+        lambda x: product(equal_parts(x, 3)),
         lambda x: product(torch.chunk(x, 3, dim=1)),
         torch.randn(2, 6, 4, 5),
     )
+
+
+def test_rotate_turns_each_pair_by_its_angle() -> None:
+    angles = torch.randn(3, 1, 5, 4, dtype=torch.float64)
+    cosine, sine = angles.cos(), angles.sin()
+
+    def ours(x: Tensor) -> Tensor:
+        tables = (cosine.repeat(1, 1, 1, 2), torch.cat([-sine, sine], dim=-1))
+        return rotate(x, *(table.to(x.dtype) for table in tables))
+
+    def textbook(x: Tensor) -> Tensor:
+        turned = torch.view_as_complex(torch.stack(x.chunk(2, dim=-1), dim=-1))
+        turned = turned * torch.polar(torch.ones_like(angles), angles)
+        return torch.cat([turned.real, turned.imag], dim=-1)
+
+    _agree(ours, textbook, torch.randn(3, 2, 5, 8))
+
+
+def _textbook_swiglu(x: Tensor) -> Tensor:
+    gate, up = x.chunk(2, dim=-1)
+    return gate / (1 + torch.exp(-gate)) * up
+
+
+def test_swiglu() -> None:
+    _agree(swiglu, _textbook_swiglu, 3 * torch.randn(2, 5, 40))
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.25])
@@ -229,6 +256,7 @@ def test_small_gradients_are_not_rounded_away(size: float) -> None:
             lambda x: x / torch.sqrt((x**2).mean(-1, keepdim=True) + 1e-6),
             [(2, 5, 24)],
         ),
+        (swiglu, _textbook_swiglu, [(2, 5, 24)]),
         (
             lambda *parts, halves=False: attention(*parts, None, halves),
             _textbook_attention,

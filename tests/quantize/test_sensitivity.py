@@ -7,7 +7,7 @@ from torch import Tensor
 from cbpnet.host.errors import InputError
 from quantize.distance import mean_cosine, sqnr_db
 from quantize.sensitivity import Sensitivity, Trial, by_kind, keep_until
-from quantize.static import StaticRecipe, TensorRange, calibrate, roundable, static_trunk
+from quantize.static_int8 import StaticRecipe, TensorRange, calibrate, roundable, static_trunk
 from quantize.trunk import FrozenTrunk
 
 CULPRITS = ["blocks.2.attention_sum", "blocks.1.fc2"]

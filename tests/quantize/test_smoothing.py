@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from quantize.smoothing import channel_maxima, smooth, smoothing_factors
-from quantize.static import StaticRecipe, calibrate, roundable, static_trunk
+from quantize.static_int8 import StaticRecipe, calibrate, roundable, static_trunk
 from quantize.trunk import FrozenTrunk
 
 

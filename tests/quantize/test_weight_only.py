@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from quantize.plain import PLAIN_OPERATORS
+from quantize.aten_decompositions import ATEN_DECOMPOSITIONS
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -25,7 +25,7 @@ def test_weights_are_rounded_and_activations_are_not(trunk: FrozenTrunk, marked:
 
 
 def test_traced_its_weights_stay_int8(trunk: FrozenTrunk) -> None:
-    traced = make_fx(round_weights(trunk), PLAIN_OPERATORS)(torch.randn(2, 3, 32, 32))
+    traced = make_fx(round_weights(trunk), ATEN_DECOMPOSITIONS)(torch.randn(2, 3, 32, 32))
     given = [
         getattr(traced, node.args[0].target)
         for node in traced.graph.nodes

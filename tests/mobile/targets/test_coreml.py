@@ -17,7 +17,7 @@ from mobile.export.lowering import lower
 from mobile.export.tracing import bundle_functions, trace
 from mobile.targets import TARGETS, resolve_target
 from mobile.targets.backend import Calibration
-from quantize.half import HalfTrunk
+from quantize.half_precision import HalfPrecisionTrunk
 from quantize.trunk import FrozenTrunk
 
 CLASSES, TASKS = 6, 3
@@ -101,7 +101,9 @@ def test_core_mls_model_is_what_was_asked_for(
 @needs_coreml
 def test_compute_chooses_the_precision(small_backbone):
     trunk = FrozenTrunk(small_backbone, "fp32")
-    assert isinstance(resolve_target("coreml", "int8").backend.unquantised(trunk), HalfTrunk)
+    assert isinstance(
+        resolve_target("coreml", "int8").backend.unquantised(trunk), HalfPrecisionTrunk
+    )
     assert (
         resolve_target("coreml", "int8", {"compute": "float32"}).backend.unquantised(trunk) is trunk
     )

@@ -22,7 +22,7 @@ from mobile.measure.evaluation import BundleEvaluation
 from mobile.targets import TARGETS, resolve_target
 from mobile.targets.backend import Calibration
 from quantize.distance import mean_cosine
-from quantize.half import HalfTrunk
+from quantize.half_precision import HalfPrecisionTrunk
 from quantize.trunk import FrozenTrunk
 
 CLASSES, TASKS = 6, 3
@@ -121,11 +121,11 @@ def test_a_device_that_is_not_here_is_refused():
 
 @needs_openvino
 def test_a_gpu_gets_a_trunk_in_half_precision(small_backbone, monkeypatch):
-    """There it is what computes: `HalfTrunk` keeps the squares in its norms from overflowing."""
+    """There it is what computes: in it the squares in its norms do not overflow."""
     monkeypatch.setattr("openvino.Core.available_devices", ["CPU", "GPU"])
     images = torch.randn(2, 3, 16, 16)
     exact = FrozenTrunk(small_backbone, "fp32")
-    for device, kind in (("CPU", FrozenTrunk), ("GPU", HalfTrunk)):
+    for device, kind in (("CPU", FrozenTrunk), ("GPU", HalfPrecisionTrunk)):
         backend = resolve_target("openvino", "int8", {"device": device}).backend
         rounded = backend.quantised(exact, Calibration([], [], 1))
         assert isinstance(rounded, kind)

@@ -10,7 +10,7 @@ from torch._ops import OpOverload
 import quantize.frozen_linear
 import quantize.operators  # noqa: F401  registers row_sum
 
-__all__ = ["PLAIN_OPERATORS"]
+__all__ = ["ATEN_DECOMPOSITIONS"]
 
 
 def _linear(x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -34,7 +34,7 @@ def _row_sum(x: Tensor, factor: float) -> Tensor:
 
 
 # A table of decompositions, as `make_fx` takes it.
-PLAIN_OPERATORS: dict[OpOverload, Callable[..., Tensor]] = {
+ATEN_DECOMPOSITIONS: dict[OpOverload, Callable[..., Tensor]] = {
     torch.ops.cbpnet.frozen_linear.default: _linear,
     torch.ops.cbpnet.frozen_linear_transposed.default: _linear_transposed,
     torch.ops.cbpnet.row_sum.default: _row_sum,

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from quantize.half import HalfTrunk
-from quantize.plain import PLAIN_OPERATORS
+from quantize.aten_decompositions import ATEN_DECOMPOSITIONS
+from quantize.half_precision import HalfPrecisionTrunk
 from quantize.trunk import FrozenTrunk
 from quantize.weight_only import round_weights
 
@@ -28,7 +28,7 @@ def _stream(trunk: FrozenTrunk, height: float) -> FrozenTrunk:
 def test_features_are_those_of_fp32(trunk: FrozenTrunk, images: Tensor, height: float) -> None:
     trunk, prefix = _stream(trunk, height), {1: torch.randn(1, 2, 5, 64)}
     for prefixes in (None, prefix):
-        found, expected = HalfTrunk(trunk)(images, prefixes), trunk(images, prefixes)
+        found, expected = HalfPrecisionTrunk(trunk)(images, prefixes), trunk(images, prefixes)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, expected, atol=0.05, rtol=0.02)
         assert torch.cosine_similarity(found, expected).min() > 0.9999
@@ -46,8 +46,8 @@ def test_a_trunk_that_is_merely_cast_loses_the_massive_token(
 @pytest.mark.parametrize("rounded", [False, True])
 def test_all_but_the_embedding_is_half(trunk: FrozenTrunk, images: Tensor, rounded: bool) -> None:
     given = round_weights(trunk) if rounded else trunk
-    half = HalfTrunk(given)
-    traced = make_fx(half, PLAIN_OPERATORS)(images)
+    half = HalfPrecisionTrunk(given)
+    traced = make_fx(half, ATEN_DECOMPOSITIONS)(images)
     wide = [
         str(node.target).split(".")[1]
         for node in traced.graph.nodes

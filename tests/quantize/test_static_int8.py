@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cbpnet.backbone.vit import Backbone
 from cbpnet.host.errors import InputError
-from quantize.static import StaticRecipe, TensorRange, calibrate, roundable, static_trunk
+from quantize.static_int8 import StaticRecipe, TensorRange, calibrate, roundable, static_trunk
 from quantize.trunk import FrozenTrunk
 
 

@@ -17,7 +17,7 @@ from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, Reado
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
-from quantize.report import (
+from quantize.learner_agreement import (
     FeatureAgreement,
     GradientAgreement,
     QuantisationReport,

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from cbpnet.backbone.vit import Backbone
-from quantize.plain import PLAIN_OPERATORS
-from quantize.static import StaticRecipe, calibrate, roundable, static_trunk
+from quantize.aten_decompositions import ATEN_DECOMPOSITIONS
+from quantize.static_int8 import StaticRecipe, calibrate, roundable, static_trunk
 from quantize.trunk import FrozenTrunk
 
 
@@ -26,7 +26,7 @@ def test_no_operator_of_ours_is_left(trunk: FrozenTrunk, static: bool) -> None:
     def call(images: Tensor, prefix: Tensor) -> Tensor:
         return trunk(images, {1: prefix})
 
-    traced = make_fx(call, decomposition_table=PLAIN_OPERATORS)(*_given())
+    traced = make_fx(call, decomposition_table=ATEN_DECOMPOSITIONS)(*_given())
     operators = [str(node.target) for node in traced.graph.nodes if node.op == "call_function"]
     assert not [name for name in operators if "cbpnet" in name]
     assert operators.count("quantized_decomposed.quantize_per_tensor.default") == 13 * static
@@ -37,4 +37,4 @@ def test_no_operator_of_ours_is_left(trunk: FrozenTrunk, static: bool) -> None:
 def test_layers_that_round_at_run_time_are_refused(backbone: Backbone) -> None:
     trunk = FrozenTrunk(backbone, "int8")
     with pytest.raises(ValueError, match="rounds each token at run time has no plain form"):
-        make_fx(trunk, decomposition_table=PLAIN_OPERATORS)(_given()[0])
+        make_fx(trunk, decomposition_table=ATEN_DECOMPOSITIONS)(_given()[0])

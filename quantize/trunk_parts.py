@@ -1,0 +1,117 @@
+"""What a frozen trunk has besides its layers: norms, MLPs and poolings."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from cbpnet.backbone.architecture import MLP, AttentionPooling, Linear, Pooling
+from quantize.folding import after_norm, split_halves
+from quantize.frozen_linear import FrozenLinear
+from quantize.operators import Operators, equal_parts
+
+__all__ = ["FrozenAttentionPool", "FrozenMLP", "FrozenNorm", "FrozenPool", "MakeLayer"]
+
+# Makes a frozen layer by its name in the trunk.
+MakeLayer = Callable[[str, Linear], FrozenLinear]
+
+
+class FrozenNorm(nn.Module):
+    """A layer norm, or nothing; a ``folded`` one's scale and shift are in the layer after it.
+
+    The tokens that a ``centred`` one is given have mean 0. What one of ``neighbours`` is given has
+    its even entries before its odd ones.
+    """
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        norm: nn.Module,
+        folded: bool = False,
+        centred: bool = False,
+        neighbours: bool = False,
+    ) -> None:
+        super().__init__()
+        self.centred = centred
+        self.eps: float | None = norm.eps if isinstance(norm, nn.LayerNorm) else None
+        for name in ("weight", "bias"):
+            value = None if folded else getattr(norm, name, None)
+            if value is not None:
+                value = split_halves(value.detach(), len(value)) if neighbours else value.detach()
+            self.register_buffer(name, value)
+
+    def forward(self, x: Tensor, operators: Operators) -> Tensor:
+        """Return x [..., D], normalised."""
+        if self.eps is None:
+            return x
+        norm = operators.rms_norm if self.centred else operators.layer_norm
+        x = norm(x, self.eps)
+        if self.weight is not None:
+            x = x * self.weight
+        return x if self.bias is None else x + self.bias
+
+
+class FrozenMLP(nn.Module):
+    """The inside of an MLP: what stands between its two layers."""
+
+    def __init__(self, mlp: MLP) -> None:
+        super().__init__()
+        self.gated = mlp.gated
+        self.norm = FrozenNorm(mlp.norm, folded=True)
+
+    def forward(self, x: Tensor, operators: Operators) -> Tensor:
+        """Return [..., H] of x [..., H], or of [..., 2 H] where it is gated."""
+        activation = operators.swiglu if self.gated else operators.gelu
+        normed: Tensor = self.norm(activation(x), operators)
+        return normed
+
+
+class FrozenPool(nn.Module):
+    """The mean of tokens [B, N, D].
+
+    ``rows`` is the number of leading tokens that it reads; None for all of them.
+    """
+
+    def __init__(self, pooling: Pooling) -> None:
+        super().__init__()
+        self.first, self.rows = pooling.first, pooling.last
+
+    def forward(self, tokens: Tensor, operators: Operators) -> Tensor:
+        """Return features [B, D]."""
+        read = tokens[:, self.first : self.rows]
+        return read.reshape(len(read), -1) if read.shape[1] == 1 else read.mean(dim=1)
+
+
+class FrozenAttentionPool(nn.Module):
+    """Attention of a learnt query on tokens [B, N, D], and an MLP."""
+
+    rows = None
+    query: Tensor
+
+    def __init__(self, pooling: AttentionPooling, name: str, make: MakeLayer) -> None:
+        super().__init__()
+        self.first, self.heads = pooling.first, pooling.heads
+        query = pooling.scale * pooling.query.view(1, self.heads, 1, -1)
+        self.register_buffer("query", query)
+        self.key_value = make(f"{name}.key_value", pooling.key_value)
+        self.k_norm = FrozenNorm(pooling.k_norm)
+        self.proj = make(f"{name}.proj", pooling.projection)
+        self.norm2 = FrozenNorm(pooling.norm, folded=True)
+        self.fc1 = make(f"{name}.fc1", after_norm(pooling.norm, pooling.mlp.fc1))
+        self.mlp = FrozenMLP(pooling.mlp)
+        self.fc2 = make(f"{name}.fc2", after_norm(pooling.mlp.norm, pooling.mlp.fc2))
+
+    def forward(self, tokens: Tensor, operators: Operators) -> Tensor:
+        """Return features [B, D]."""
+        tokens = tokens[:, self.first :] if self.first else tokens
+        batch, length, _ = tokens.shape
+        joined = self.key_value(tokens).view(batch, length, 2 * self.heads, -1)
+        key, value = equal_parts(joined.permute(0, 2, 1, 3), 2)  # each [B, heads, N, head_dim]
+        key = self.k_norm(key, operators)
+        query = self.query.expand(batch, -1, -1, -1)
+        query, key, value = (part.reshape(-1, *part.shape[2:]) for part in (query, key, value))
+        pooled = self.proj(operators.attention(query, key, value, None).reshape(batch, -1))
+        hidden = self.mlp(self.fc1(self.norm2(pooled, operators)), operators)
+        features: Tensor = pooled + self.fc2(hidden)
+        return features
