@@ -13,7 +13,6 @@ from .state_file import StateInfo as StateInfo, load_state as load_state, save_s
 from .training import (
     TaskImages as TaskImages,
     TrainingConfig as TrainingConfig,
-    compute_queries as compute_queries,
     initial_state as initial_state,
     learn_task as learn_task,
 )
