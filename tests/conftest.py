@@ -1,6 +1,8 @@
-"""What all tests share: the folder of real data beside the checkout, and a repeatable torch."""
+"""What all tests share: the project's files, real data beside the checkout, a repeatable torch."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,17 @@ def _one_thread() -> None:
 def _seeded_torch() -> None:
     """Seed torch anew for each test, so that no test depends on which ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tracked_files() -> list[Path]:
+    """The files that git tracks: the project's own."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout, to tell the project's files from others")
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
 @pytest.fixture(scope="session")

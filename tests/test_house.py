@@ -42,15 +42,6 @@ def _modules() -> list[Path]:
     return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-def _tracked_files() -> list[Path]:
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("needs a git checkout, to tell the project's files from others")
-    listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
-
-
 def _imported_names(source: str) -> Iterator[str]:
     """The top-level package of every import, wherever it stands, dynamic ones included."""
     for node in ast.walk(ast.parse(source)):
@@ -191,9 +182,9 @@ def test_files_are_short() -> None:
     assert {name: length for name, length in lengths.items() if length >= MAX_LINES} == {}
 
 
-def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
+def test_no_tracked_file_names_a_machine_or_a_registry(tracked_files: list[Path]) -> None:
     found = []
-    for path in _tracked_files():
+    for path in tracked_files:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
