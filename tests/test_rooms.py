@@ -103,7 +103,7 @@ def _arrows(package: str, imports: dict[str, set[str]]) -> dict[str, set[str]]:
     arrows: dict[str, set[str]] = {}
     for module, names in imports.items():
         top, _, rest = module.partition(".")
-        if top != package or not rest:
+        if top != package or rest in ("", "__main__"):
             continue
         room = rest.partition(".")[0]
         found = {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
