@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from benchmarks.estimate_report import estimates_to_markdown
+from benchmarks.peer_programs import get_step
 from benchmarks.peers import PEERS
-from benchmarks.programs import get_step
-from benchmarks.report import to_markdown, write_report
+from benchmarks.peers_report import to_markdown, write_report
 from benchmarks.scaling import AXES, BASE, measure_scaling, points, write_scaling
 from benchmarks.side_by_side import compare_peers
 from benchmarks.step import Model

@@ -11,8 +11,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.pairs import Call, Comparison, Spread, ratios, take_turns, times
+from benchmarks.peer_programs import Made, get_program, get_step
 from benchmarks.peers import PEERS, REFERENCE
-from benchmarks.programs import Made, get_program, get_step
 from benchmarks.step import Model
 from benchmarks.worker import Assignment, Worker
 from cbpnet.host.atomic import write_atomically

@@ -9,8 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmarks.pairs import Call, Comparison, Samples, Spread, ratios, take_turns, times
+from benchmarks.peer_programs import Made, get_program
 from benchmarks.peers import EXACT, PEERS, REFERENCE, Peer
-from benchmarks.programs import Made, get_program
 from benchmarks.step import load_step
 from benchmarks.worker import AbsentError, Assignment, Worker
 from cbpnet.host.errors import InputError

@@ -5,10 +5,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.learner import build_learner, load_backbone
+from benchmarks.pytorch_learner import build_learner, load_backbone
 from benchmarks.step import Model, Step
 from cbpnet.data.catalogue import load_dataset
 from cbpnet.data.preprocessing import Preprocessing, load_batch, normalise
+from cbpnet.run.training import begin_task
 
 __all__ = ["CLASSES_SHOWN", "make_step"]
 
@@ -30,12 +31,9 @@ def make_step(model: Model, count: int, dataset: str | None, data: Path | None) 
         images = _photographs(labels, dataset, data, load_backbone(model).preprocessing)
     state = learner.initial_state(generator)
     noise = torch.rand(learner.noise_shape, generator=generator)
-    members = torch.zeros(model.classes)
-    members[labels] = 1.0
     with torch.no_grad():
         query = torch.cat([learner.query(image) for image in images.split(1)])
-        state = learner.observe(state, query, labels)
-        state = learner.begin_task(state, torch.zeros(1), members)
+    state = begin_task(learner, state, 0, query, labels)
     for _ in range(_STEPS_BEFORE):
         sums = learner.gradients(state, images, query, labels, learner.zero_sums())
         with torch.no_grad():

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -172,6 +172,74 @@ def test_every_public_module_declares_its_names() -> None:
 )
 def test_a_missing_declaration_is_found(source: str, declares: bool) -> None:
     assert _declares_all(source) is declares
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """What a module names itself: functions, classes, variables and attributes."""
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                names.add(name)
+    return names
+
+
+def _borrowed_privates(root: Path, packages: Iterable[str]) -> list[str]:
+    """Where a module imports or uses a private name that is another module's of the project."""
+    trees = {
+        path.relative_to(root): ast.parse(path.read_text(encoding="utf-8"))
+        for package in packages
+        for path in sorted((root / package).rglob("*.py"))
+    }
+    privates = {name for tree in trees.values() for name in _defined(tree) if _is_private(name)}
+    found = []
+    for path, tree in trees.items():
+        foreign = privates - _defined(tree)
+        for node in ast.walk(tree):
+            match node:
+                case ast.ImportFrom(module=str(module), names=names) if (
+                    module.partition(".")[0] in packages
+                ):
+                    used = {alias.name for alias in names if _is_private(alias.name)}
+                case ast.Attribute(attr=name) if name in foreign:
+                    used = {name}
+                case _:
+                    continue
+            found += [f"{path}:{node.lineno} uses {name}" for name in sorted(used)]
+    return found
+
+
+def test_no_module_uses_a_private_name_of_another() -> None:
+    assert _borrowed_privates(ROOT, (*PACKAGES, "benchmarks", "android_demo")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from cbpnet.owner import _secret", ["mobile/user.py:1 uses _secret"]),
+        ("def f(owner):\n    return owner._rate + 1", ["mobile/user.py:2 uses _rate"]),
+        ("from cbpnet.owner import public, __version__", []),
+        ("class Own:\n    def _rate(self):\n        return self._rate()", []),
+        ("import torch\ntorch._dynamo.reset()", []),
+    ],
+)
+def test_a_planted_use_of_a_private_name_is_found(
+    tmp_path: Path, source: str, found: list[str]
+) -> None:
+    for package in ("cbpnet", "mobile"):
+        (tmp_path / package).mkdir()
+    owner = "_secret = 1\npublic = 2\nclass Owner:\n    def f(self):\n        self._rate = 1\n"
+    (tmp_path / "cbpnet" / "owner.py").write_text(owner, encoding="utf-8")
+    (tmp_path / "mobile" / "user.py").write_text(source, encoding="utf-8")
+    assert _borrowed_privates(tmp_path, ("cbpnet", "mobile")) == found
 
 
 def test_files_are_short() -> None:

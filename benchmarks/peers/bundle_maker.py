@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.learner import build_learner, load_backbone
+from benchmarks.pytorch_learner import build_learner, load_backbone
 from benchmarks.step import Step
 from mobile.export.exporter import ExportSettings, export_bundle
 from mobile.targets import resolve_target

@@ -7,7 +7,7 @@ from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPar
 from executorch.exir import to_edge, to_edge_transform_and_lower
 from torch.export.experimental import _export_forward_backward
 
-from benchmarks.learner import LossModule
+from benchmarks.pytorch_learner import LossModule
 from benchmarks.step import Step
 
 __all__ = ["make"]

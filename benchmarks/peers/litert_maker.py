@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.learner import build_learner
+from benchmarks.pytorch_learner import build_learner
 from benchmarks.step import Step
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
@@ -28,7 +28,7 @@ def make(step: Step, variant: str, path: Path) -> None:
     """Write the forward and backward pass of one image as a `.tflite` program."""
     learner = build_learner(step.model)
     _check(learner.config, step)
-    starts = {name: value.numpy() for name, value in learner._trained(step.state).items()}
+    starts = {name: value.numpy() for name, value in learner.trained(step.state).items()}
     images, query, _ = step.batch(0)
     specification = [
         tf.TensorSpec(images.shape[1:], name="image"),

@@ -8,7 +8,7 @@ import torch
 from onnxruntime.training import artifacts
 from torch import nn
 
-from benchmarks.learner import LossModule
+from benchmarks.pytorch_learner import LossModule
 from benchmarks.step import Step
 from cbpnet.method.block import BLOCK_PARAMETERS, BlockParameters
 

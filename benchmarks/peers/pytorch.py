@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.learner import build_learner
 from benchmarks.operations import METHODS, learner_operations
+from benchmarks.pytorch_learner import build_learner
 from benchmarks.step import Step
 from benchmarks.worker import Operations
 

@@ -41,7 +41,7 @@ from cbpnet.method.readout import observe_images, readout_scores
 from cbpnet.method.rows import cosines, times_rows, unit_rows
 from cbpnet.method.state import LearnerState
 
-__all__ = ["FeatureExtractor", "Learner", "normalise_feature"]
+__all__ = ["MASKED", "FeatureExtractor", "Learner", "normalise_feature"]
 
 # Finite, so that a one-hot product with a masked log-probability is 0 and not NaN.
 MASKED = -1e9
@@ -189,6 +189,55 @@ class Learner:
         shapes |= {"loss": (1,), "correct": (1,), "count": (1,)}
         return {name: torch.zeros(shape) for name, shape in shapes.items()}
 
+    def trained(self, state: LearnerState) -> dict[str, Tensor]:
+        """Return the trainables' values by name: of the pools, the current task's entry."""
+        task = one_hot(state["tasks.current"], self.tasks)
+        return {
+            name: gather_task(state[POOL_OF[name]], task) if name in POOL_OF else state[name]
+            for name in self.trainables
+        }
+
+    def targets(self, state: LearnerState, labels: Tensor) -> Tensor:
+        """Return labels [B] as one-hot rows [B, C], of zeros for what the current task lacks."""
+        targets = one_hot(labels, self.classes).to(state["head.weight"].dtype)
+        return targets * (state["classes.task"] == state["tasks.current"])
+
+    def loss(
+        self,
+        state: LearnerState,
+        trained: Mapping[str, Tensor],
+        images: Tensor,
+        query: Tensor,
+        targets: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return a micro-batch's summed loss [], the task's logits [B, C] and the units' activity.
+
+        The loss of an image is the cross-entropy among the current task's classes, minus
+        ``key_weight`` times the cosine of its query and the task's key, plus the block's residual
+        objective where the block has it. ``trained`` are the values that `trained` names,
+        ``targets`` those of `targets`. The activity |h| is [B, H], None without a block.
+        """
+        feature = self._prompted_feature(images, trained.get("prompts.g"), trained.get("prompts.e"))
+        others = state["classes.task"] != state["tasks.current"]
+        logits = self._logits(trained, feature).masked_fill(others, MASKED)
+        loss = -(targets * logits.log_softmax(dim=1)).sum()
+        if "prompts.key" in trained:
+            match = cosines(query, trained["prompts.key"])
+            weight = self.config.prompts.key_weight
+            loss = loss - weight * (match * targets.sum(dim=1, keepdim=True)).sum()
+        activity = None
+        if self.config.block is not None:
+            block, form = _block(trained), self.config.block
+            if form.objective == "residual":
+                extra, hidden = residual_loss(
+                    block, query, targets, state["classes.mean"], form.activation
+                )
+                loss = loss + extra
+            else:
+                hidden = block_output(block, feature, form.activation)[1]
+            activity = hidden.abs()
+        return loss, logits, activity
+
     def gradients(
         self,
         state: LearnerState,
@@ -197,19 +246,15 @@ class Learner:
         labels: Tensor,
         sums: GradientSums,
     ) -> GradientSums:
-        """Return the sums with a micro-batch of the current task's images added.
+        """Return the sums with a micro-batch of the current task's images added, by their `loss`.
 
-        The loss of an image is the cross-entropy among the current task's classes, minus
-        ``key_weight`` times the cosine of its query and the task's key, plus the block's residual
-        objective where the block has it. A label that the current task does not have marks
-        padding, which adds nothing.
+        A label that the current task does not have marks padding, which adds nothing.
         """
         leaves = {
-            name: value.detach().requires_grad_() for name, value in self._trained(state).items()
+            name: value.detach().requires_grad_() for name, value in self.trained(state).items()
         }
-        targets = one_hot(labels, self.classes).to(query.dtype)
-        targets = targets * (state["classes.task"] == state["tasks.current"])
-        loss, logits, activity = self._loss(state, leaves, images, query, targets)
+        targets = self.targets(state, labels)
+        loss, logits, activity = self.loss(state, leaves, images, query, targets)
         found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
         real = targets.sum(dim=1)
         right = (targets * one_hot(logits.argmax(dim=1), self.classes)).sum()
@@ -232,7 +277,7 @@ class Learner:
         factor = clip_factor(mean.values(), self.config.optimiser.max_norm)
         step = state["adam.step"] + 1
         changed = {"adam.step": step}
-        for name, value in self._trained(state).items():
+        for name, value in self.trained(state).items():
             m, v = (moment + name for moment in MOMENTS)
             changed[name], changed[m], changed[v] = adam_step(
                 value, factor * mean[name], state[m], state[v], step, rate * self._rate(name)
@@ -249,50 +294,12 @@ class Learner:
             changed |= {f"cbp.{name}": value for name, value in vars(after).items()}
         return state.replace(changed)
 
-    def _trained(self, state: LearnerState) -> dict[str, Tensor]:
-        """Return the trainables' values: of the pools, the current task's entry."""
-        task = one_hot(state["tasks.current"], self.tasks)
-        return {
-            name: gather_task(state[POOL_OF[name]], task) if name in POOL_OF else state[name]
-            for name in self.trainables
-        }
-
     def _rate(self, name: str) -> float:
         """Return a trainable's own learning rate, by the part of the network that it belongs to."""
         rates = self.config.optimiser
         return {"prompts": rates.prompt_lr, "block": rates.block_lr, "head": rates.head_lr}[
             part(name)
         ]
-
-    def _loss(
-        self,
-        state: LearnerState,
-        leaves: Mapping[str, Tensor],
-        images: Tensor,
-        query: Tensor,
-        targets: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the summed loss, the task's logits [B, C] and the units' activity [B, H]."""
-        feature = self._prompted_feature(images, leaves.get("prompts.g"), leaves.get("prompts.e"))
-        others = state["classes.task"] != state["tasks.current"]
-        logits = self._logits(leaves, feature).masked_fill(others, MASKED)
-        loss = -(targets * logits.log_softmax(dim=1)).sum()
-        if "prompts.key" in leaves:
-            match = cosines(query, leaves["prompts.key"])
-            weight = self.config.prompts.key_weight
-            loss = loss - weight * (match * targets.sum(dim=1, keepdim=True)).sum()
-        activity = None
-        if self.config.block is not None:
-            block, form = _block(leaves), self.config.block
-            if form.objective == "residual":
-                extra, hidden = residual_loss(
-                    block, query, targets, state["classes.mean"], form.activation
-                )
-                loss = loss + extra
-            else:
-                hidden = block_output(block, feature, form.activation)[1]
-            activity = hidden.abs()
-        return loss, logits, activity
 
     def _prompted_feature(
         self, images: Tensor, g_prompt: Tensor | None, e_prompt: Tensor | None

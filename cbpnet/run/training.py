@@ -21,9 +21,11 @@ from cbpnet.method.learner_interface import LearnerInterface
 from cbpnet.method.state import LearnerState
 
 __all__ = [
+    "INFERENCE_BATCH",
     "Progress",
     "TaskImages",
     "TrainingConfig",
+    "begin_task",
     "compute_queries",
     "initial_state",
     "learn_task",
@@ -101,6 +103,23 @@ def compute_queries(
     return torch.cat(found)
 
 
+def begin_task(
+    learner: LearnerInterface, state: LearnerState, task: int, query: Tensor, labels: Tensor
+) -> LearnerState:
+    """Return the state ready to learn task number ``task`` on images that it has observed.
+
+    ``query`` [N, D] are the images' query features and ``labels`` [N] their classes, which the
+    task gets where no other one has them.
+    """
+    with torch.no_grad():
+        for part, few in zip(
+            query.split(INFERENCE_BATCH), labels.split(INFERENCE_BATCH), strict=True
+        ):
+            state = learner.observe(state, part, few)
+        members = torch.zeros(learner.classes).index_fill(0, labels.unique(), 1.0)
+        return learner.begin_task(state, torch.tensor([float(task)]), members)
+
+
 def learn_task(
     learner: LearnerInterface,
     state: LearnerState,
@@ -118,13 +137,7 @@ def learn_task(
     _check_capacity(learner, task, images.labels)
     generator = random_stream(seed, task + 1)
     rate = torch.ones(1)
-    with torch.no_grad():
-        for query, labels in zip(
-            images.query.split(INFERENCE_BATCH), images.labels.split(INFERENCE_BATCH), strict=True
-        ):
-            state = learner.observe(state, query, labels)
-        members = torch.zeros(learner.classes).index_fill(0, images.labels.unique(), 1.0)
-        state = learner.begin_task(state, torch.tensor([float(task)]), members)
+    state = begin_task(learner, state, task, images.query, images.labels)
     for chosen in _shuffled_batches(len(images.labels), config, generator):
         sums = learner.zero_sums()
         mirrored = torch.rand(len(chosen), generator=generator) < 0.5 * config.flip

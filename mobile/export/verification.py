@@ -13,6 +13,7 @@ from cbpnet.method.layout import part, stored_in
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 from cbpnet.run.state_file import load_state, save_state
+from cbpnet.run.training import begin_task
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
 from mobile.export.split_learner import SplitLearner
@@ -75,10 +76,7 @@ def verify(
     start = learner.initial_state(generator)
     with torch.no_grad():
         query = learner.query(images)
-        known = learner.observe(start, query, labels)
-        members = torch.zeros(learner.classes).index_fill(0, labels, 1.0)
-        known = learner.begin_task(known, torch.zeros(1), members)
-        known = _stirred(known, generator)
+        known = _stirred(begin_task(learner, start, 0, query, labels), generator)
         scores, _ = learner.predict(known, images, query)
     expected = learner.gradients(known, images, query, labels, learner.zero_sums())
     found = bundle.gradients(known, images, query, labels, bundle.zero_sums())

@@ -9,10 +9,11 @@ from statistics import median
 import torch
 
 from cbpnet.host.errors import InputError
-from cbpnet.run.training import Progress
+from cbpnet.run.training import Progress, begin_task
 from mobile.device.program import Program, set_threads
 from mobile.device.program_learner import ProgramLearner
 from mobile.measure.meter import Reading, read_meter
+from mobile.measure.random_step import draw_random_step
 from mobile.measure.sampling import SINCE_START, Monitor, Sample, flag_names
 from mobile.measure.speed import WARM_UP, Memory, Timing, measure_memory, measure_times
 
@@ -189,23 +190,16 @@ def _rest(
 def _soak(bundle: Path, seconds: float, progress: Progress) -> Iterator[Window]:
     """Learn and classify one micro-batch of random numbers over and over."""
     program = Program(bundle)
-    learner, manifest = ProgramLearner(program), program.manifest
-    generator = torch.Generator().manual_seed(0)
-    size = manifest.image_size
-    images = torch.randn(manifest.micro_batch, 3, size, size, generator=generator)
-    labels = torch.arange(manifest.micro_batch) % manifest.classes
-    members = torch.zeros(manifest.classes).index_fill(0, labels.unique(), 1.0)
-    noise = torch.rand(learner.noise_shape, generator=generator)
-    query = learner.query(images)
-    observed = learner.observe(learner.stored_state(), query, labels)
-    state = learner.begin_task(observed, torch.zeros(1), members)
+    learner, step = ProgramLearner(program), draw_random_step(program)
+    images, labels = step.images, step.labels
+    state = begin_task(learner, learner.stored_state(), 0, learner.query(images), labels)
 
     start = opened = time.monotonic()
     rounds = told = 0
     while opened - start < seconds:
         query = learner.query(images)
         sums = learner.gradients(state, images, query, labels, learner.zero_sums())
-        learned = learner.update(state, sums, noise, torch.ones(1))
+        learned = learner.update(state, sums, step.noise, torch.ones(1))
         learner.predict(learned, images, query)
         rounds += 1
         now = time.monotonic()

@@ -18,6 +18,7 @@ from cbpnet.method.state import LearnerState
 from cbpnet.run.training import Progress
 from mobile.device.program import Program, get_threads, set_threads
 from mobile.device.program_learner import ProgramLearner
+from mobile.measure.random_step import draw_random_step
 
 __all__ = ["WARM_UP", "Memory", "Times", "Timing", "measure_memory", "measure_times"]
 
@@ -188,29 +189,20 @@ def _learn_and_classify(
     call: _Call,
     between: Callable[[], None] = lambda: None,
 ) -> None:
-    """Call every method once, as a device does, on one micro-batch of random numbers.
+    """Call every method once, as a device does, on a step of random numbers.
 
     ``between`` is called before learning and after it.
     """
-    learner, manifest = ProgramLearner(program), program.manifest
-    generator = torch.Generator().manual_seed(0)
-    size = manifest.image_size
-    images = torch.rand(manifest.micro_batch, 3, size, size, generator=generator)
-    # As few of torch's operators as can be: the code of each counts as memory when first used.
-    numbers = [image % manifest.classes for image in range(manifest.micro_batch)]
-    labels = torch.tensor(numbers)
-    members = torch.tensor([float(number in numbers) for number in range(manifest.classes)])
-    noise = torch.rand(learner.noise_shape, generator=generator)
-
-    query = call("query", learner.query, images)
+    learner, step = ProgramLearner(program), draw_random_step(program)
+    query = call("query", learner.query, step.images)
     between()
-    state = call("observe", learner.observe, state, query, labels)
-    state = call("begin_task", learner.begin_task, state, torch.zeros(1), members)
+    state = call("observe", learner.observe, state, query, step.labels)
+    state = call("begin_task", learner.begin_task, state, torch.zeros(1), step.members)
     empty = learner.zero_sums()
-    sums = call("gradients", learner.gradients, state, images, query, labels, empty)
-    state = call("update", learner.update, state, sums, noise, torch.ones(1))
+    sums = call("gradients", learner.gradients, state, step.images, query, step.labels, empty)
+    state = call("update", learner.update, state, sums, step.noise, torch.ones(1))
     between()
-    call("predict", learner.predict, state, images, query)
+    call("predict", learner.predict, state, step.images, query)
 
 
 def _summarise(samples: list[float], images: int) -> Timing:

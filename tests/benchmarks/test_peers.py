@@ -7,10 +7,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import programs
+from benchmarks import peer_programs
 from benchmarks.cli import main
+from benchmarks.peer_programs import get_program
 from benchmarks.peers import EXACT, PEERS, REFERENCE
-from benchmarks.programs import get_program
 from benchmarks.side_by_side import least_cosine
 from benchmarks.step import Model, load_step, save_step
 from benchmarks.step_maker import make_step
@@ -35,7 +35,7 @@ def test_a_worker_computes_in_its_own_process(step):
     finally:
         worker.close()
     given = load_step(step)
-    from benchmarks.learner import build_learner
+    from benchmarks.pytorch_learner import build_learner
 
     learner = build_learner(MODEL)
     exact = learner.gradients(given.state, *given.batch(1), learner.zero_sums())
@@ -60,13 +60,14 @@ def test_a_program_is_made_again_when_its_code_has_changed(tmp_path: Path):
     path, record = tmp_path / "step.safetensors", tmp_path / "step.safetensors.json"
 
     def make() -> int:
-        programs._make_once(path, programs._write_step, path, MODEL, 4, None, None)
+        peer_programs._make_once(path, peer_programs._write_step, path, MODEL, 4, None, None)
         return path.stat().st_mtime_ns
 
     first = make()
     assert make() == first
     content = json.loads(record.read_text())
-    assert {"cbpnet/method/learner.py", "benchmarks/learner.py"} <= content["sources"].keys()
+    assert "cbpnet/method/learner.py" in content["sources"]
+    assert "benchmarks/pytorch_learner.py" in content["sources"]
     assert "benchmarks/worker.py" not in content["sources"]
     assert content["seconds"] > 0
     content["sources"]["cbpnet/method/learner.py"] = "of an older file"

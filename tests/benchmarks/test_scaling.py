@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.pairs import Spread
-from benchmarks.programs import Made
+from benchmarks.peer_programs import Made
 from benchmarks.scaling import BASE, Scaled, points, write_scaling
 
 AXES = {"classes": ("classes", (10, 100)), "micro-batch": ("micro_batch", (1, 4))}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.learner import LossModule, build_learner
+from benchmarks.pytorch_learner import LossModule, build_learner
 from benchmarks.step import Model, Step, load_step, save_step
 from benchmarks.step_maker import make_step
 from cbpnet.method.layout import POOL_OF

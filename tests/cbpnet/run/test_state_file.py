@@ -7,7 +7,7 @@ import os
 import random
 import re
 import signal
-import time
+import sys
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import (
     BlockConfig,
@@ -24,6 +25,7 @@ from cbpnet.method.config import (
     PromptConfig,
 )
 from cbpnet.method.state import LearnerState
+from cbpnet.run import state_file
 from cbpnet.run.state_file import StateInfo, check_fit, load_state, save_state
 
 INFO = StateInfo(
@@ -312,35 +314,43 @@ def test_a_failure_leaves_the_last_good_state(path, monkeypatch, step):
     assert list(path.parent.iterdir()) == [path]
 
 
-def write_states_until_killed(path, state, progress):
-    """Write states filled with 1, 2, 3, ... and report each when it is written."""
-    try:
-        for number in itertools.count(1):
-            filled = {name: torch.full_like(value, number) for name, value in state.items()}
-            info = dataclasses.replace(INFO, progress={"number": number})
-            save_state(path, state.replace(filled), info)
-            os.write(progress, b"%d " % number)
-    finally:
-        os._exit(1)
+def kill_after(calls):
+    """Have this process killed when so many functions more, Python's or C's, are called."""
+
+    def count_down(frame, event, argument):
+        nonlocal calls
+        calls -= "call" in event
+        if not calls:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(count_down)
 
 
-def test_killed_at_any_moment_the_file_is_a_whole_state(path):
-    """Each kill hits a process that writes one state after the other; the file is one of them."""
-    rng = random.Random(0)
-    state, _ = load_state(path)
-    for _ in range(10):
-        reading, writing = os.pipe()
+def test_killed_at_any_moment_the_file_is_the_old_state_or_the_new_one(path, monkeypatch):
+    """Each process that writes is killed one call later than the one before, until one ends."""
+    before, (old, info) = path.read_bytes(), load_state(path)
+    new = old.replace({name: torch.full_like(value, 2) for name, value in old.items()})
+    found = []
+    for calls in itertools.count(1):
+
+        def write(*content, calls=calls):
+            kill_after(calls)
+            write_atomically(*content)
+            os._exit(0)
+
+        path.write_bytes(before)
         child = os.fork()
-        if child == 0:
-            write_states_until_killed(path, state, writing)
-        os.close(writing)
-        reports = os.read(reading, 100)  # blocks until the first state is written
-        time.sleep(rng.uniform(0, 0.05))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        with os.fdopen(reading, "rb") as rest:
-            last = int((reports + rest.read()).split()[-1])
-        found, info = load_state(path)
-        number = info.progress["number"]
-        assert number in (last, last + 1)
-        assert all(value.eq(number).all() for value in found.values())
+        if not child:
+            monkeypatch.setattr(state_file, "write_atomically", write)
+            try:
+                save_state(path, new, info)
+            finally:
+                os._exit(1)
+        status = os.waitpid(child, 0)[1]
+        found.append(bits(load_state(path)[0]))
+        if status != signal.SIGKILL:
+            break
+    assert status == 0
+    renewed = found.index(bits(new))
+    assert found == [bits(old)] * renewed + [bits(new)] * (len(found) - renewed)
+    assert renewed > 30

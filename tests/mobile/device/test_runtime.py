@@ -5,8 +5,7 @@ import errno
 import os
 import subprocess
 import sys
-import threading
-import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import torch
@@ -230,37 +229,29 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one(
 
 
 def test_learning_in_one_thread_while_others_predict(bundle, other_bundle, pictures):
-    """Every answer is the one from before or the one from after, another bundle's is its own."""
+    """Every answer is the one from before, another bundle's is its own; the next is from after."""
     learner, other = OnDeviceLearner(bundle), OnDeviceLearner(other_bundle)
     shown = pictures("grey", 2)
     for each in (learner, other):
         each.learn({"red": pictures("red", 4), "white": pictures("white", 4)})
     before, alone = learner.predict(shown), other.predict(shown)
-    answers, others = [], []
-    done = threading.Event()
+    asked = []
 
-    def predict():
-        while not done.is_set():
-            answers.append(learner.predict(shown))
-            others.append(other.predict(shown))
+    def ask(_):
+        """Have others predict while the next batch is learnt, when they are done with the last."""
+        wait(asked[-2:])
+        asked.extend(threads.submit(each.predict, shown) for each in (learner, other))
 
-    threads = [threading.Thread(target=predict) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    learner.learn({"grey": pictures("grey", 8)}, epochs=10)
-    during = len(answers)
-    after = learner.predict(shown)
-    deadline = time.monotonic() + 20
-    while after not in answers and time.monotonic() < deadline:
-        time.sleep(0.01)
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert during > 2
+    with ThreadPoolExecutor(2) as threads:
+        learner.learn({"grey": pictures("grey", 8)}, epochs=10, progress=ask)
+        wait(asked)
+        after = threads.submit(learner.predict, shown).result()
+    # What was asked last may have been answered when all was learnt.
+    assert [future.result() for future in asked[:-2:2]] == [before] * (len(asked) // 2 - 1)
+    assert asked[-2].result() in (before, after)
+    assert [future.result() for future in asked[1::2]] == [alone] * (len(asked) // 2)
+    assert len(asked) > 20
     assert before != after
-    assert after in answers
-    assert all(answer in (before, after) for answer in answers)
-    assert all(answer == alone for answer in others)
     again = OnDeviceLearner(bundle)
     again.learn({"red": pictures("red", 4), "white": pictures("white", 4)})
     again.learn({"grey": pictures("grey", 8)}, epochs=10)
@@ -268,62 +259,76 @@ def test_learning_in_one_thread_while_others_predict(bundle, other_bundle, pictu
 
 
 KILLS = """
-import os, random, signal, sys, time
+import os, signal, sys
+from itertools import count
 from pathlib import Path
 import numpy as np
 import torch
 torch.set_num_threads(1)
 import executorch.extension.pybindings._portable_lib  # once for all processes
-from cbpnet.run.state_file import load_state
+from cbpnet.run import state_file
 from mobile.device.runtime import OnDeviceLearner
 
-bundle, path, rng = Path(sys.argv[1]), Path(sys.argv[2]), random.Random(0)
+bundle, state, folder = map(Path, sys.argv[1:])
 pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 9, 9, 3)).astype(np.uint8)
-images = {"cat": list(pixels[0]), "dog": list(pixels[1])}
+images = {"red": list(pixels[0]), "green": list(pixels[1])}
 
 
-def learn_until_killed(progress):
-    try:
-        learner = OnDeviceLearner(bundle, path if path.exists() else None)
-        while True:
-            learner.learn(images, epochs=2, batch_size=3)
-            learner.save(path)
-            os.write(progress, b"%d " % learner.lessons)
-    except BaseException as error:
-        os.write(2, repr(error).encode())
-    finally:
-        os._exit(1)
+write = state_file.write_atomically
 
 
-last = 0
-for _ in range(100):
-    reading, writing = os.pipe()
+def learn_and_save(path, moment):
+    def count_down(*_):
+        nonlocal moment
+        moment -= 1
+        if not moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watched_write(path, content):
+        # Told of each function that is called, Python's or C's.
+        sys.setprofile(lambda _, event, __: count_down() if "call" in event else None)
+        write(path, content)
+        sys.setprofile(None)
+
+    state_file.write_atomically = watched_write
+    learner = OnDeviceLearner(bundle, path)
+    learner.learn(images, epochs=2, batch_size=3, progress=count_down)
+    learner.save(path)
+
+
+for moment in count(1):
+    path = folder / str(moment)
+    path.write_bytes(state.read_bytes())
     child = os.fork()
-    if child == 0:
-        learn_until_killed(writing)
-    os.close(writing)
-    reports = os.read(reading, 100)  # blocks until the first lesson is saved: learning goes on
-    assert int(reports.split()[0]) in (last + 1, last + 2), (last, reports)
-    time.sleep(rng.uniform(0, 0.04))
-    os.kill(child, signal.SIGKILL)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    with os.fdopen(reading, "rb") as rest:
-        reported = int((reports + rest.read()).split()[-1])
-    state, info = load_state(path)
-    last = info.progress["lessons"]
-    assert last in (reported, reported + 1), (reported, last)
-    assert info.class_names == ("cat", "dog")
-    assert state["classes.count"][:2].tolist() == [3.0 * last] * 2
-print(last)
+    if not child:
+        try:
+            learn_and_save(path, moment)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    if status != signal.SIGKILL:
+        sys.exit(status)  # it came to its end
 """
 
 
-def test_killed_at_any_moment_the_state_is_the_last_or_the_one_before(bundle, tmp_path):
-    """A hundred kills of processes that learn and save; each next one goes on from the file."""
-    command = [sys.executable, "-c", KILLS, str(bundle), str(tmp_path / "state")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def test_killed_at_any_moment_the_state_is_the_last_or_the_one_before(
+    learner, bundle, pictures, tmp_path
+):
+    """Processes learn a lesson and write it, each killed one step later than the one before."""
+    before, folder = tmp_path / "before", tmp_path / "killed"
+    folder.mkdir()
+    learner.learn({label: pictures(label, 3) for label in ("red", "green")})
+    learner.save(before)
+    command = [sys.executable, "-c", KILLS, str(bundle), str(before), str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) > 100
+    found = [content(folder / str(1 + n)) for n in range(len(list(folder.glob("[0-9]*"))))]
+    first, last = content(before), found[-1]
+    assert last[1].progress == {"lessons": 2}
+    renewed = found.index(last)
+    assert found == [first] * renewed + [last] * (len(found) - renewed)
+    assert renewed > 30
 
 
 DEVICE = ("timm", "torchao", "torchvision", "matplotlib", "sklearn", "executorch.exir", "quantize")

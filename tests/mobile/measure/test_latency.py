@@ -1,27 +1,59 @@
 """What a measurement of a board consists of, and what a soak is judged by."""
 
-import time
+from contextlib import nullcontext
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
 from cbpnet.host.errors import InputError
-from mobile.device.program import get_threads
+from mobile.device.program import Program, get_threads
 from mobile.measure import latency
 from mobile.measure.latency import Phase, Plan, Window, judge_soak, measure_latency
+from mobile.measure.meter import Reading
 from mobile.measure.sampling import Sample
 from mobile.measure.speed import Memory
 
-PLAN = Plan(threads=(1, 2), runs=2, soak=0.4, rest=0.1, interval=0.05)
-PARTS = ["resting before", "threads 1", "threads 2", "soak", "resting after"]
+PLAN = Plan(threads=(1, 2), runs=2, soak=1.25, rest=0.125)
 SOAK = Phase("soak", 10.0, 20.0)
+CALL = 1 / 64  # seconds, whose sums are exact
+DATE = 2.0**30  # when the monotonic clock stood at 0
 
 
-@pytest.fixture(autouse=True)
-def _one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is `mobile.measure.speed`'s, and tested there."""
+class Clock:
+    """Time that stands still but in sleeps and calls of a program; after each is a sample."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.set_by = 0.0
+        self.samples: list[Sample] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return DATE + self.now + self.set_by
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.samples.append(sample(self.now))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock, real = Clock(), Program.call
+
+    def call(*arguments):
+        clock.sleep(CALL)
+        return real(*arguments)
+
+    monkeypatch.setattr(Program, "call", call)
+    monkeypatch.setattr(latency, "time", clock)
+    monkeypatch.setattr(latency, "Monitor", lambda interval: nullcontext(clock))
+    # Memory is `mobile.measure.speed`'s, and tested there.
     monkeypatch.setattr(latency, "measure_memory", lambda path: Memory(200.0, get_threads(), {}))
+    return clock
 
 
 def sample(seconds: float, flags: int | None = None, watts: float | None = None) -> Sample:
@@ -32,7 +64,7 @@ def windows(*speeds: float) -> list[Window]:
     return [Window(float(number), speed) for number, speed in enumerate(speeds)]
 
 
-def test_a_whole_measurement(bundle: Path) -> None:
+def test_a_whole_measurement(bundle: Path, clock: Clock) -> None:
     parts: list[tuple[str, int]] = []
     done: list[int] = []
 
@@ -40,32 +72,35 @@ def test_a_whole_measurement(bundle: Path) -> None:
         parts.append((name, steps))
         return done.append
 
-    begin = time.monotonic()
     found = measure_latency(bundle, PLAN, start_part)
-    taken = time.monotonic() - begin
-    assert parts == list(zip(PARTS, [1, 5, 5, 0, 1], strict=True))
-    assert sum(done) == 12
-    assert [phase.name for phase in found.phases] == PARTS
-    ends = [0.0]
-    for phase in found.phases:
-        assert ends[-1] <= phase.start < phase.end <= taken
-        ends.append(phase.end)
-    assert found.phases[0].end - found.phases[0].start >= 0.1
+    # The state in the bundle, then six methods in two rounds and three that are not counted.
+    methods = (1 + 6 * (2 + 3)) * CALL
+    # A state, a query, its statistics and a task; then two rounds of four methods a window.
+    windows = [(1 + number) * 2 * 4 * CALL for number in range(10)]
+    lengths = {
+        "resting before": 0.125,
+        "threads 1": methods,
+        "threads 2": methods,
+        "soak": 4 * CALL + windows[-1],
+        "resting after": 0.125,
+    }
+    ends = list(accumulate(lengths.values(), initial=0.0))
+    assert found.phases == tuple(map(Phase, lengths, ends, ends[1:]))
+    assert parts == list(zip(lengths, [1, 5, 5, 1, 1], strict=True))
+    assert sum(done) == 1 + 5 + 5 + 1 + 1
     assert [at.threads for at in found.at] == [1, 2]
     assert [at.memory.peak_mb for at in found.at] == [1, 2]
     assert found.micro_batch == 2
-    assert found.samples
-    assert min(one.seconds for one in found.samples) >= 0
-    assert max(one.seconds for one in found.samples) <= taken
+    assert [one.seconds for one in found.samples] == [one.seconds - 100 for one in clock.samples]
+    assert (found.samples[0].seconds, found.samples[-1].seconds) == (0.125, ends[-1])
     assert found.soak is not None
     assert found.soak.threads == 2
-    seconds = [0.0, *(window.seconds for window in found.soak.windows)]
-    assert 0.4 <= seconds[-1] <= found.phases[3].end - found.phases[3].start
-    assert 5 <= len(seconds) - 1 <= 10
+    # Two rounds of a micro-batch of two images in 8 / 64 s are 32 images a second.
+    assert found.soak.windows == tuple(Window(seconds, 32.0) for seconds in windows)
     assert found.clock_jump == 0
 
 
-def test_without_a_soak(bundle: Path) -> None:
+def test_without_a_soak(bundle: Path, clock: Clock) -> None:
     found = measure_latency(bundle, replace(PLAN, threads=(1,), soak=0), lambda *_: lambda _: None)
     assert found.soak is None
     assert [phase.name for phase in found.phases] == [
@@ -76,33 +111,32 @@ def test_without_a_soak(bundle: Path) -> None:
 
 
 def test_a_clock_that_jumps_moves_nothing_but_the_meter(
-    bundle: Path, tmp_path, monkeypatch
+    bundle: Path, clock: Clock, tmp_path: Path
 ) -> None:
+    def jump(*_):
+        clock.set_by = 3600.0
+        return lambda _: None
+
     meter = tmp_path / "meter.csv"
-    meter.write_text(f"time,watts\n{time.time() + 0.2},5\n")
-    real, calls = time.time, []
-
-    def jumping() -> float:
-        calls.append(real())
-        return calls[-1] + 3600 * (len(calls) > 1)
-
-    monkeypatch.setattr(time, "time", jumping)
+    meter.write_text(f"time,watts\n{clock.time() + 0.125},5\n")
     plan = replace(PLAN, threads=(1,), soak=0, meter=meter)
-    found = measure_latency(bundle, plan, lambda *_: lambda _: None)
-    assert found.clock_jump == pytest.approx(3600, abs=1)
-    assert max(phase.end for phase in found.phases) < 60
+    found = measure_latency(bundle, plan, jump)
+    assert found.clock_jump == 3600
+    assert found.phases[-1].end == 0.125 + 31 * CALL + 0.125
     assert found.power == ()
     assert found.power_source == "none: the clock was set by +3600 s, so meter.csv fits no time"
 
 
-def test_the_meter_is_read_within_the_measurement(bundle: Path, tmp_path: Path) -> None:
+def test_the_meter_is_read_within_the_measurement(
+    bundle: Path, clock: Clock, tmp_path: Path
+) -> None:
     meter = tmp_path / "meter.csv"
-    now = time.time()
-    meter.write_text(f"time,watts\n{now - 60},9\n{now + 0.1},5\n{now + 0.15},6\n{now + 600},9\n")
+    rows = {-60.0: 9, 0.125: 5, 0.25: 6, 600.0: 9}
+    lines = [f"{clock.time() + seconds},{watts}\n" for seconds, watts in rows.items()]
+    meter.write_text("".join(["time,watts\n", *lines]))
     plan = replace(PLAN, threads=(1,), soak=0, meter=meter)
     found = measure_latency(bundle, plan, lambda *_: lambda _: None)
-    assert [reading.watts for reading in found.power] == [5, 6]
-    assert [reading.seconds for reading in found.power] == pytest.approx([0.1, 0.15], abs=0.1)
+    assert found.power == (Reading(0.125, 5.0), Reading(0.25, 6.0))
     assert found.power_source == "meter meter.csv"
     meter.write_text("when,watts\n1,1\n")
     with pytest.raises(InputError, match=r"meter\.csv has the columns \['when', 'watts'\]; right"):

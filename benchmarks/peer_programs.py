@@ -24,7 +24,8 @@ from cbpnet.host.memory import peak_rss_mb
 __all__ = ["Made", "get_program", "get_step"]
 
 _ROOT = Path(__file__).resolve().parents[1]
-_OURS = ("benchmarks/learner.py", "benchmarks/step_maker.py")  # of this package, beside the makers
+# Of this package, beside the makers.
+_OURS = ("benchmarks/pytorch_learner.py", "benchmarks/step_maker.py")
 
 
 @dataclass(frozen=True)

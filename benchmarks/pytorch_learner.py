@@ -10,7 +10,6 @@ from cbpnet.backbone import vit
 from cbpnet.backbone.presets import choose_preset
 from cbpnet.backbone.vit import Backbone
 from cbpnet.method.learner import Learner
-from cbpnet.method.prompts import one_hot
 
 __all__ = ["LossModule", "build_learner", "load_backbone"]
 
@@ -44,13 +43,12 @@ class LossModule(nn.Module):
         self.trained = nn.ParameterDict(
             {
                 name.replace(".", "_"): nn.Parameter(value.clone())
-                for name, value in self._learner._trained(step.state).items()
+                for name, value in self._learner.trained(step.state).items()
             }
         )
 
     def forward(self, images: Tensor, query: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of a micro-batch, a tensor without axes."""
         leaves = {name: self.trained[name.replace(".", "_")] for name in self._learner.trainables}
-        targets = one_hot(labels, self._learner.classes).to(query.dtype)
-        targets = targets * (self._state["classes.task"] == self._state["tasks.current"])
-        return self._learner._loss(self._state, leaves, images, query, targets)[0]
+        targets = self._learner.targets(self._state, labels)
+        return self._learner.loss(self._state, leaves, images, query, targets)[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.pairs import Call, Spread
-from benchmarks.report import bars, to_json, to_markdown, write_report
+from benchmarks.peers_report import bars, to_json, to_markdown, write_report
 from benchmarks.side_by_side import PeerFigures, SideBySide
 
 CONDITIONS = {"cpu": "an abacus", "rounds": 3}
