@@ -6,7 +6,6 @@ portions in which the images come, the result is that of all images at once, and
 needed. `LinearProbe` keeps every feature; it is not incremental, but the upper bound.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +19,6 @@ from torch import Tensor
 from cbpnet.host.errors import InputError
 
 __all__ = [
-    "PEERS",
     "LinearProbe",
     "NearestClassMean",
     "Peer",
@@ -30,7 +28,8 @@ __all__ = [
     "solve_ridge",
 ]
 
-_RELATIVE_PENALTIES = torch.logspace(-6, 3, 37, dtype=torch.float64)
+_RELATIVE_PENALTIES = torch.logspace(3, -6, 37, dtype=torch.float64)  # the largest wins a tie
+_FREEDOM_WEIGHT = 1.2
 _PROBE_PENALTIES = (0.003, 0.01, 0.03, 0.1)  # scikit-learn's C, on standardised features
 _PROBE_VALIDATION = 5  # every fifth image of a class
 
@@ -88,9 +87,15 @@ def solve_ridge(gram: Tensor, sums: Tensor, counts: Tensor) -> RidgeSolution:
 
     Features and targets are centred with the mean over the images seen, so the bias carries no
     penalty. The penalty is the one of the grid trace(G) / D * 10^(-6 ... 3), four a decade, that
-    minimises generalised cross-validation (Golub, Heath and Wahba, Technometrics 1979),
-    `N * RSS / (N - degrees of freedom)^2`: an estimate of the leave-one-out error that needs
-    these sums only, hence no image kept and no image held out.
+    minimises generalised cross-validation (Golub, Heath and Wahba, Technometrics 1979) with degrees
+    of freedom that count 1.2 times, `N * RSS / (N - 1.2 * degrees of freedom)^2` where that
+    difference is positive: an estimate of the leave-one-out error that needs these sums only,
+    hence no image kept and no image held out.
+
+    The factor is the lower of the 1.2 to 1.4 of Kim and Gu (J. R. Statist. Soc. B 66, 2004). With 1
+    the estimate fails where there are fewer images than features and one of them occurs twice:
+    without a penalty the residual is 0 and a degree of freedom is left, so that interpolation
+    looks perfect.
 
     Args:
         gram: sum of x x^T over the images, float64 [D, D].
@@ -113,7 +118,8 @@ def solve_ridge(gram: Tensor, sums: Tensor, counts: Tensor) -> RidgeSolution:
     shrunk = variances + penalties[:, None]  # [penalty, D]
     residual = target_energy - (energy * (variances + 2 * penalties[:, None]) / shrunk**2).sum(1)
     freedom = 1 + (variances / shrunk).sum(1)
-    best = (images * residual / (images - freedom) ** 2).argmin()
+    left = images - _FREEDOM_WEIGHT * freedom
+    best = torch.where(left > 0, images * residual / left**2, torch.inf).argmin()
 
     weights = axes @ (rotated / shrunk[best][:, None])
     return RidgeSolution(weights, counts / images - mean @ weights, penalties[best].item())
@@ -260,12 +266,3 @@ def _check_labels(labels: Tensor, images: int, num_classes: int) -> None:
 def _check_learnt(counts: Tensor) -> None:
     if not counts.any():
         raise InputError("no task has been learnt yet; call fit_task before scores")
-
-
-PEERS: Mapping[str, Callable[[int, int], Peer]] = {
-    "nearest class mean": NearestClassMean,
-    "ridge": Ridge,
-    "RanPAC": RanPAC,
-    "linear probe": LinearProbe,
-}
-"""Constructors by method name; each takes the feature size and the number of classes."""

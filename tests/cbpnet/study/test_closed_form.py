@@ -7,20 +7,14 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.linear_model import Ridge as ReferenceRidge
 
 from cbpnet.host.errors import InputError
-from cbpnet.study.closed_form import (
-    PEERS,
-    LinearProbe,
-    NearestClassMean,
-    RanPAC,
-    Ridge,
-    solve_ridge,
-)
+from cbpnet.study.closed_form import LinearProbe, NearestClassMean, RanPAC, Ridge, solve_ridge
 
 STREAMED = {
     "nearest class mean": NearestClassMean,
     "ridge": Ridge,
     "RanPAC": functools.partial(RanPAC, projection_size=60),
 }
+PEERS = STREAMED | {"linear probe": LinearProbe}
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +64,10 @@ def test_streamed_in_any_order_equals_all_at_once(name, blobs):
         torch.testing.assert_close(other, scores[0], rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", [*STREAMED, "linear probe"])
+@pytest.mark.parametrize("name", PEERS)
 def test_unseen_classes_score_minus_infinity_until_they_are_seen(name, blobs):
     features, labels = blobs
-    peer = (STREAMED | {"linear probe": LinearProbe})[name](12, 6)
+    peer = PEERS[name](12, 6)
     fitted(peer, features, labels, [(1, 4)])
     scores = peer.scores(features[:9])
     assert scores.shape == (9, 6)
@@ -109,7 +103,7 @@ def test_ridge_equals_scikit_learns(blobs):
 
 
 @pytest.mark.parametrize("images", [300, 9])
-def test_ridge_penalty_minimises_generalised_cross_validation(blobs, images):
+def test_ridge_penalty_minimises_cross_validation_with_freedom_counted_more(blobs, images):
     features, labels = blobs[0][:images], blobs[1][:images]
     centred = features.double().numpy()
     centred = centred - centred.mean(0)
@@ -120,11 +114,53 @@ def test_ridge_penalty_minimises_generalised_cross_validation(blobs, images):
     def criterion(penalty):
         hat = centred @ np.linalg.solve(centred.T @ centred + penalty * np.eye(12), centred.T)
         residual = ((targets - hat @ targets) ** 2).sum()
-        return images * residual / (images - 1 - np.trace(hat)) ** 2
+        left = images - 1.2 * (1 + np.trace(hat))
+        return images * residual / left**2 if left > 0 else np.inf
 
     grid = scale * np.logspace(-6, 3, 37)
     chosen = fitted(Ridge(12, 6), features, labels, [range(6)]).solution().penalty
     assert chosen == pytest.approx(min(grid, key=criterion))
+
+
+def left_out_one_by_one(features, labels, penalty):
+    """Mean squared error over images, each predicted by scikit-learn's ridge on all the others."""
+    targets = one_hot(labels, 4)
+    errors = []
+    for image in range(len(features)):
+        others = np.arange(len(features)) != image
+        model = ReferenceRidge(alpha=penalty, solver="cholesky")
+        model.fit(features[others], targets[others])
+        errors.append(((model.predict(features[[image]])[0] - targets[image]) ** 2).sum())
+    return np.mean(errors)
+
+
+@pytest.mark.parametrize("images", [30, 50, 60, 70])
+def test_an_image_that_occurs_twice_does_not_make_interpolation_look_perfect(images):
+    """60 random features of as many images or fewer, or more: what RanPAC meets in its first tasks.
+
+    In CIFAR-100 a class has the same training image twice; plain cross-validation, as in the
+    textbooks, then takes the smallest penalty of all as long as there are fewer images than
+    features.
+    """
+    random = np.random.default_rng(0)
+    labels = torch.from_numpy(np.arange(images) % 4)
+    points = 2 * random.normal(size=(4, 8))[labels] + 2 * random.normal(size=(images, 8))
+    points[4] = points[0]
+    features = np.maximum(points @ random.normal(size=(8, 60)), 0)
+    centred = features - features.mean(0)
+    grid = (centred**2).sum() / 60 * np.logspace(-6, 3, 37)
+
+    def plain(penalty):
+        targets = one_hot(labels, 4) - one_hot(labels, 4).mean(0)
+        hat = centred @ np.linalg.solve(centred.T @ centred + penalty * np.eye(60), centred.T)
+        return ((targets - hat @ targets) ** 2).sum() / (images - 1 - np.trace(hat)) ** 2
+
+    if images < 60:
+        assert min(grid, key=plain) == grid[0]
+    chosen = fitted(Ridge(60, 4), torch.from_numpy(features), labels, [range(4)]).solution()
+    errors = {penalty: left_out_one_by_one(features, labels, penalty) for penalty in grid}
+    assert left_out_one_by_one(features, labels, chosen.penalty) < 1.1 * min(errors.values())
+    assert errors[grid[0]] > 2 * min(errors.values()) or images > 60
 
 
 def test_ridge_penalty_is_close_to_the_best_for_held_out_images(digits):
@@ -224,10 +260,10 @@ def test_linear_probe_is_certain_of_an_only_class(blobs):
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_every_peer_of_the_table_learns_task_after_task(name, digits):
+def test_every_peer_learns_task_after_task(name, digits):
     features, labels, test_features, test_labels = digits
-    projection = {"projection_size": 300} if name == "RanPAC" else {}
-    peer = fitted(PEERS[name](64, 10, **projection), features, labels, [range(5), range(5, 10)])
+    peer = functools.partial(RanPAC, projection_size=300) if name == "RanPAC" else PEERS[name]
+    peer = fitted(peer(64, 10), features, labels, [range(5), range(5, 10)])
     accuracy = (peer.scores(test_features).argmax(1) == test_labels).float().mean()
     assert accuracy > 0.85
 

@@ -1,6 +1,8 @@
 """``cbpnet-mobile benchmark`` end to end on a few digits."""
 
+import base64
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,3 +124,32 @@ def test_demo_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Image.open(tmp_path / "methods.png") as picture:
         assert len(set(picture.convert("L").tobytes())) > 10
     assert (tmp_path / "micro_vit.safetensors").stat().st_size > 800_000
+
+    page, command = result.stdout.splitlines()[-2:]
+    assert str(tmp_path / "demo.html") in page
+    assert command.startswith("next: cbpnet-mobile predict ")
+    words = shlex.split(command.removeprefix("next: cbpnet-mobile "))
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    assert [path.name for path in pictures] == [f"{digit}.png" for digit in range(10)]
+    assert words.pop() == f"{tmp_path}/pictures/*.png"
+    predicted = CliRunner().invoke(main, [*words, *map(str, pictures), "--json"])
+    answers = [row["classes"] for row in json.loads(predicted.stdout)]
+    text = (tmp_path / "demo.html").read_text(encoding="utf-8")
+    for digit, ((best, *_), path) in enumerate(zip(answers, pictures, strict=True)):
+        assert f"{digit} taken for {best['label']}" in text
+        assert base64.b64encode(path.read_bytes()).decode() in text
+
+
+def test_the_demos_pictures_are_test_images_that_were_not_learnt(tmp_path: Path) -> None:
+    stream = mobile.cli.demo.PROTOCOL.stream(load_digits(), 0)
+    test, labels = stream.test_source, stream.test_source.labels
+    for name, path in mobile.cli.demo._write_pictures(stream, tmp_path).items():
+        with Image.open(path) as picture:
+            small = np.asarray(picture.resize((8, 8), Image.Resampling.BOX), dtype=float)
+        distances = [
+            np.abs(np.asarray(test.image(index), dtype=float) - small).mean()
+            for index in range(len(test))
+        ]
+        nearest = int(np.argmin(distances))
+        assert str(labels[nearest]) == name
+        assert distances[nearest] < 25  # of 255: enlarging smooths
