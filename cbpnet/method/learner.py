@@ -259,10 +259,13 @@ class Learner:
 
     def _rate(self, name: str) -> float:
         """Return a trainable's own learning rate, by the part of the network that it belongs to."""
-        rates = self.config.optimiser
-        return {"prompts": rates.prompt_lr, "block": rates.block_lr, "head": rates.head_lr}[
-            part(name)
-        ]
+        settings = self.config.optimiser
+        rates = {
+            "prompts": settings.prompt_lr,
+            "block": settings.block_lr,
+            "head": settings.head_lr,
+        }
+        return rates[part(name)]
 
     def _loss(
         self,
