@@ -5,14 +5,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tabulate import tabulate
 
 from mobile.cli.bundle_options import bundle_argument
-from mobile.device.bundle import Manifest, MethodInfo
-from mobile.device.program import Program
+
+if TYPE_CHECKING:
+    from mobile.device.bundle import Manifest, MethodInfo
 
 __all__ = ["inspect"]
 
@@ -32,6 +33,8 @@ def inspect(bundle: Path, as_json: bool) -> None:
 
     The file is verified, and its methods are compared with what the manifest says of them.
     """
+    from mobile.device.program import Program
+
     manifest = Program(bundle).manifest
     found = _describe(manifest, bundle.stat().st_size)
     if as_json:
@@ -54,7 +57,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     click.echo(f"\nmade with {versions}")
 
 
-def _table(methods: Mapping[str, MethodInfo]) -> str:
+def _table(methods: Mapping[str, "MethodInfo"]) -> str:
     """Return a row for each method: its delegate calls, arithmetic, and what runs outside them."""
     rows = [
         (
@@ -78,7 +81,7 @@ def _listed(operators: Mapping[str, int]) -> str:
     return ", ".join(named[:_NAMED]) + (f" and {others} others" if others > 0 else "") or "none"
 
 
-def _describe(manifest: Manifest, file_bytes: int) -> dict[str, Any]:
+def _describe(manifest: "Manifest", file_bytes: int) -> dict[str, Any]:
     """Return the manifest with the figures that a script looks for at its top level."""
     content = asdict(manifest)
     return content | {
