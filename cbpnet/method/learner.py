@@ -296,10 +296,13 @@ class Learner:
 
     def _rate(self, name: str) -> float:
         """Return a trainable's own learning rate, by the part of the network that it belongs to."""
-        rates = self.config.optimiser
-        return {"prompts": rates.prompt_lr, "block": rates.block_lr, "head": rates.head_lr}[
-            part(name)
-        ]
+        settings = self.config.optimiser
+        rates = {
+            "prompts": settings.prompt_lr,
+            "block": settings.block_lr,
+            "head": settings.head_lr,
+        }
+        return rates[part(name)]
 
     def _prompted_feature(
         self, images: Tensor, g_prompt: Tensor | None, e_prompt: Tensor | None

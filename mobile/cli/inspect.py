@@ -58,7 +58,7 @@ def inspect(bundle: Path, as_json: bool) -> None:
     click.echo(f"\nmade with {versions}")
 
 
-def _table(methods: "Mapping[str, MethodInfo]") -> str:
+def _table(methods: Mapping[str, "MethodInfo"]) -> str:
     """Return a row for each method: its delegate calls, arithmetic, and what runs outside them."""
     rows = [
         (

@@ -116,7 +116,7 @@ def flipped(bundle: Path, path: Path) -> None:
 
 def newer(bundle: Path, path: Path) -> None:
     content = bytearray(seal(bundle.read_bytes()[:-48]))
-    content[-40] = 2
+    content[-40] = 3
     path.write_bytes(content[:-32] + hashlib.sha256(content[:-32]).digest())
 
 
@@ -131,7 +131,7 @@ def letter(bundle: Path, path: Path) -> None:
         (plain_program, "is a plain ExecuTorch program"),
         (truncated, "a bundle cut short"),
         (flipped, "is damaged: its checksum does not match"),
-        (newer, "has format version 2; this version of cbpnet-mobile reads version 1"),
+        (newer, "has format version 3; this version of cbpnet-mobile reads version 2"),
         (lambda bundle, path: None, "cannot be read: No such file"),
     ],
 )
