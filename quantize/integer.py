@@ -10,13 +10,15 @@ scale can span, and of functions that a target can read from a table:
 - A GELU whose inputs reach far is one of what is near zero, where it bends, and a straight line.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cbpnet.backbone.architecture import gelu_tanh, quick_gelu
 from quantize.operators import EXACT
 from quantize.scaled_norm import scaled_layer_norm, scaled_rms_norm
 from quantize.trunk import FrozenTrunk
@@ -50,11 +52,21 @@ def _attention(
     return torch.bmm(weights * inverse, value)
 
 
-def _far_gelu(x: Tensor) -> Tensor:
-    return F.gelu(x.clamp(-BEND, BEND)) + F.relu(x - BEND)
+def _far(gelu: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return gelu(x.clamp(-BEND, BEND)) + F.relu(x - BEND)
 
 
 _INTEGER = replace(
-    EXACT, layer_norm=scaled_layer_norm, rms_norm=scaled_rms_norm, attention=_attention
+    EXACT,
+    layer_norm=scaled_layer_norm,
+    rms_norm=scaled_rms_norm,
+    attention=_attention,
+    gelu_tanh=gelu_tanh,
+    quick_gelu=quick_gelu,
 )
-_INTEGER_FAR = replace(_INTEGER, gelu=_far_gelu)
+_INTEGER_FAR = replace(
+    _INTEGER,
+    gelu=partial(_far, F.gelu),
+    gelu_tanh=partial(_far, gelu_tanh),
+    quick_gelu=partial(_far, quick_gelu),
+)

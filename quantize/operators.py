@@ -5,12 +5,9 @@ take cuts that graph, and each cut costs more than the operator: so sums over an
 with a frozen vector, attention is 3-d matrix products and a softmax, and no backward pass holds an
 expand, a scatter or a select.
 
-With ``halves`` an operator keeps in half precision what its backward pass needs, which is most of
-the memory that learning takes: an error of 2^-11 where a gradient is rounded to 8 bits anyway.
-GELU's slope then is a difference of two GELUs, 4 operators and not 10, and wrong by 2^-7 at most.
+With ``halves`` an operator keeps in half precision what its backward pass needs (`quantize.kept`).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quantize.activations import gelu, gelu_tanh, quick_gelu, swiglu
+from quantize.kept import keep, kept
+
 __all__ = [
     "EXACT",
     "KEEPING_HALVES",
@@ -28,18 +28,11 @@ __all__ = [
     "centred",
     "equal_parts",
     "first_tokens",
-    "gelu",
-    "halved",
     "layer_norm",
-    "restored",
     "rms_norm",
     "rotate",
     "row_sum",
-    "swiglu",
 ]
-
-_STEP = 2**-6  # of the difference that is GELU's slope: wrong by half of it times gelu'' < 0.8
-_TINY = 1e-30  # beside a square
 
 
 @torch.library.custom_op("cbpnet::row_sum", mutates_args=())
@@ -58,28 +51,6 @@ def _(x: Tensor, factor: float) -> Tensor:
     return x.new_empty(*x.shape[:-1], 1)
 
 
-@torch.library.custom_op("cbpnet::halved", mutates_args=())
-def halved(x: Tensor) -> Tensor:
-    """Return x [...] in half precision, in which it is kept for the backward pass."""
-    return x.half()
-
-
-@torch.library.custom_op("cbpnet::restored", mutates_args=())
-def restored(x: Tensor) -> Tensor:
-    """Return what was `halved` in fp32."""
-    return x.float()
-
-
-@halved.register_fake
-def _(x: Tensor) -> Tensor:
-    return x.new_empty(x.shape, dtype=torch.float16)
-
-
-@restored.register_fake
-def _(x: Tensor) -> Tensor:
-    return x.new_empty(x.shape, dtype=torch.float32)
-
-
 def centred(x: Tensor) -> Tensor:
     """Return x [..., D] less its mean along the last axis; no gradient passes."""
     return x - _mean(x)
@@ -94,12 +65,6 @@ def layer_norm(x: Tensor, eps: float, halves: bool = False) -> Tensor:
 def rms_norm(x: Tensor, eps: float, halves: bool = False) -> Tensor:
     """Return `layer_norm` of x [..., D] whose mean along the last axis is 0 already."""
     output: Tensor = _RmsNorm.apply(x, eps, halves)  # type: ignore[no-untyped-call]
-    return output
-
-
-def gelu(x: Tensor, halves: bool = False) -> Tensor:
-    """Return ``x Phi(x)``, the exact GELU."""
-    output: Tensor = _Gelu.apply(x, halves)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -122,12 +87,6 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     has the sign of -sin. No gradient passes to the tables, which broadcast to x.
     """
     output: Tensor = _Rotate.apply(x, cosine, sine)  # type: ignore[no-untyped-call]
-    return output
-
-
-def swiglu(x: Tensor, halves: bool = False) -> Tensor:
-    """Return ``silu(g) u`` [..., H] of x [..., 2 H] = [g, u], with ``silu(g) = g sigmoid(g)``."""
-    output: Tensor = _SwiGLU.apply(x, halves)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -154,15 +113,6 @@ def _mean(x: Tensor) -> Tensor:
     return mean
 
 
-def _keep(ctx: Any, halves: bool, *values: Tensor) -> None:
-    ctx.halves = halves
-    ctx.save_for_backward(*(halved(value) if halves else value for value in values))
-
-
-def _kept(ctx: Any) -> list[Tensor]:
-    return [restored(value) if ctx.halves else value for value in ctx.saved_tensors]
-
-
 class _LayerNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float, halves: bool) -> Tensor:
@@ -178,35 +128,14 @@ class _RmsNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, eps: float, halves: bool) -> Tensor:
         inverse = torch.rsqrt(_mean(x * x) + eps)
         normalised = x * inverse
-        _keep(ctx, halves, normalised, inverse)
+        keep(ctx, halves, normalised, inverse)
         return normalised
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        normalised, inverse = _kept(ctx)
+        normalised, inverse = kept(ctx)
         along = normalised * _mean(gradient * normalised)
         return (gradient - along) * inverse, None, None
-
-
-class _Gelu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, halves: bool) -> Tensor:
-        output = F.gelu(x)
-        if halves:
-            _keep(ctx, halves, (F.gelu(x + _STEP) - output) * (1 / _STEP))
-            return output
-        # gelu'(x) = Phi(x) + x phi(x) is all that the backward pass needs. No delegate has erf:
-        # Phi = gelu / x; as x gelu / x^2, with a tiny number on both sides, it is finite at 0.
-        squared = x * x
-        phi = (x * output + 0.5 * _TINY) / (squared + _TINY)
-        density = torch.exp(squared * -0.5) * (1 / math.sqrt(2 * math.pi))
-        _keep(ctx, halves, phi + x * density)
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (slope,) = _kept(ctx)
-        return gradient * slope, None
 
 
 class _FirstTokens(torch.autograd.Function):
@@ -248,23 +177,6 @@ def _swapped(x: Tensor) -> Tensor:
     return torch.cat([x[..., half:], x[..., :half]], dim=-1)
 
 
-class _SwiGLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, halves: bool) -> Tensor:
-        width = x.shape[-1] // 2
-        gate, up = x[..., :width], x[..., width:]
-        sigmoid = torch.sigmoid(gate)
-        silu = gate * sigmoid
-        # silu'(g) = sigmoid(g) + silu(g) (1 - sigmoid(g))
-        _keep(ctx, halves, (sigmoid + silu - silu * sigmoid) * up, silu)
-        return silu * up
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        to_gate, to_up = _kept(ctx)
-        return torch.cat([gradient * to_gate, gradient * to_up], dim=-1), None
-
-
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -285,15 +197,15 @@ class _Attention(torch.autograd.Function):
         output = torch.bmm(weights, value)
         ctx.all_learn = any(ctx.needs_input_grad[:3])
         if ctx.all_learn or prefix_key is None or prefix_value is None:
-            _keep(ctx, halves, query, key, value, weights, output)
+            keep(ctx, halves, query, key, value, weights, output)
         else:
             weights = weights[:, :, : ctx.length]
-            _keep(ctx, halves, query, prefix_key, prefix_value, weights, output)
+            keep(ctx, halves, query, prefix_key, prefix_value, weights, output)
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, weights, output = _kept(ctx)
+        query, key, value, weights, output = kept(ctx)
         # sum_m dP P = sum_d dO O: the shorter row of the two.
         along = row_sum(gradient * output, 1.0)
         to_scores = weights * (torch.bmm(gradient, value.permute(0, 2, 1)) - along)
@@ -327,14 +239,18 @@ class Operators:
     rms_norm: Callable[[Tensor, float], Tensor]
     attention: Callable[[Tensor, Tensor, Tensor, tuple[Tensor, Tensor] | None], Tensor]
     gelu: Callable[[Tensor], Tensor]
+    gelu_tanh: Callable[[Tensor], Tensor]
+    quick_gelu: Callable[[Tensor], Tensor]
     swiglu: Callable[[Tensor], Tensor]
 
 
-EXACT = Operators(layer_norm, rms_norm, attention, gelu, swiglu)
+EXACT = Operators(layer_norm, rms_norm, attention, gelu, gelu_tanh, quick_gelu, swiglu)
 KEEPING_HALVES = Operators(
     partial(layer_norm, halves=True),
     partial(rms_norm, halves=True),
     partial(attention, halves=True),
     partial(gelu, halves=True),
+    partial(gelu_tanh, halves=True),
+    partial(quick_gelu, halves=True),
     partial(swiglu, halves=True),
 )

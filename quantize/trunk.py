@@ -39,6 +39,7 @@ from quantize.operators import (
     rotate,
 )
 from quantize.trunk_parts import (
+    GELUS,
     FrozenAttentionPool,
     FrozenMLP,
     FrozenNorm,
@@ -305,6 +306,6 @@ def _obstacle(architecture: Architecture) -> str | None:
 def _mlp_obstacle(mlp: MLP) -> str | None:
     if mlp.gated and mlp.activation is not F.silu:
         return f"its MLP is gated by {mlp.activation}, not by SiLU"
-    if not mlp.gated and mlp.activation is not F.gelu:
-        return f"its activation {mlp.activation} is not the exact GELU"
+    if not mlp.gated and mlp.activation not in GELUS:
+        return f"its activation {mlp.activation} is none of {', '.join(GELUS.values())}"
     return None

@@ -2,17 +2,29 @@
 
 from collections.abc import Callable
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cbpnet.backbone.architecture import MLP, AttentionPooling, Linear, Pooling
+from cbpnet.backbone.architecture import (
+    MLP,
+    AttentionPooling,
+    Linear,
+    Pooling,
+    gelu_tanh,
+    quick_gelu,
+)
 from quantize.folding import after_norm, split_halves
 from quantize.frozen_linear import FrozenLinear
 from quantize.operators import Operators, equal_parts
 
-__all__ = ["FrozenAttentionPool", "FrozenMLP", "FrozenNorm", "FrozenPool", "MakeLayer"]
+__all__ = ["GELUS", "FrozenAttentionPool", "FrozenMLP", "FrozenNorm", "FrozenPool", "MakeLayer"]
 
 # Makes a frozen layer by its name in the trunk.
 MakeLayer = Callable[[str, Linear], FrozenLinear]
+
+
+# The operator of each activation that an MLP without a gate may have.
+GELUS = {F.gelu: "gelu", gelu_tanh: "gelu_tanh", quick_gelu: "quick_gelu"}
 
 
 class FrozenNorm(nn.Module):
@@ -57,12 +69,12 @@ class FrozenMLP(nn.Module):
 
     def __init__(self, mlp: MLP) -> None:
         super().__init__()
-        self.gated = mlp.gated
+        self.activation = "swiglu" if mlp.gated else GELUS[mlp.activation]
         self.norm = FrozenNorm(mlp.norm, folded=True)
 
     def forward(self, x: Tensor, operators: Operators) -> Tensor:
         """Return [..., H] of x [..., H], or of [..., 2 H] where it is gated."""
-        activation = operators.swiglu if self.gated else operators.gelu
+        activation: Callable[[Tensor], Tensor] = getattr(operators, self.activation)
         normed: Tensor = self.norm(activation(x), operators)
         return normed
 

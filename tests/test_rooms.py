@@ -34,7 +34,6 @@ ROOMS = {
         "measure": {"device"},
         "raspberry_pi": {"device", "export", "targets"},
         "cli": {"device", "export", "measure", "raspberry_pi", "targets"},
-        "__main__": {"cli"},
     },
 }
 FACES = (

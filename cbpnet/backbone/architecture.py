@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = [
@@ -22,7 +24,19 @@ __all__ = [
     "Linear",
     "Pooling",
     "Rotation",
+    "gelu_tanh",
+    "quick_gelu",
 ]
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """Return ``x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``."""
+    return F.gelu(x, approximate="tanh")
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """Return ``x sigmoid(1.702 x)``."""
+    return x * torch.sigmoid(1.702 * x)
 
 
 class Linear(NamedTuple):
@@ -89,8 +103,9 @@ class MLP:
     """``fc2(norm(activation(fc1(x))))``.
 
     Where it is ``gated`` (SwiGLU, arXiv:2002.05202), the activation takes the first half of what
-    ``fc1`` gives, and its result is multiplied by the second. Exact GELU and SiLU are the functions
-    `torch.nn.functional.gelu` and `silu`, whatever module the model has.
+    ``fc1`` gives, and its result is multiplied by the second. GELU, its approximations and SiLU are
+    the functions `torch.nn.functional.gelu`, `gelu_tanh`, `quick_gelu` and
+    `torch.nn.functional.silu`, whatever modules the model has; another activation is its module.
     """
 
     fc1: Linear

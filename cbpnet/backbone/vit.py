@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import cbpnet.backbone.micro_vit  # noqa: F401  registers the micro ViT with timm
 from cbpnet.backbone.architecture import Architecture
+from cbpnet.backbone.download import create_pretrained
 from cbpnet.backbone.features import compute_features
 from cbpnet.backbone.fingerprint import fingerprint_weights
 from cbpnet.backbone.served import family_of
@@ -152,7 +153,7 @@ def load_backbone(
     if weights is not None:
         vit = _create_with_file(name, weights, arguments)
     elif pretrained:
-        vit = _create_with_download(name, arguments)
+        vit = create_pretrained(name, arguments)
     else:
         vit = timm.create_model(name, **arguments)
     return Backbone(name, vit, dtype)
@@ -194,13 +195,3 @@ def _create_with_file(name: str, weights: Path, arguments: dict[str, Any]) -> An
         raise InputError(f"weights file {weights} does not fit {name}: {reason}") from error
     del vit.pretrained_cfg["state_dict"]  # or the file's tensors would live as long as the model
     return vit
-
-
-def _create_with_download(name: str, arguments: dict[str, Any]) -> Any:
-    try:
-        return timm.create_model(name, pretrained=True, **arguments)
-    except Exception as error:  # each way to fetch a file has exceptions of its own
-        raise InputError(
-            f"pretrained weights of {name} cannot be downloaded "
-            f"({type(error).__name__}); pass a weights file for it"
-        ) from error

@@ -1,8 +1,5 @@
 """Operators and their backward passes against autograd of the textbook's formula in float64."""
 
-import math
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
@@ -12,50 +9,13 @@ from quantize.operators import (
     centred,
     equal_parts,
     first_tokens,
-    gelu,
     layer_norm,
     rms_norm,
     rotate,
     row_sum,
-    swiglu,
 )
 
-Function = Callable[..., Tensor]
-
-
-def _agree(
-    ours: Function,
-    textbook: Function,
-    *inputs: Tensor,
-    single: float = 1e-6,
-    double: float = 1e-10,
-    upward: float = 1,
-) -> None:
-    """Outputs and gradients in fp32 and fp64, within these parts of the largest.
-
-    ``upward`` is the size of the gradient that comes from above.
-    """
-    for dtype, bound in ((torch.float32, single), (torch.float64, double)):
-        found_inputs = [x.to(dtype, copy=True).requires_grad_() for x in inputs]
-        exact_inputs = [x.to(torch.float64, copy=True).requires_grad_() for x in inputs]
-        found, exact = ours(*found_inputs), textbook(*exact_inputs)
-        gradient = upward * torch.randn(exact.shape, dtype=torch.float64)
-        pairs = [
-            (found, exact),
-            *zip(
-                torch.autograd.grad(found, found_inputs, gradient.to(dtype)),
-                torch.autograd.grad(exact, exact_inputs, gradient.to(dtype).double()),
-                strict=True,
-            ),
-        ]
-        for ours_, right in pairs:
-            assert ours_.dtype == dtype
-            limit = bound * max(right.abs().max().item(), 1e-300)
-            torch.testing.assert_close(ours_.double(), right, atol=limit, rtol=bound)
-
-
-def _textbook_gelu(x: Tensor) -> Tensor:
-    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+from .textbook import Function, agree
 
 
 def _textbook_layer_norm(x: Tensor, eps: float) -> Tensor:
@@ -69,42 +29,15 @@ def _textbook_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return torch.einsum("bnm,bmd->bnd", scores / scores.sum(-1, keepdim=True), value)
 
 
-def test_gelu() -> None:
-    _agree(gelu, _textbook_gelu, 3 * torch.randn(2, 5, 40))
-
-
-@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-12, 1e-6, 1e-4, 1e-2])
-def test_gelu_near_0(size: float) -> None:
-    _agree(gelu, _textbook_gelu, size * torch.linspace(-1, 1, 101))
-
-
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_gelu_far_out(sign: int) -> None:
-    x = (sign * torch.logspace(0.5, 5, 100)).requires_grad_()
-    (slope,) = torch.autograd.grad(gelu(x), x, torch.ones_like(x))
-    exact = x.detach().double().requires_grad_()
-    (right,) = torch.autograd.grad(_textbook_gelu(exact), exact, torch.ones_like(exact))
-    torch.testing.assert_close(slope.double(), right, atol=2e-7, rtol=1e-6)
-
-
-def test_gelus_slope_in_double_everywhere() -> None:
-    small = torch.logspace(-30, -3, 300).double()
-    x = torch.cat([torch.linspace(-9, 9, 2001).double(), small, -small])
-    leaf, exact = x.clone().requires_grad_(), x.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(gelu(leaf).sum(), leaf)
-    (right,) = torch.autograd.grad(_textbook_gelu(exact).sum(), exact)
-    torch.testing.assert_close(slope, right, atol=1e-14, rtol=0)
-
-
 @pytest.mark.parametrize("eps", [1e-6, 1e-5, 0.5])
 def test_layer_norm(eps: float) -> None:
     x = 3 * torch.randn(2, 5, 24) + 1
-    _agree(lambda x: layer_norm(x, eps), lambda x: _textbook_layer_norm(x, eps), x, single=3e-6)
+    agree(lambda x: layer_norm(x, eps), lambda x: _textbook_layer_norm(x, eps), x, single=3e-6)
 
 
 def test_layer_norm_where_eps_outweighs_the_variance() -> None:
     x = 1e-4 * torch.randn(3, 24)
-    _agree(lambda x: layer_norm(x, 1e-6), lambda x: _textbook_layer_norm(x, 1e-6), x)
+    agree(lambda x: layer_norm(x, 1e-6), lambda x: _textbook_layer_norm(x, 1e-6), x)
 
 
 def test_layer_norm_of_a_constant_token_is_0() -> None:
@@ -130,13 +63,13 @@ def test_rms_norm_is_layer_norm_of_tokens_of_mean_0(eps: float) -> None:
 
     # Where the mean is not 0 as well: rounded weights leave a little.
     x = 3 * torch.randn(2, 5, 24) + 1
-    _agree(lambda x: rms_norm(x, eps), lambda x: textbook(x, eps), x, single=3e-6)
+    agree(lambda x: rms_norm(x, eps), lambda x: textbook(x, eps), x, single=3e-6)
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(6, 6), (1, 9), (6, 11), (7, 2)])
 def test_attention(queries: int, keys: int) -> None:
     inputs = [torch.randn(4, count, 8) for count in (queries, keys, keys)]
-    _agree(attention, _textbook_attention, *inputs, single=3e-6)
+    agree(attention, _textbook_attention, *inputs, single=3e-6)
 
 
 @pytest.mark.parametrize("learns", ["all", "prefix"])
@@ -159,7 +92,7 @@ def test_attention_with_a_prefix(queries: int, length: int, learns: str) -> None
             which, *given, *(x.to(given[0].dtype) for x in others[len(given) - 2 :])
         )
 
-    _agree(function(attention), function(_textbook_attention), *learnt, single=3e-6)
+    agree(function(attention), function(_textbook_attention), *learnt, single=3e-6)
 
 
 def test_attention_that_is_all_on_one_key() -> None:
@@ -173,12 +106,12 @@ def test_attention_that_is_all_on_one_key() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_first_tokens(count: int) -> None:
-    _agree(lambda x: first_tokens(x, count), lambda x: x[:, :count], torch.randn(3, 5, 4))
+    agree(lambda x: first_tokens(x, count), lambda x: x[:, :count], torch.randn(3, 5, 4))
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_each_third(which: int) -> None:
-    _agree(
+    agree(
         lambda x: equal_parts(x, 3)[which],
         lambda x: torch.chunk(x, 3, dim=1)[which],
         torch.randn(2, 6, 4, 5),
@@ -189,7 +122,7 @@ def test_thirds_together() -> None:
     def product(parts: tuple[Tensor, ...]) -> Tensor:
         return parts[0] * parts[1] + parts[2]
 
-    _agree(
+    agree(
         lambda x: product(equal_parts(x, 3)),
         lambda x: product(torch.chunk(x, 3, dim=1)),
         torch.randn(2, 6, 4, 5),
@@ -209,16 +142,7 @@ def test_rotate_turns_each_pair_by_its_angle() -> None:
         turned = turned * torch.polar(torch.ones_like(angles), angles)
         return torch.cat([turned.real, turned.imag], dim=-1)
 
-    _agree(ours, textbook, torch.randn(3, 2, 5, 8))
-
-
-def _textbook_swiglu(x: Tensor) -> Tensor:
-    gate, up = x.chunk(2, dim=-1)
-    return gate / (1 + torch.exp(-gate)) * up
-
-
-def test_swiglu() -> None:
-    _agree(swiglu, _textbook_swiglu, 3 * torch.randn(2, 5, 40))
+    agree(ours, textbook, torch.randn(3, 2, 5, 8))
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.25])
@@ -231,8 +155,7 @@ def test_row_sum(factor: float) -> None:
 @pytest.mark.parametrize("size", [1e-12, 1e-25])
 def test_small_gradients_are_not_rounded_away(size: float) -> None:
     x = torch.randn(2, 5, 24)
-    _agree(gelu, _textbook_gelu, x, upward=size, double=1e-6)
-    _agree(
+    agree(
         lambda x: layer_norm(x, 1e-6),
         lambda x: _textbook_layer_norm(x, 1e-6),
         x,
@@ -240,7 +163,7 @@ def test_small_gradients_are_not_rounded_away(size: float) -> None:
         single=3e-6,
     )
     parts = (0.3 * x, 0.3 * x + 1, x - 1)
-    _agree(attention, _textbook_attention, *parts, upward=size, single=3e-6)
+    agree(attention, _textbook_attention, *parts, upward=size, single=3e-6)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +179,6 @@ def test_small_gradients_are_not_rounded_away(size: float) -> None:
             lambda x: x / torch.sqrt((x**2).mean(-1, keepdim=True) + 1e-6),
             [(2, 5, 24)],
         ),
-        (swiglu, _textbook_swiglu, [(2, 5, 24)]),
         (
             lambda *parts, halves=False: attention(*parts, None, halves),
             _textbook_attention,
@@ -288,14 +210,3 @@ def test_what_is_kept_in_half_precision_costs_eleven_bits(
     ):
         error = (ours_.double() - wanted).norm() / wanted.norm()
         assert 1e-5 < error < 1e-3
-
-
-def test_the_slope_that_is_a_difference_is_wrong_by_two_to_the_minus_seven_at_most() -> None:
-    x = torch.linspace(-12, 12, 4801).requires_grad_()
-    output = gelu(x, halves=True)
-    torch.testing.assert_close(output, torch.nn.functional.gelu(x))
-    (slope,) = torch.autograd.grad(output.sum(), x)
-    exact = x.detach().double().requires_grad_()
-    (right,) = torch.autograd.grad(_textbook_gelu(exact).sum(), exact)
-    error = (slope.double() - right).abs().max()
-    assert 2**-9 < error < 2**-7

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cbpnet.backbone.architecture import MLP, Embedding, Linear
+from cbpnet.backbone.architecture import MLP, Embedding, Linear, gelu_tanh, quick_gelu
 from cbpnet.backbone.torchvision_compat import import_timm
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 layers = import_timm().layers
+activations = layers.activations
 
 POOLINGS = ("token", "avg", "avgmax", "max")  # "token" is the mean of the first token
 
@@ -84,7 +85,16 @@ def _halves_swapped(layer: Linear) -> Linear:
 
 
 def _activation(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return the function of an exact GELU or SiLU, and of any other activation the module."""
-    if type(module) in (nn.GELU, layers.GELU) and getattr(module, "approximate", "none") == "none":
-        return F.gelu
-    return F.silu if type(module) is nn.SiLU else module
+    """Return the function by which a description knows an activation, or the module."""
+    if getattr(module, "approximate", "none") == "tanh":
+        return gelu_tanh
+    return _FUNCTIONS.get(type(module), module)
+
+
+_FUNCTIONS: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
+    nn.GELU: F.gelu,
+    layers.GELU: F.gelu,
+    layers.GELUTanh: gelu_tanh,
+    activations.QuickGELU: quick_gelu,
+    nn.SiLU: F.silu,
+}

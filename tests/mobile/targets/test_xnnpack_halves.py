@@ -8,8 +8,8 @@ import torch
 from mobile.export.lowering import lower
 from mobile.export.tracing import Function, trace
 from mobile.targets.xnnpack import Backend
+from quantize.activations import gelu
 from quantize.frozen_linear import FrozenLinear
-from quantize.operators import gelu
 
 WIDTH, HIDDEN, TOKENS = 16, 4096, 5
 
