@@ -19,7 +19,7 @@ VALUES = {
 def test_values_are_escaped() -> None:
     page = render_page("demo.html", **VALUES)
     assert page.startswith("<!doctype html>")
-    assert "a &lt; b" in page
+    assert "A &lt; b." in page
     assert "&lt;seed&gt;" in page
     assert "learn &#39;a&#39; &amp; predict" in page
 
