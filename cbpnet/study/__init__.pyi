@@ -7,5 +7,6 @@ from .closed_form import (
 from .comparison import Protocol as Protocol, run_benchmark as run_benchmark
 from .comparison_report import format_table as format_table, write_report as write_report
 from .methods import METHODS as METHODS
+from .peer_contender import PeerContender as PeerContender
 from .plasticity import PairConfig as PairConfig, run_pairs as run_pairs
 from .plasticity_report import write_studies as write_studies
