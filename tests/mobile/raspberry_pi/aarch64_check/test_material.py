@@ -38,7 +38,7 @@ def test_bundles_know_some_digits_and_replace_units(tmp_path, monkeypatch):
     material.make_bundles(tmp_path)
     assert [path.name for path, *_ in made] == ["fp32.pte", "int8.pte"]
     for path, backbone, config, state, settings in made:
-        assert settings.precision == path.stem
+        assert settings.target.precision == path.stem
         assert settings.class_names == ("0", "1", "2", "3")
         assert backbone.name == "vit_micro_patch8_32"
         assert state["classes.task"].tolist() == [0.0] * 4 + [-1.0] * 6

@@ -1,0 +1,107 @@
+"""The blocks of the pages that a command prints are what it prints."""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mobile.cli import main
+from mobile.cli.export_summary import as_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_spec = importlib.util.spec_from_file_location("renew", ROOT / "docs" / "renew.py")
+renew = importlib.util.module_from_spec(_spec)
+sys.modules["renew"] = renew  # where dataclasses look their module up
+_spec.loader.exec_module(renew)
+
+BLOCKS = [
+    pytest.param(name, body, id=f"{page.name}-{name}")
+    for page in renew.pages()
+    for name, body in renew.read_blocks(page.read_text("utf-8")).items()
+]
+
+
+@pytest.fixture(scope="module")
+def small(fp32_run):
+    """What is printed of a small backbone's export: the same sentences with other numbers."""
+    result, written = fp32_run
+
+    def inspected(*options):
+        return CliRunner().invoke(main, ["inspect", str(written.path), *options]).stdout
+
+    return renew.Printed(
+        result.stderr, as_text(written, {"all": 1.0}), inspected(), json.loads(inspected("--json"))
+    )
+
+
+@pytest.fixture(scope="module")
+def real(vit_tiny_weights):
+    return renew.export_vit_tiny(vit_tiny_weights)
+
+
+def form(block):
+    """The first word of every line; bundles have one name."""
+    named = re.sub(r"\S+\.pte", "x.pte", block)
+    return [line.partition(" ")[0] for line in named.splitlines()]
+
+
+def test_every_mark_is_one_that_the_script_knows_and_has_a_fence():
+    for page in renew.pages():
+        text = page.read_text("utf-8")
+        marked = [line for line in text.splitlines() if line.startswith("<!-- made by:")]
+        blocks = renew.read_blocks(text)
+        assert len(marked) == len(blocks), page.name
+        assert blocks.keys() <= renew.MAKERS.keys(), page.name
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS)
+def test_a_block_has_the_form_of_what_is_printed(small, name, block):
+    fresh = renew.MAKERS[name](small)
+    if name == "query":
+        documented, found = json.loads(block), json.loads(fresh)
+        assert documented.keys() == found.keys()
+        assert documented["undelegated"].keys() == found["undelegated"].keys()
+    else:
+        assert form(block) == form(fresh)
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS)
+def test_a_block_is_what_a_fresh_export_prints(real, name, block):
+    assert renew.settled(block) == renew.settled(renew.MAKERS[name](real))
+
+
+def test_a_block_is_renewed_and_nothing_else(small):
+    page = "a\n\n<!-- made by: docs/renew.py query -->\n```\nold\n```\nb\n```\nkept\n```\n"
+    fresh = renew.renewed(page, small)
+    assert fresh == page.replace("old\n", renew.MAKERS["query"](small))
+    assert renew.renewed(fresh, small) == fresh
+
+
+def test_a_transcript_has_every_line_but_most_stages_and_operators(small):
+    command, *lines = renew.MAKERS["export"](small).splitlines()
+    assert command.startswith("$ cbpnet-mobile export --target xnnpack")
+    stages, outcome = small.stages.splitlines(), small.outcome.splitlines()
+    assert lines[:5] == [stages[0], "[...]", *stages[-3:]]
+    operators = outcome[[line.split()[0] for line in outcome].index("gradients") + 1]
+    assert [line for line in lines[5:] if not line.startswith(" ")] == [
+        line for line in outcome if not line.startswith(" ")
+    ]
+    (shown,) = (line for line in lines if line.startswith(" "))
+    assert shown.removesuffix(" [...]") == operators.rstrip()
+
+
+def test_times_rounding_and_builds_are_no_difference():
+    one, other, third = (
+        f"loading ... {seconds} s\nagainst PyTorch: cosine {cosine}\ntorch 2.1{build}, {size} MB"
+        for seconds, cosine, build, size in (
+            (1.5, "0.9", "", 7),
+            (12, "0.99", "+cpu", 7),
+            (12, "0.99", "+cpu", 8),
+        )
+    )
+    assert renew.settled(one) == renew.settled(other) != renew.settled(third)
