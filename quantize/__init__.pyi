@@ -4,4 +4,5 @@ from .learner_agreement import (
     QuantisationReport as QuantisationReport,
     compare_learners as compare_learners,
 )
+from .operators import Operators as Operators
 from .trunk import FrozenTrunk as FrozenTrunk

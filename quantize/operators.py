@@ -27,11 +27,11 @@ __all__ = [
     "attention",
     "centred",
     "equal_parts",
-    "first_tokens",
     "layer_norm",
     "rms_norm",
     "rotate",
     "row_sum",
+    "select_tokens",
 ]
 
 
@@ -68,9 +68,9 @@ def rms_norm(x: Tensor, eps: float, halves: bool = False) -> Tensor:
     return output
 
 
-def first_tokens(x: Tensor, count: int) -> Tensor:
-    """Return the first ``count`` tokens of x [B, N, D]."""
-    output: Tensor = _FirstTokens.apply(x, count)  # type: ignore[no-untyped-call]
+def select_tokens(x: Tensor, first: int, last: int) -> Tensor:
+    """Return the tokens ``first`` to ``last`` - 1 of x [B, N, D]."""
+    output: Tensor = _SelectTokens.apply(x, first, last)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -138,15 +138,15 @@ class _RmsNorm(torch.autograd.Function):
         return (gradient - along) * inverse, None, None
 
 
-class _FirstTokens(torch.autograd.Function):
+class _SelectTokens(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, count: int) -> Tensor:
-        ctx.rest = x.shape[1] - count
-        return x[:, :count]
+    def forward(ctx: Any, x: Tensor, first: int, last: int) -> Tensor:
+        ctx.before, ctx.after = first, x.shape[1] - last
+        return x[:, first:last]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return F.pad(gradient, (0, 0, 0, ctx.rest)), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return F.pad(gradient, (0, 0, ctx.before, ctx.after)), None, None
 
 
 class _EqualParts(torch.autograd.Function):

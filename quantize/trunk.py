@@ -35,8 +35,8 @@ from quantize.operators import (
     Operators,
     centred,
     equal_parts,
-    first_tokens,
     rotate,
+    select_tokens,
 )
 from quantize.trunk_parts import (
     GELUS,
@@ -104,7 +104,7 @@ class FrozenTrunk(nn.Module):
         self.pool = (
             FrozenAttentionPool(pooling, _POOL, make)
             if isinstance(pooling, AttentionPooling)
-            else FrozenPool(pooling)
+            else FrozenPool(pooling, self.position.shape[1])
         )
         self.feature_norm = FrozenNorm(architecture.feature_norm)
         names = [f"blocks.{index}" for index in range(len(self.blocks))]
@@ -219,7 +219,7 @@ class _Block(nn.Module):
             query = query * self.scale
         query, key, value = (part.reshape(-1, *part.shape[2:]) for part in (query, key, value))
         if rows is not None:
-            query, tokens = first_tokens(query, rows), first_tokens(tokens, rows)
+            query, tokens = select_tokens(query, 0, rows), select_tokens(tokens, 0, rows)
         before = None if prefix is None else self._split_prefix(prefix, batch)
         mixed = operators.attention(query, key, value, before)  # [B heads, N, head_dim]
         mixed = mixed.view(batch, self.heads, *mixed.shape[1:]).permute(0, 2, 1, 3)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from cbpnet.backbone.architecture import (
 )
 from quantize.folding import after_norm, split_halves
 from quantize.frozen_linear import FrozenLinear
-from quantize.operators import Operators, equal_parts
+from quantize.operators import Operators, equal_parts, select_tokens
 
 __all__ = ["GELUS", "FrozenAttentionPool", "FrozenMLP", "FrozenNorm", "FrozenPool", "MakeLayer"]
 
@@ -80,19 +81,24 @@ class FrozenMLP(nn.Module):
 
 
 class FrozenPool(nn.Module):
-    """The mean of tokens [B, N, D].
+    """The mean of tokens [B, N, D], which is a product with a frozen vector along N.
 
-    ``rows`` is the number of leading tokens that it reads; None for all of them.
+    ``rows`` is the number of leading tokens that it is given; None for all of them, the ``length``.
     """
 
-    def __init__(self, pooling: Pooling) -> None:
+    def __init__(self, pooling: Pooling, length: int) -> None:
         super().__init__()
-        self.first, self.rows = pooling.first, pooling.last
+        self.rows = pooling.last
+        weight = torch.zeros(1, pooling.last or length)
+        weight[:, pooling.first :] = 1 / (weight.shape[1] - pooling.first)
+        self.mean = FrozenLinear(weight, None, "fp32")
 
     def forward(self, tokens: Tensor, operators: Operators) -> Tensor:
         """Return features [B, D]."""
-        read = tokens[:, self.first : self.rows]
-        return read.reshape(len(read), -1) if read.shape[1] == 1 else read.mean(dim=1)
+        if self.rows == 1:
+            return tokens.reshape(len(tokens), -1)
+        mean: Tensor = self.mean(tokens.permute(0, 2, 1))
+        return mean.reshape(len(tokens), -1)
 
 
 class FrozenAttentionPool(nn.Module):
@@ -116,8 +122,9 @@ class FrozenAttentionPool(nn.Module):
 
     def forward(self, tokens: Tensor, operators: Operators) -> Tensor:
         """Return features [B, D]."""
-        tokens = tokens[:, self.first :] if self.first else tokens
         batch, length, _ = tokens.shape
+        if self.first:
+            tokens, length = select_tokens(tokens, self.first, length), length - self.first
         joined = self.key_value(tokens).view(batch, length, 2 * self.heads, -1)
         key, value = equal_parts(joined.permute(0, 2, 1, 3), 2)  # each [B, heads, N, head_dim]
         key = self.k_norm(key, operators)

@@ -8,11 +8,11 @@ from quantize.operators import (
     attention,
     centred,
     equal_parts,
-    first_tokens,
     layer_norm,
     rms_norm,
     rotate,
     row_sum,
+    select_tokens,
 )
 
 from .textbook import Function, agree
@@ -104,9 +104,9 @@ def test_attention_that_is_all_on_one_key() -> None:
     torch.testing.assert_close(attention(query, key, value), value[:, :1])
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_first_tokens(count: int) -> None:
-    agree(lambda x: first_tokens(x, count), lambda x: x[:, :count], torch.randn(3, 5, 4))
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (0, 2), (0, 5), (1, 5), (2, 4)])
+def test_select_tokens(first: int, last: int) -> None:
+    agree(lambda x: select_tokens(x, first, last), lambda x: x[:, first:last], torch.randn(3, 5, 4))
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
+from quantize.calibrated import calibrated_trunk
 from quantize.half_precision import HalfPrecisionTrunk
 from quantize.integer import integer_form
 from quantize.trunk import FrozenTrunk
@@ -112,3 +113,17 @@ def test_the_pools_layers_are_named_and_may_be_kept() -> None:
     for name in names:
         assert trunk.get_submodule(name) is trunk.layers[name]
         assert trunk.layers[name].scale is None
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("vit_base_patch16_siglip_224", {}), ("eva02_tiny_patch14_224", {"img_size": 56})],
+)
+def test_static_int8_rounds_and_smooths_all_layers(name: str, arguments: dict[str, Any]) -> None:
+    backbone = _backbone(name, arguments)
+    trunk = FrozenTrunk(backbone, "fp32")
+    images = torch.randn(4, 3, backbone.image_size, backbone.image_size)
+    found = calibrated_trunk(trunk, [images], target=0.98)
+    assert found.recipe.ranges.keys() == trunk.layers.keys()
+    torch.testing.assert_close(found.smoothed(images), trunk(images), atol=1e-4, rtol=1e-3)
+    assert torch.cosine_similarity(found.trunk(images), trunk(images)).mean() > 0.97
