@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _RELATIVE_PENALTIES = torch.logspace(3, -6, 37, dtype=torch.float64)  # the largest wins a tie
-_FREEDOM_FACTOR = 1.05
+_MOST_FREEDOM = 0.8  # degrees of freedom an image
 _PROBE_PENALTIES = (0.003, 0.01, 0.03, 0.1)  # scikit-learn's C, on standardised features
 _PROBE_VALIDATION = 5  # every fifth image of a class
 
@@ -87,15 +87,14 @@ def solve_ridge(gram: Tensor, sums: Tensor, counts: Tensor) -> RidgeSolution:
 
     Features and targets are centred with the mean over the images seen, so the bias carries no
     penalty. The penalty is the one of the grid trace(G) / D * 10^(-6 ... 3), four a decade, that
-    minimises generalised cross-validation (Golub, Heath and Wahba, Technometrics 1979) with a
-    factor on the degrees of freedom, `N * RSS / (N - 1.05 * degrees of freedom)^2` where that
-    difference is positive: an estimate of the leave-one-out error that needs these sums only,
-    hence no image kept and no image held out.
+    minimises generalised cross-validation (Golub, Heath and Wahba, Technometrics 1979),
+    `N * RSS / (N - degrees of freedom)^2`: an estimate of the leave-one-out error that needs
+    these sums only, hence no image kept and no image held out.
 
-    The factor is a small one of the kind of Kim and Gu (J. R. Statist. Soc. B 66, 2004). Without it
-    the estimate fails where there are fewer images than features and one of them occurs twice:
-    with hardly a penalty the residual is 0 and a degree of freedom is left, so that interpolation
-    looks perfect. It takes more than one repetition in 21 images to get past the factor.
+    Penalties that leave the residual less than a fifth of the N degrees of freedom are out of the
+    choice, because there the estimate may fail. It takes all images to weigh alike, and one that
+    occurs twice does not: with fewer images than features and hardly a penalty the residual is 0
+    and a degree of freedom is left, so that interpolation looks perfect.
 
     Args:
         gram: sum of x x^T over the images, float64 [D, D].
@@ -118,8 +117,8 @@ def solve_ridge(gram: Tensor, sums: Tensor, counts: Tensor) -> RidgeSolution:
     shrunk = variances + penalties[:, None]  # [penalty, D]
     residual = target_energy - (energy * (variances + 2 * penalties[:, None]) / shrunk**2).sum(1)
     freedom = 1 + (variances / shrunk).sum(1)
-    left = images - _FREEDOM_FACTOR * freedom
-    best = torch.where(left > 0, images * residual / left**2, torch.inf).argmin()
+    estimate = images * residual / (images - freedom) ** 2
+    best = estimate.where(freedom <= _MOST_FREEDOM * images, torch.inf).argmin()
 
     weights = axes @ (rotated / shrunk[best][:, None])
     return RidgeSolution(weights, counts / images - mean @ weights, penalties[best].item())

@@ -114,8 +114,8 @@ def test_ridge_penalty_minimises_generalised_cross_validation(blobs, images):
     def criterion(penalty):
         hat = centred @ np.linalg.solve(centred.T @ centred + penalty * np.eye(12), centred.T)
         residual = ((targets - hat @ targets) ** 2).sum()
-        left = images - 1.05 * (1 + np.trace(hat))
-        return images * residual / left**2 if left > 0 else np.inf
+        freedom = 1 + np.trace(hat)
+        return images * residual / (images - freedom) ** 2 if freedom <= 0.8 * images else np.inf
 
     grid = scale * np.logspace(-6, 3, 37)
     chosen = fitted(Ridge(12, 6), features, labels, [range(6)]).solution().penalty
