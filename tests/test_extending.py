@@ -122,11 +122,11 @@ import torch
 from cbpnet.backbone import Backbone
 from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.method import LearnerConfig, PromptConfig, ReadoutConfig, draw_state
-from mobile import ExportSettings, export_bundle
+from mobile import ExportSettings, export_bundle, resolve_target
 vit = import_timm().create_model("vit_micro_patch8_32", depth=2)
 config = LearnerConfig(PromptConfig((0,), 2, (1,), 2), readout=ReadoutConfig("none"))
 state = draw_state(config, 64, 4, 2, torch.Generator().manual_seed(0))
-settings = ExportSettings("my-npu", "fp32", 4, 2, options={"clock": "fast"})
+settings = ExportSettings(resolve_target("my-npu", "fp32", {"clock": "fast"}), 4, 2)
 path = Path("npu.pte")
 export_bundle(path, Backbone("vit_micro_patch8_32", vit), config, state, settings)
 """

@@ -1,6 +1,5 @@
 """The presets: one row a backbone, and the budget that each keeps."""
 
-import math
 from dataclasses import dataclass, replace
 
 from cbpnet.host.errors import InputError
@@ -105,13 +104,11 @@ def choose_preset(backbone: str, dim: int, parameters: int) -> Preset:
 
 def count_trainables(config: LearnerConfig, dim: int, backbone_parameters: int) -> Budget:
     """Return the budget of a configuration on a backbone of width ``dim``."""
-    from cbpnet.method.layout import trainable_layout  # with torch, which the table does without
+    # With torch, which the table does without.
+    from cbpnet.method.layout import count_parameters, trainable_layout
 
     layout = trainable_layout(config, dim, classes=0)
-    trainable = sum(
-        math.prod(shape) for name, shape in layout.items() if not name.startswith("head.")
-    )
-    return Budget(trainable, backbone_parameters)
+    return Budget(count_parameters(layout, "prompts", "block"), backbone_parameters)
 
 
 def check_budget(budget: Budget, limit: float) -> None:

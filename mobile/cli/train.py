@@ -1,7 +1,6 @@
 """``cbpnet-mobile train``: learn tasks into a state file that any host can continue from."""
 
 import json
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -212,10 +211,9 @@ def _outcome(
 
 
 def _head_parameters(config: "LearnerConfig", dim: int, classes: int) -> int:
-    from cbpnet.method.layout import trainable_layout
+    from cbpnet.method.layout import count_parameters, trainable_layout
 
-    layout = trainable_layout(config, dim, classes)
-    return sum(math.prod(shape) for name, shape in layout.items() if name.startswith("head."))
+    return count_parameters(trainable_layout(config, dim, classes), "head")
 
 
 def _comparison(dataset: DatasetOptions, backbone: BackboneOptions) -> str:
