@@ -4,7 +4,7 @@ from .closed_form import (
     RanPAC as RanPAC,
     Ridge as Ridge,
 )
-from .comparison import Protocol as Protocol, run_benchmark as run_benchmark
+from .comparison import ComparisonProtocol as ComparisonProtocol, run_benchmark as run_benchmark
 from .comparison_report import format_table as format_table, write_report as write_report
 from .methods import METHODS as METHODS
 from .peer_contender import PeerContender as PeerContender

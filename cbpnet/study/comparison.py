@@ -31,11 +31,11 @@ from cbpnet.run.training import TrainingConfig
 from cbpnet.study.methods import LEARNERS, PEERS, VARIANTS, check_methods
 from cbpnet.study.peer_contender import PeerContender
 
-__all__ = ["Protocol", "run_benchmark"]
+__all__ = ["ComparisonProtocol", "run_benchmark"]
 
 
 @dataclass(frozen=True)
-class Protocol:
+class ComparisonProtocol:
     """What all methods of a benchmark share, beside backbone and data set."""
 
     classes_per_task: int | tuple[int, ...]
@@ -63,7 +63,7 @@ class Protocol:
 def run_benchmark(
     backbone: Backbone,
     dataset: Dataset,
-    protocol: Protocol,
+    protocol: ComparisonProtocol,
     config: LearnerConfig,
     methods: Sequence[str],
     seeds: Sequence[int],
@@ -115,7 +115,7 @@ class _SeedBenchmark:
         self,
         backbone: Backbone,
         dataset: Dataset,
-        protocol: Protocol,
+        protocol: ComparisonProtocol,
         config: LearnerConfig,
         seed: int,
     ) -> None:

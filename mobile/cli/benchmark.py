@@ -79,13 +79,13 @@ def benchmark(
     as_json: bool,
 ) -> None:
     """Compare methods task after task on the same images, and write the report."""
-    from cbpnet.study.comparison import Protocol, run_benchmark
+    from cbpnet.study.comparison import ComparisonProtocol, run_benchmark
 
     seeds, out = compared.seeds, compared.out
     frozen = backbone.load()
     config = backbone.config(frozen)
     loaded = dataset.load()
-    protocol = Protocol(
+    protocol = ComparisonProtocol(
         split.task_size(loaded),
         split.train_per_class,
         split.test_per_class,

@@ -28,7 +28,7 @@ from cbpnet.run.contender import LearnerContender
 from cbpnet.run.metrics import RunResult, accuracy_over_tasks, summarise
 from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.run.training import TrainingConfig
-from cbpnet.study.comparison import Protocol, run_benchmark
+from cbpnet.study.comparison import ComparisonProtocol, run_benchmark
 from cbpnet.study.comparison_report import format_table, write_report
 from mobile.device.program import set_threads
 from mobile.device.runtime import OnDeviceLearner
@@ -46,7 +46,7 @@ PRETRAINING_EPOCHS = 15
 MIRRORINGS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))  # axes of [N, C, H, W]
 METHODS = ("ncm", "ridge", "cbpnet", "cbpnet+rls")
 FEW = 20  # training images of a digit
-PROTOCOL = Protocol(
+PROTOCOL = ComparisonProtocol(
     classes_per_task=TASK_SIZES,
     train_per_class=FEW,
     test_per_class=None,

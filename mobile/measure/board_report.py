@@ -16,7 +16,7 @@ from mobile.measure.learning import Learning
 from mobile.measure.pages import render_page
 from mobile.measure.phases import phase_figures
 from mobile.measure.plots import accuracy_charts, course_charts, speed_charts
-from mobile.measure.protocol import Protocol
+from mobile.measure.protocol import ProtocolFigures
 from mobile.measure.results import Bundle, Figures, Result, find_results
 from mobile.measure.series import Series
 
@@ -101,11 +101,11 @@ def write_report(entries: Sequence[Entry], page: Path) -> list[Path]:
         bundles=list({entry.bundle: entry.result.bundle for entry in entries}.items()),
         latencies=[(one.label, one.figures, phase_figures(one.figures)) for one in latencies],
         accuracies=_of_kind(entries, Accuracy),
-        protocols=_of_kind(entries, Protocol),
+        protocols=_of_kind(entries, ProtocolFigures),
         lessons=_of_kind(entries, Learning),
         speed=speed_charts(latencies),
         course=course_charts(latencies),
-        accuracy=accuracy_charts(_of_kind(entries, Accuracy), _of_kind(entries, Protocol)),
+        accuracy=accuracy_charts(_of_kind(entries, Accuracy), _of_kind(entries, ProtocolFigures)),
     )
     content = {
         "format": FORMAT,

@@ -8,7 +8,7 @@ from mobile.measure.accuracy import Accuracy
 from mobile.measure.latency import Latency
 from mobile.measure.phases import phase_figures
 from mobile.measure.plots import classify_ms, learn_ms
-from mobile.measure.protocol import Protocol
+from mobile.measure.protocol import ProtocolFigures
 from mobile.measure.results import Figures
 
 __all__ = ["Glance", "glance"]
@@ -64,7 +64,7 @@ def _accuracy(results: Sequence[Figures]) -> float | None:
     learnt = [
         run.over_tasks[-1]
         for figures in results
-        if isinstance(figures, Protocol)
+        if isinstance(figures, ProtocolFigures)
         for run in figures.runs
     ]
     return max(learnt, default=None)

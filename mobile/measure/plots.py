@@ -6,7 +6,7 @@ from statistics import fmean
 from mobile.measure.accuracy import Accuracy
 from mobile.measure.charts import Bar, BarChart, Line, LineChart
 from mobile.measure.latency import AtThreads, Latency
-from mobile.measure.protocol import Protocol
+from mobile.measure.protocol import ProtocolFigures
 from mobile.measure.sampling import Sample
 from mobile.measure.series import Series
 
@@ -101,7 +101,7 @@ def course_charts(latencies: Sequence[Series[Latency]]) -> list[Chart]:
 
 
 def accuracy_charts(
-    accuracies: Sequence[Series[Accuracy]], protocols: Sequence[Series[Protocol]]
+    accuracies: Sequence[Series[Accuracy]], protocols: Sequence[Series[ProtocolFigures]]
 ) -> list[Chart]:
     """Return the accuracy of states, and that over tasks."""
     charts: list[Chart] = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cbpnet.run.metrics import RunResult, accuracy_over_tasks, forgetting
 
-__all__ = ["Protocol", "ProtocolRun", "protocol_figures"]
+__all__ = ["ProtocolFigures", "ProtocolRun", "protocol_figures"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ProtocolRun:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class ProtocolFigures:
     """A data set learnt task after task; ``conditions`` are the command's, by name."""
 
     data: str
@@ -36,9 +36,9 @@ class Protocol:
 
 def protocol_figures(
     data: str, conditions: dict[str, object], results: Sequence[RunResult]
-) -> Protocol:
+) -> ProtocolFigures:
     """Return what the report shows of an evaluation."""
-    return Protocol(
+    return ProtocolFigures(
         data,
         {name: str(value) for name, value in conditions.items()},
         tuple(

@@ -15,7 +15,7 @@ from mobile.measure.accuracy import Accuracy
 from mobile.measure.board import Board, describe_board
 from mobile.measure.latency import Latency
 from mobile.measure.learning import Learning
-from mobile.measure.protocol import Protocol
+from mobile.measure.protocol import ProtocolFigures
 
 __all__ = [
     "Bundle",
@@ -31,12 +31,12 @@ __all__ = [
 FORMAT = "cbpnet-mobile board result"
 VERSION = 1
 
-Figures = Accuracy | Latency | Learning | Protocol
+Figures = Accuracy | Latency | Learning | ProtocolFigures
 _KINDS: dict[str, type[Figures]] = {
     "accuracy": Accuracy,
     "latency": Latency,
     "learning": Learning,
-    "protocol": Protocol,
+    "protocol": ProtocolFigures,
 }
 
 

@@ -16,11 +16,11 @@ from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.run.queries import query_stream
 from cbpnet.run.training import TrainingConfig
 from cbpnet.study.closed_form import LinearProbe, NearestClassMean, RanPAC, Ridge
-from cbpnet.study.comparison import Protocol, run_benchmark
+from cbpnet.study.comparison import ComparisonProtocol, run_benchmark
 from cbpnet.study.methods import LEARNERS, METHODS, PEERS, VARIANTS
 
 CONFIG = get_preset("micro").config
-PROTOCOL = Protocol(
+PROTOCOL = ComparisonProtocol(
     classes_per_task=(2, 3),
     train_per_class=6,
     test_per_class=3,

@@ -7,7 +7,7 @@ from mobile.measure.board import Board
 from mobile.measure.latency import AtThreads, Latency, Phase, Soak, Window
 from mobile.measure.learning import Learning
 from mobile.measure.meter import Reading
-from mobile.measure.protocol import Protocol, ProtocolRun
+from mobile.measure.protocol import ProtocolFigures, ProtocolRun
 from mobile.measure.results import Bundle, Result
 from mobile.measure.sampling import Sample
 from mobile.measure.speed import Memory, Timing
@@ -77,7 +77,7 @@ ACCURACY = Accuracy(
     images_per_second=12.0,
     peak_rss_mb=300.0,
 )
-PROTOCOL = Protocol(
+PROTOCOL = ProtocolFigures(
     "cifar100",
     {"epochs": "3"},
     (
