@@ -42,6 +42,8 @@ def _images(count: int, size: int = 32, dtype: torch.dtype = torch.float32) -> T
         (MICRO, 32),  # its own size
         (MICRO, 64),
         ("deit_tiny_distilled_patch16_224", 96),  # two tokens besides the patches
+        ("vit_tiny_patch16_dinov3_qkvb", 96),  # angles alone
+        ("eva02_tiny_patch14_224", 112),  # and positions
         ("flexivit_small", 96),  # timm resamples it bilinearly, others bicubically
     ],
 )
