@@ -149,6 +149,36 @@ def test_a_preset_is_a_row(perform: Callable[[str, int], Copy]) -> None:
     assert row["share"] < row["budget"] == 0.002
 
 
+def test_a_backbone_family_is_a_file_and_a_row(perform: Callable[[str, int], Copy]) -> None:
+    """In PyTorch and in frozen layers it computes what the model's own forward pass computes."""
+    perform("Add a backbone family", 2).python(
+        """
+import torch
+from cbpnet.backbone import Backbone
+from cbpnet.backbone.families.scaled_positions import ScaledPositions
+from quantize import FrozenTrunk
+
+torch.manual_seed(0)
+vit = ScaledPositions(img_size=16, patch_size=8, embed_dim=12, depth=2, num_heads=3)
+vit.pretrained_cfg = {
+    "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic", "crop_pct": 1.0
+}
+vit.eval().reset_classifier(0)
+images, prefix = torch.randn(2, 3, 16, 16), {1: torch.randn(1, 2, 4, 12)}
+with torch.no_grad():
+    wanted = vit.forward_head(vit.forward_features(images), pre_logits=True)
+    vit.size += 1
+    assert not torch.allclose(vit.forward_features(images).mean(1), wanted, atol=1e-3)
+    vit.size -= 1
+    backbone = Backbone("scaled", vit)
+    trunk = FrozenTrunk(backbone, "fp32")
+    torch.testing.assert_close(backbone(images), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(trunk(images), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(trunk(images, prefix), backbone(images, prefix), atol=1e-5, rtol=0)
+"""
+    )
+
+
 def test_a_replacement_rule_is_one_place_and_programs_follow(
     perform: Callable[[str, int], Copy],
 ) -> None:
