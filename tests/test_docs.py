@@ -93,9 +93,7 @@ def test_planted_dead_links_are_found(tmp_path: Path) -> None:
 def test_every_page_is_in_the_index(tracked_files: list[Path]) -> None:
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     pages = [
-        path.name
-        for path in tracked_files
-        if path.parent == ROOT / "docs" and path.suffix == ".md"
+        path.name for path in tracked_files if path.parent == ROOT / "docs" and path.suffix == ".md"
     ]
     assert [name for name in pages if name != "README.md" and f"]({name})" not in index] == []
 

@@ -141,29 +141,11 @@ def measure_accuracy(
             f"{listed(names)} are known; classes are told by their names"
         )
     head = {**identity, "data": data, "images": _digest(known)}
-    answers, seconds, classified = [], 0.0, 0
     try:
         with path.open("a+b") as file:
             answers = _read_answers(path, file, head)
             progress(len(answers))
-            for start in range(len(answers), len(known.labels), INFERENCE_BATCH):
-                numbers = range(start, min(start + INFERENCE_BATCH, len(known.labels)))
-                begin = time.perf_counter()
-                found = learner.predict([known.image(number) for number in numbers])
-                seconds += time.perf_counter() - begin
-                classified += len(numbers)
-                batch = [
-                    {
-                        "image": known.names[number],
-                        "label": known.labels[number],
-                        "taken_for": one.label,
-                        "probability": round(one.probability, 4),
-                    }
-                    for number, one in zip(numbers, found, strict=True)
-                ]
-                _append(file, batch)
-                answers += batch
-                progress(len(numbers))
+            speed = _classify_the_rest(learner, known, answers, file, progress)
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror or error}; make room or name another folder, "
@@ -184,9 +166,38 @@ def measure_accuracy(
             if label != taken_for
         )[:_CONFUSIONS],
         known_classes=len(names),
-        images_per_second=classified / seconds if classified else None,
+        images_per_second=speed,
         peak_rss_mb=peak_rss_mb(),
     )
+
+
+def _classify_the_rest(
+    learner: OnDeviceLearner,
+    test: TestImages,
+    answers: list[dict[str, Any]],
+    file: BinaryIO,
+    progress: Progress,
+) -> float | None:
+    """Append the missing answers to list and file; return images a second, None where none was."""
+    seconds, answered = 0.0, len(answers)
+    for start in range(answered, len(test.labels), INFERENCE_BATCH):
+        numbers = range(start, min(start + INFERENCE_BATCH, len(test.labels)))
+        begin = time.perf_counter()
+        found = learner.predict([test.image(number) for number in numbers])
+        seconds += time.perf_counter() - begin
+        batch = [
+            {
+                "image": test.names[number],
+                "label": test.labels[number],
+                "taken_for": one.label,
+                "probability": round(one.probability, 4),
+            }
+            for number, one in zip(numbers, found, strict=True)
+        ]
+        _append(file, batch)
+        answers += batch
+        progress(len(numbers))
+    return (len(answers) - answered) / seconds if seconds else None
 
 
 def _digest(test: TestImages) -> str:
