@@ -8,13 +8,17 @@ TORCH = $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint aarch64-check android-test npu-test clean
+.PHONY: demo test slow-test lint aarch64-check android-test npu-test clean
 
 demo: .venv/installed
 	.venv/bin/cbpnet-mobile demo --out demo_output
 
+# A file's tests stay in one process, for they share what they export.
 test: .venv/installed
-	.venv/bin/pytest --cov
+	.venv/bin/pytest --cov --numprocesses auto --maxprocesses 4 --dist loadfile
+
+slow-test: .venv/installed
+	.venv/bin/pytest -m slow
 
 lint: .venv/installed
 	.venv/bin/ruff check .

@@ -116,7 +116,7 @@ def write_report(entries: Sequence[Entry], page: Path) -> list[Path]:
             {
                 "label": entry.label,
                 "file": str(entry.file),
-                "kind": type(entry.result.figures).__name__.lower(),
+                "kind": entry.result.kind,
                 **asdict(entry.result),
             }
             for entry in entries

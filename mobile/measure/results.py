@@ -63,6 +63,12 @@ class Result:
     bundle: Bundle
     figures: Figures
 
+    @property
+    def kind(self) -> str:
+        """What the figures are of, as a result's file names it."""
+        (kind,) = [name for name, figures in _KINDS.items() if isinstance(self.figures, figures)]
+        return kind
+
 
 @dataclass(frozen=True)
 class _Record:
@@ -109,8 +115,7 @@ def write_result(path: Path, result: Result) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    (kind,) = [name for name, figures in _KINDS.items() if isinstance(result.figures, figures)]
-    content = {"format": FORMAT, "version": VERSION, "kind": kind} | asdict(result)
+    content = {"format": FORMAT, "version": VERSION, "kind": result.kind} | asdict(result)
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 

@@ -70,6 +70,7 @@ def test_a_block_has_the_form_of_what_is_printed(small, name, block):
         assert form(block) == form(fresh)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "block"), BLOCKS)
 def test_a_block_is_what_a_fresh_export_prints(real, name, block):
     assert renew.settled(block) == renew.settled(renew.MAKERS[name](real))

@@ -49,7 +49,7 @@ def test_a_peers_row_is_what_it_scores_on_the_query_features(
     assert result.exit_code == 0
     (summary,) = json.loads(result.stdout)
     assert (summary["method"], summary["seeds"]) == ("ncm", [3])
-    run = json.loads((tmp_path / "runs" / "ncm-seed3.json").read_text())["run"]
+    (run,) = json.loads((tmp_path / "results.json").read_text())["runs"]
 
     backbone = load_backbone("vit_micro_patch8_32", micro_weights)
     stream = make_stream(load_digits(), 2, 6, 4, 3)
@@ -141,9 +141,9 @@ def test_demo_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_demos_pictures_are_test_images_that_were_not_learnt(tmp_path: Path) -> None:
-    stream = mobile.cli.demo.PROTOCOL.stream(load_digits(), 0)
+    stream = mobile.cli.digits_demo.PROTOCOL.stream(load_digits(), 0)
     test, labels = stream.test_source, stream.test_source.labels
-    for name, path in mobile.cli.demo._write_pictures(stream, tmp_path).items():
+    for name, path in mobile.cli.digits_demo._write_pictures(stream, tmp_path).items():
         with Image.open(path) as picture:
             small = np.asarray(picture.resize((8, 8), Image.Resampling.BOX), dtype=float)
         distances = [

@@ -1,5 +1,6 @@
 """What a server learnt goes into a bundle, which learns on: the chain of the README."""
 
+import pytest
 from click.testing import CliRunner
 from PIL import Image
 
@@ -12,6 +13,7 @@ def run(*arguments):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_a_bundle_of_a_trained_state_learns_a_new_class(digits, micro_weights, pictures, tmp_path):
     """The state that `train` writes has room for the classes that it learnt and no other."""
     state, bundle = tmp_path / "server.safetensors", tmp_path / "digits.pte"

@@ -12,6 +12,7 @@ from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, Reado
 from cbpnet.method.initial import draw_state
 from mobile.device.runtime import OnDeviceLearner
 from mobile.export.exporter import ExportSettings, export_bundle
+from mobile.targets import resolve_target
 
 timm = import_timm()
 
@@ -42,7 +43,7 @@ def test_a_family_lowers_like_a_plain_vit_and_learns(
             parameter.add_(0.05 * torch.randn_like(parameter))
     backbone = Backbone(name, vit)
     state = draw_state(CONFIG, backbone.dim, 4, 2, torch.Generator().manual_seed(2))
-    settings = ExportSettings("xnnpack", precision, classes=4, tasks=2, micro_batch=2)
+    settings = ExportSettings(resolve_target("xnnpack", precision), 4, 2, micro_batch=2)
     export = export_bundle(tmp_path / "small.pte", backbone, CONFIG, state, settings)
     calls = {method: part.delegate_calls for method, part in export.delegation.items()}
     assert (calls["query"], calls["predict"], calls["gradients"]) == (1, 1, 2)

@@ -127,5 +127,5 @@ def test_the_unit_restarts_whatever_ends_it_and_calls_a_command_that_exists() ->
     watch = main.get_command(click.Context(main), command)
     assert watch is not None
     options = watch.make_context("watch", arguments).params
-    assert {options[name].is_absolute() for name in ("bundle", "inbox", "state")} == {False}
+    assert {options[name].is_absolute() for name in ("path", "inbox", "state")} == {False}
     assert service["WorkingDirectory"] == f"/var/lib/{service['StateDirectory']}"
