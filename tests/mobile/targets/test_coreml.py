@@ -44,6 +44,7 @@ def export(small_backbone, server, tmp_path_factory):
     return written, said.getvalue()
 
 
+@pytest.mark.slow
 @needs_coreml
 def test_query_and_predict_are_core_mls_and_the_rest_is_not(export):
     written, said = export
@@ -58,6 +59,7 @@ def test_query_and_predict_are_core_mls_and_the_rest_is_not(export):
     assert said == ""
 
 
+@pytest.mark.slow
 @needs_coreml
 @pytest.mark.skipif(sys.platform == "darwin", reason="here Core ML runs")
 def test_what_this_machine_cannot_run_has_no_figure(export):

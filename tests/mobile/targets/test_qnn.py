@@ -91,6 +91,7 @@ def compiled(sdk, monkeypatch):
     return StandInForQualcommsCompiler.compiled
 
 
+@pytest.mark.slow
 def test_the_trunk_goes_to_the_compiler_and_the_learner_stays(
     compiled, small_backbone, server, tmp_path
 ):

@@ -33,6 +33,7 @@ def lowered(small_backbone, server):
     return {precision: build(precision) for precision in TARGETS["vulkan"].precisions}
 
 
+@pytest.mark.slow
 def test_query_and_predict_are_vulkans(lowered):
     for found, program in lowered.values():
         assert b"VulkanBackend" in program
@@ -41,6 +42,7 @@ def test_query_and_predict_are_vulkans(lowered):
             assert sum(found.delegation[method].arithmetic.values()) < 10
 
 
+@pytest.mark.slow
 def test_weights_of_int8_are_a_quarter_as_large(lowered, small_backbone):
     layers = FrozenTrunk(small_backbone, "fp32").layers.values()
     weights = sum(layer.weight.nbytes for layer in layers)
