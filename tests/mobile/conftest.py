@@ -1,6 +1,7 @@
 """What the tests of bundles and commands share."""
 
 import copy
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from executorch.exir.backend.partitioner import Partitioner
+from filelock import FileLock
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -159,22 +161,42 @@ def eager() -> Learner:
     return toy_learner()
 
 
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Let one of the test processes make a file of a name; the others wait for it and take it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # each process has a folder in it
+
+    def make_or_take(name: str, make: Callable[[Path], object]) -> Path:
+        path = root / name
+        with FileLock(root / f"{name}.lock"):
+            if not path.exists():
+                make(path)
+        return path
+
+    return make_or_take
+
+
+@pytest.fixture(scope="session")
+def bundle(made_once: MadeOnce) -> Path:
     """A bundle with room for six classes in three tasks, which knows none."""
     learner = toy_learner()
     state = learner.initial_state(torch.Generator().manual_seed(2))
-    path = tmp_path_factory.mktemp("bundle") / "toy.pte"
-    return build_toy(path, learner, state, (), "0123456789abcdef")
+    return made_once(
+        "toy.pte", lambda path: build_toy(path, learner, state, (), "0123456789abcdef")
+    )
 
 
 @pytest.fixture(scope="session")
-def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other_bundle(made_once: MadeOnce) -> Path:
     """A bundle of another backbone and capacity: four classes in two tasks."""
     learner = toy_learner(dim=9, classes=4, tasks=2)
     state = learner.initial_state(torch.Generator().manual_seed(3))
-    path = tmp_path_factory.mktemp("other") / "other.pte"
-    return build_toy(path, learner, state, (), "f" * 16)
+    return made_once("other.pte", lambda path: build_toy(path, learner, state, (), "f" * 16))
 
 
 @pytest.fixture(scope="session")
@@ -189,14 +211,14 @@ def small_backbone() -> Backbone:
 
 
 @pytest.fixture(scope="session")
-def int8_bundle(small_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def int8_bundle(small_backbone: Backbone, made_once: MadeOnce) -> Path:
     """The real thing, small: `small_backbone` in int8 for XNNPACK, six classes in three tasks."""
     config = replace(TOY_CONFIG, prompts=PromptConfig((0,), 2, (1,), 2))
     state = draw_state(config, small_backbone.dim, 6, 3, torch.Generator().manual_seed(2))
-    path = tmp_path_factory.mktemp("int8") / "int8.pte"
     settings = ExportSettings(resolve_target("xnnpack", "int8"), classes=6, tasks=3, micro_batch=2)
-    export_bundle(path, small_backbone, config, state, settings)
-    return path
+    return made_once(
+        "int8.pte", lambda path: export_bundle(path, small_backbone, config, state, settings)
+    )
 
 
 @dataclass(frozen=True)
