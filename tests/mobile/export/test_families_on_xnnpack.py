@@ -29,9 +29,14 @@ MODELS = {
 
 @pytest.mark.parametrize(
     ("model", "precision"),
-    [("DINOv3", "int8"), ("DINOv3", "fp32"), ("SigLIP", "int8"), ("SigLIP", "fp32"),
-     ("EVA-02", "int8")],
-)  # fmt: skip
+    [
+        ("DINOv3", "int8"),
+        pytest.param("DINOv3", "fp32", marks=pytest.mark.slow),
+        ("SigLIP", "int8"),
+        pytest.param("SigLIP", "fp32", marks=pytest.mark.slow),
+        ("EVA-02", "int8"),
+    ],
+)
 def test_a_family_lowers_like_a_plain_vit_and_learns(
     model: str, precision: Any, tmp_path: Path, pictures: Any
 ) -> None:
