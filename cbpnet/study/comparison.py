@@ -4,7 +4,6 @@ A run that has ended is kept in the folder ``runs`` of the output, so that an in
 goes on where it stopped; a run kept under other settings is refused and not mixed in.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from cbpnet.data.stream import Holdout, TaskStream, fingerprint_stream, make_str
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.progress import progress_bar
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.layout import state_layout
+from cbpnet.method.layout import count_parameters, state_layout
 from cbpnet.method.learner import Learner
 from cbpnet.run.contender import LearnerContender
 from cbpnet.run.metrics import MethodKind, RunResult
@@ -192,12 +191,7 @@ class _SeedBenchmark:
         layout = state_layout(
             config, self.backbone.dim, len(self.stream.class_names), len(self.stream.tasks)
         )
-        numbers = sum(
-            math.prod(shape)
-            for name, shape in layout.items()
-            if name.startswith(("classes.", "readout."))
-        )
-        return numbers * torch.float32.itemsize
+        return count_parameters(layout, "classes", "readout") * torch.float32.itemsize
 
     def _bar(self, title: str, images: int) -> "tqdm[Never]":
         return progress_bar(f"seed {self.seed}: {title}", images)

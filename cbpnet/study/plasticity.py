@@ -29,6 +29,7 @@ from cbpnet.method.block import (
 )
 from cbpnet.method.cbp import UnitStatistics
 from cbpnet.method.config import CBPConfig, OptimiserConfig
+from cbpnet.method.layout import MOMENTS
 from cbpnet.run.metrics import Matrix
 from cbpnet.run.training import TrainingConfig
 from cbpnet.study.diagnosis import Diagnosis, block_outputs, diagnose
@@ -257,7 +258,7 @@ def _begin_task(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     values |= {"head.weight": torch.zeros(runs, 2, dim), "head.bias": torch.zeros(runs, 2)}
     moments = {
         prefix + name: torch.zeros_like(value)
-        for prefix in ("adam.m.", "adam.v.")
+        for prefix in MOMENTS
         for name, value in values.items()
     }
     return values | moments
@@ -309,7 +310,7 @@ def _descend(
     count, rate = torch.tensor([float(step)]), torch.tensor([lr])
     changed = {}
     for name, gradient in gradients.items():
-        m, v = f"adam.m.{name}", f"adam.v.{name}"
+        m, v = (moment + name for moment in MOMENTS)
         clipped = _each(factors, gradient) * gradient
         changed[name], changed[m], changed[v] = adam_step(
             tensors[name], clipped, tensors[m], tensors[v], count, rate
