@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from cbpnet.host.errors import InputError
+from cbpnet.method.feature_names import check_features
 
 __all__ = [
+    "AdaptationConfig",
+    "AdaptationKind",
     "BlockActivation",
     "BlockConfig",
     "BlockObjective",
@@ -23,7 +26,8 @@ __all__ = [
 BlockActivation = Literal["relu", "identity"]
 BlockObjective = Literal["residual", "classification"]
 HeadKind = Literal["linear", "cosine"]
-ReadoutKind = Literal["none", "means", "rls"]
+ReadoutKind = Literal["none", "means", "rls", "whitened"]
+AdaptationKind = Literal["auto", "first", "always", "never", "cbpnet"]
 
 
 @dataclass(frozen=True)
@@ -102,25 +106,50 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class ReadoutConfig:
-    """The closed-form readout of the query features, fused with the prompted network's scores.
+    """The closed-form readout.
 
-    "means" scores by the cosine to the class means, "rls" by ridge regression solved by recursive
-    least squares with ``regularisation``, on the query and ``features`` random features of it.
-    ``weight`` multiplies its scores before they are added to the log-softmax of the prompted
-    network.
+    "means" scores by the cosine to the class means, "rls" by ridge regression to one-hot targets
+    with ``regularisation``, "whitened" by the cosine in the metric of the classes' pooled scatter.
+
+    CBPNet's stands on the query features and ``features`` random features of them, and its scores
+    are added, times ``weight``, to the log-softmax of the prompted network. The one-pass learner's
+    is the classifier, and chooses a whitened one's prior among ``priors`` and the scale of its
+    softmax among ``scales`` by leave-one-out.
     """
 
     kind: ReadoutKind = "rls"
     weight: float = 3.0
     regularisation: float = 100.0
     features: int = 0
+    priors: tuple[float, ...] = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
+    scales: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """When and how the features are adapted to a lesson.
+
+    "cbpnet" is the paper's learner: prompts, block and head are trained on every task. All other
+    kinds are the one-pass learner's: the G-prompt is trained on the "first" lesson that has two
+    classes, on "always" every such lesson or "never"; "auto" trains it on the first one, and later
+    where the lesson's leave-one-out accuracy is below ``threshold``, in [0, 1].
+
+    ``epochs`` are passes over a lesson's images; the learning rates fall by a cosine to the share
+    ``final_rate``, in [0, 1].
+    """
+
+    kind: AdaptationKind = "cbpnet"
+    threshold: float = 0.9
+    epochs: int = 6
+    final_rate: float = 0.02
 
 
 @dataclass(frozen=True)
 class LearnerConfig:
     """All settings of a learner; ``block=None`` is DualPrompt.
 
-    Raises ``InputError`` for a value out of its range.
+    ``features`` are those that a one-pass learner counts, see `cbpnet.method.features`. Raises
+    ``InputError`` for a value out of its range, or one that goes with the other kind of learner.
     """
 
     prompts: PromptConfig = field(default_factory=PromptConfig)
@@ -129,6 +158,13 @@ class LearnerConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    features: tuple[str, ...] = ("pooled",)
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether this is the one-pass learner, and not the paper's."""
+        return self.adaptation.kind != "cbpnet"
 
     def __post_init__(self) -> None:
         prompts, optimiser, cbp, readout = self.prompts, self.optimiser, self.cbp, self.readout
@@ -162,6 +198,37 @@ class LearnerConfig:
             _require("block.gate", self.block.gate, 0 < self.block.gate <= 1, "in (0, 1]")
             _require_choice("block.objective", self.block.objective, get_args(BlockObjective))
             _require_choice("block.activation", self.block.activation, get_args(BlockActivation))
+        self._check_adaptation()
+        check_features(self.features)
+
+    def _check_adaptation(self) -> None:
+        adaptation, readout = self.adaptation, self.readout
+        _require_choice("adaptation.kind", adaptation.kind, get_args(AdaptationKind))
+        for name in ("threshold", "final_rate"):
+            value = getattr(adaptation, name)
+            _require(f"adaptation.{name}", value, 0 <= value <= 1, "in [0, 1]")
+        epochs = adaptation.epochs
+        _require("adaptation.epochs", epochs, epochs >= 1, "at least 1")
+        for name in ("priors", "scales"):
+            values = getattr(readout, name)
+            holds = bool(values) and all(0 < value < math.inf for value in values)
+            _require(f"readout.{name}", values, holds, "one or more numbers above 0")
+        if not self.one_pass:
+            plain = self.features == ("pooled",)
+            _require("features", self.features, plain, "('pooled',) where adaptation is cbpnet")
+            _require_choice("readout.kind", readout.kind, ("none", "means", "rls"))
+            return
+        _require_choice("readout.kind", readout.kind, ("means", "rls", "whitened"))
+        _require("block", self.block, self.block is None, "None unless adaptation is cbpnet")
+        layers = self.prompts.e_layers
+        _require("prompts.e_layers", layers, not layers, "() unless adaptation is cbpnet")
+        prompted, kind = bool(self.prompts.g_layers), adaptation.kind
+        _require(
+            "prompts.g_layers",
+            self.prompts.g_layers,
+            prompted != (kind == "never"),
+            "() where adaptation is never, and layers where it is not",
+        )
 
 
 def _require_finite(name: str, value: float) -> None:

@@ -25,6 +25,10 @@ def draw_state(
         if name in state:
             noise = torch.rand(layout[name], generator=generator)
             state[name] = reach * (2 * noise - 1)
+    if config.one_pass:
+        for name, choices in (("prior", config.readout.priors), ("scale", config.readout.scales)):
+            state[f"readout.{name}"] += choices[len(choices) // 2]
+        return LearnerState(layout, state)
     if config.block is not None:
         noise = torch.rand(1, config.block.hidden, dim, generator=generator)
         state["block.w_in"] = initial_incoming(noise).mT.contiguous()

@@ -6,22 +6,29 @@ has the table that says what each tensor of the state is.
 
 import math
 from collections.abc import Mapping
-from typing import Literal, TypeVar, get_args
+from dataclasses import replace
+from typing import Literal, TypeVar
 
-from cbpnet.method.config import LearnerConfig
+from cbpnet.method.config import AdaptationConfig, LearnerConfig, ReadoutConfig
+from cbpnet.method.feature_names import feature_size
 from cbpnet.method.readout import readout_axes
 from cbpnet.method.state import Axes, Counted, Layout, sized
 
 __all__ = [
-    "FORWARD_METHODS",
-    "METHODS",
+    "ADAPTATION",
+    "DRIFT",
     "MOMENTS",
     "POOL_OF",
     "STATE",
     "SUMS",
     "MethodName",
+    "adaptation_config",
     "count_parameters",
     "counted_axes",
+    "drift_layout",
+    "feature_width",
+    "forward_methods",
+    "methods_of",
     "noise_shape",
     "part",
     "prefixed",
@@ -32,14 +39,41 @@ __all__ = [
 ]
 
 MethodName = Literal[
-    "initial_state", "query", "observe", "begin_task", "predict", "gradients", "update"
+    "initial_state",
+    "query",
+    "features",
+    "observe",
+    "begin_task",
+    "solve",
+    "leave_one_out",
+    "predict",
+    "compare",
+    "carry",
+    "gradients",
+    "update",
 ]
-METHODS: tuple[MethodName, ...] = get_args(MethodName)
-# Those that need no gradient, and that an accelerator may run.
-FORWARD_METHODS: tuple[MethodName, ...] = ("query", "predict")
+_TASK_METHODS: tuple[MethodName, ...] = (
+    "initial_state",
+    "query",
+    "observe",
+    "begin_task",
+    "predict",
+    "gradients",
+    "update",
+)
+_COUNTING: tuple[MethodName, ...] = (
+    "initial_state",
+    "features",
+    "observe",
+    "solve",
+    "leave_one_out",
+    "predict",
+)
+_ADAPTING: tuple[MethodName, ...] = ("begin_task", "gradients", "update", "compare", "carry")
 
-# What stands before a name where a method takes or gives tensors of the state, and gradient sums.
-STATE, SUMS = "state.", "sums."
+# What stands before a name where a method takes or gives tensors of the state, sums over images,
+# the state of an adaptation, and pairs of features before and after it.
+STATE, SUMS, ADAPTATION, DRIFT = "state.", "sums.", "adaptation.", "drift."
 
 # The trainables that are the current task's entry of a pool, and the pool.
 POOL_OF = {"prompts.e": "prompts.e", "prompts.key": "prompts.keys"}
@@ -67,6 +101,51 @@ def counted_axes(config: LearnerConfig, dim: int) -> dict[str, Counted | None]:
     """
     first = {name: axes[0] for name, axes in _state_axes(config, dim).items()}
     return {name: None if isinstance(axis, int) else axis for name, axis in first.items()}
+
+
+def methods_of(config: LearnerConfig) -> tuple[MethodName, ...]:
+    """Return the functions of a learner, in the order of a bundle."""
+    if not config.one_pass:
+        return _TASK_METHODS
+    return _COUNTING if config.adaptation.kind == "never" else (*_COUNTING, *_ADAPTING)
+
+
+def forward_methods(config: LearnerConfig) -> tuple[MethodName, ...]:
+    """Return those that go through the backbone without gradients: an accelerator may run them."""
+    return ("features",) if config.one_pass else ("query", "predict")
+
+
+def adaptation_config(config: LearnerConfig) -> LearnerConfig:
+    """Return the settings of what adapts a one-pass learner's G-prompt: a task of the paper's.
+
+    It has a cosine head that is thrown away, and neither E-prompts, block nor readout.
+    """
+    return replace(
+        config,
+        adaptation=AdaptationConfig("cbpnet"),
+        features=("pooled",),
+        readout=ReadoutConfig("none"),
+    )
+
+
+def drift_layout(config: LearnerConfig, dim: int, classes: int) -> Layout:
+    """Return the sums over pairs of features before and after an adaptation, see `Drift`."""
+    width = feature_width(config, dim)
+    square, rows = (width, width), (classes, width)
+    return {
+        "before_before": square,
+        "before_after": square,
+        "after_after": square,
+        "pairs": (1,),
+        "count": (classes,),
+        "before": rows,
+        "after": rows,
+    }
+
+
+def feature_width(config: LearnerConfig, dim: int) -> int:
+    """Return the size F of a one-pass learner's features."""
+    return sum(feature_size(name, dim) for name in config.features)
 
 
 def noise_shape(config: LearnerConfig, dim: int) -> tuple[int, ...]:
@@ -123,6 +202,25 @@ def _trainable_axes(config: LearnerConfig, dim: int) -> Axes:
 
 
 def _state_axes(config: LearnerConfig, dim: int) -> Axes:
+    return _one_pass_axes(config, dim) if config.one_pass else _task_axes(config, dim)
+
+
+def _one_pass_axes(config: LearnerConfig, dim: int) -> Axes:
+    width = feature_width(config, dim)
+    trainables = _trainable_axes(config, dim)
+    axes: Axes = {name: own for name, own in trainables.items() if part(name) == "prompts"}
+    axes |= {
+        "classes.count": ("classes",),
+        "classes.mean": ("classes", width),
+        "classes.scatter": (width, width),
+        "readout.weight": ("classes", width),
+        "readout.bias": ("classes",),
+    }
+    numbers = ("readout.prior", "readout.scale", "lessons.count", "lessons.adapted")
+    return axes | dict.fromkeys(numbers, (1,))
+
+
+def _task_axes(config: LearnerConfig, dim: int) -> Axes:
     trainables = _trainable_axes(config, dim)
     axes: Axes = {}
     for name, own in trainables.items():

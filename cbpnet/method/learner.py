@@ -20,6 +20,7 @@ from cbpnet.method.block import (
 )
 from cbpnet.method.cbp import UnitStatistics
 from cbpnet.method.config import LearnerConfig, ReadoutKind
+from cbpnet.method.features import normalise_feature
 from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import (
     MOMENTS,
@@ -38,10 +39,10 @@ from cbpnet.method.prompts import (
     select_task,
 )
 from cbpnet.method.readout import observe_images, readout_scores
-from cbpnet.method.rows import cosines, times_rows, unit_rows
+from cbpnet.method.rows import cosines, times_rows
 from cbpnet.method.state import LearnerState
 
-__all__ = ["MASKED", "FeatureExtractor", "Learner", "normalise_feature"]
+__all__ = ["MASKED", "FeatureExtractor", "Learner"]
 
 # Finite, so that a one-hot product with a masked log-probability is 0 and not NaN.
 MASKED = -1e9
@@ -55,11 +56,9 @@ class FeatureExtractor(Protocol):
 
     def __call__(self, images: Tensor, prefixes: Mapping[int, Tensor] | None = None) -> Tensor: ...
 
-
-def normalise_feature(feature: Tensor) -> Tensor:
-    """Return features [B, D] at a root mean square of 1, so that one rate fits any backbone."""
-    normalised: Tensor = unit_rows(feature) * feature.shape[1] ** 0.5
-    return normalised
+    def parts(
+        self, images: Tensor, prefixes: Mapping[int, Tensor] | None, names: Sequence[str]
+    ) -> list[Tensor]: ...
 
 
 class Learner:

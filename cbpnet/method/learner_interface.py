@@ -1,17 +1,19 @@
 """What training and evaluation need of a learner, wherever its functions run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cbpnet.method.config import LearnerConfig, ReadoutKind
+from cbpnet.method.drift import Drift
 from cbpnet.method.state import LearnerState
 
-__all__ = ["GradientSums", "LearnerInterface"]
+__all__ = ["Evidence", "GradientSums", "LearnerInterface", "OnePassInterface"]
 
 GradientSums = dict[str, Tensor]
+Evidence = dict[str, Tensor]
 
 
 class LearnerInterface(Protocol):
@@ -62,3 +64,50 @@ class LearnerInterface(Protocol):
     def update(
         self, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
     ) -> LearnerState: ...
+
+
+class OnePassInterface(Protocol):
+    """The pure functions of `cbpnet.method.one_pass.OnePassLearner`, where they are documented."""
+
+    @property
+    def config(self) -> LearnerConfig: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def adaptation(self) -> LearnerInterface: ...
+
+    def initial_state(self, generator: torch.Generator) -> LearnerState: ...
+
+    def features(self, state: Mapping[str, Tensor], images: Tensor) -> Tensor: ...
+
+    def observe(self, state: LearnerState, x: Tensor, labels: Tensor) -> LearnerState: ...
+
+    def solve(
+        self, state: LearnerState, prior: Tensor, scale: Tensor
+    ) -> tuple[LearnerState, Tensor]: ...
+
+    def zero_evidence(self) -> Evidence: ...
+
+    def leave_one_out(
+        self,
+        state: LearnerState,
+        inverse: Tensor,
+        x: Tensor,
+        labels: Tensor,
+        members: Tensor,
+        sums: Evidence,
+    ) -> Evidence: ...
+
+    def predict(self, state: LearnerState, x: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def begin_task(self, state: LearnerState, members: Tensor) -> LearnerState: ...
+
+    def zero_drift(self) -> Drift: ...
+
+    def compare(
+        self, drift: Drift, before: Tensor, after: Tensor, weight: Tensor, labels: Tensor
+    ) -> Drift: ...
+
+    def carry(self, state: LearnerState, drift: Drift) -> LearnerState: ...

@@ -79,8 +79,8 @@ class LearnerContender:
             query = self._compute_queries(source, task.train, progress)
         images = TaskImages(
             load_batch(source, task.train.tolist(), self.preprocessing),
-            query,
             torch.from_numpy(task.train_labels),
+            query,
         )
         state = learn_task(
             self.learner,

@@ -6,6 +6,7 @@ Every random number of a task comes from the run's seed and the task's number al
 that is interrupted and resumed ends in the same state as one that is not.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,13 +23,16 @@ from cbpnet.method.state import LearnerState
 
 __all__ = [
     "INFERENCE_BATCH",
+    "LessonImages",
     "Progress",
     "TaskImages",
     "TrainingConfig",
     "begin_task",
+    "check_labels",
     "compute_queries",
     "initial_state",
     "learn_task",
+    "train",
 ]
 
 Progress = Callable[[int], object]
@@ -42,13 +46,14 @@ class TrainingConfig:
 
     A step takes ``batch_size`` images, summed over micro-batches of at most ``micro_batch``, which
     bounds the memory and changes nothing else. With ``flip`` half of the images are mirrored anew
-    in each epoch.
+    in each epoch. The learning rates fall by a cosine to the share ``final_rate`` of theirs.
     """
 
     epochs: int = 5
     batch_size: int = 10
     micro_batch: int = 10
     flip: bool = False
+    final_rate: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "micro_batch"):
@@ -60,25 +65,37 @@ class TrainingConfig:
         """Return the number of steps that a task with this many images takes."""
         return self.epochs * -(-images // self.batch_size)
 
+    def rate(self, done: float) -> float:
+        """Return what multiplies the learning rates where a share ``done`` of the steps is made."""
+        return self.final_rate + (1 - self.final_rate) * (1 + math.cos(math.pi * done)) / 2
+
 
 @dataclass(frozen=True)
-class TaskImages:
-    """A task's images, their ``query`` [N, D] and ``labels`` [N].
+class LessonImages:
+    """Images and their ``labels`` [N].
 
     ``pixels`` are uint8 [N, S, S, 3], or fp32 [N, 3, S, S] and normalised already.
     """
 
     pixels: Tensor
-    query: Tensor
     labels: Tensor
 
-    def batch(self, rows: Tensor, mirrored: Tensor, preprocessing: Preprocessing) -> Tensor:
+    def batch(
+        self, rows: Tensor, preprocessing: Preprocessing, mirrored: Tensor | None = None
+    ) -> Tensor:
         """Return some images normalised, fp32 [B, 3, S, S], mirrored where that is marked."""
-        pixels, choice = self.pixels[rows], mirrored.view(-1, 1, 1, 1)
-        if pixels.dtype != torch.uint8:
-            return torch.where(choice, pixels.flip(3), pixels)
-        pixels = torch.where(choice, pixels.flip(2), pixels)
-        return normalise(pixels, preprocessing.mean, preprocessing.std)
+        pixels, raw = self.pixels[rows], self.pixels.dtype == torch.uint8
+        if mirrored is not None:
+            width = 2 if raw else 3
+            pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(width), pixels)
+        return normalise(pixels, preprocessing.mean, preprocessing.std) if raw else pixels
+
+
+@dataclass(frozen=True)
+class TaskImages(LessonImages):
+    """A task's images, with their ``query`` [N, D]."""
+
+    query: Tensor
 
 
 def initial_state(learner: LearnerInterface, seed: int) -> LearnerState:
@@ -134,17 +151,36 @@ def learn_task(
 
     Raises `InputError` where the task or a label is outside the learner's capacity.
     """
-    _check_capacity(learner, task, images.labels)
+    if not 0 <= task < learner.tasks:
+        raise InputError(f"task {task} is outside the learner's capacity of {learner.tasks} tasks")
+    check_labels(learner.classes, images.labels)
     generator = random_stream(seed, task + 1)
-    rate = torch.ones(1)
     state = begin_task(learner, state, task, images.query, images.labels)
-    for chosen in _shuffled_batches(len(images.labels), config, generator):
+    return train(learner, state, images, preprocessing, config, generator, progress)
+
+
+def train(
+    learner: LearnerInterface,
+    state: LearnerState,
+    images: TaskImages,
+    preprocessing: Preprocessing,
+    config: TrainingConfig,
+    generator: torch.Generator,
+    progress: Progress = lambda images: None,
+) -> LearnerState:
+    """Return the state after all steps of the task that has been begun.
+
+    ``generator`` draws order, mirrored images and fresh units; ``progress`` counts trained images.
+    """
+    steps = config.steps(len(images.labels))
+    for step, chosen in enumerate(_shuffled_batches(len(images.labels), config, generator)):
+        rate = torch.full((1,), config.rate(step / steps))
         sums = learner.zero_sums()
         mirrored = torch.rand(len(chosen), generator=generator) < 0.5 * config.flip
         for part, flipped in zip(
             chosen.split(config.micro_batch), mirrored.split(config.micro_batch), strict=True
         ):
-            batch = images.batch(part, flipped, preprocessing)
+            batch = images.batch(part, preprocessing, flipped)
             sums = learner.gradients(state, batch, images.query[part], images.labels[part], sums)
         noise = torch.rand(learner.noise_shape, generator=generator)
         with torch.no_grad():
@@ -160,11 +196,8 @@ def _shuffled_batches(
         yield from torch.randperm(images, generator=generator).split(config.batch_size)
 
 
-def _check_capacity(learner: LearnerInterface, task: int, labels: Tensor) -> None:
-    if not 0 <= task < learner.tasks:
-        raise InputError(f"task {task} is outside the learner's capacity of {learner.tasks} tasks")
+def check_labels(classes: int, labels: Tensor) -> None:
+    """Raise `InputError` where a label [N] is outside a capacity of ``classes``."""
     highest = int(labels.max())
-    if highest >= learner.classes:
-        raise InputError(
-            f"class {highest} is outside the learner's capacity of {learner.classes} classes"
-        )
+    if highest >= classes:
+        raise InputError(f"class {highest} is outside the learner's capacity of {classes} classes")

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.packages import installed_version
-from cbpnet.method.layout import METHODS, MethodName
+from cbpnet.method.layout import MethodName, methods_of
 from mobile.device.bundle import Manifest, TensorInfo, manifest_from_json, open_bundle
 from mobile.device.cores import performance_cores
 
@@ -95,7 +95,7 @@ class Program:
                 f"bundle {path} cannot be loaded by the installed executorch: {error}"
             ) from error
         self.manifest: Manifest = manifest_from_json(text)
-        for name in METHODS:
+        for name in methods_of(self.manifest.config):
             if name not in found or name not in self.manifest.methods:
                 raise InputError(f"bundle {path} lacks the method {name!r}; export it again")
             self._check_signature(name)

@@ -235,7 +235,7 @@ class OnDeviceLearner:
             pixels = [self._normalised(part) for part in pixels]
         counts = torch.tensor([len(few) for few in images.values()])
         labels = torch.tensor(list(images)).repeat_interleave(counts)
-        return TaskImages(torch.cat(pixels), torch.cat(queries), labels)
+        return TaskImages(torch.cat(pixels), labels, torch.cat(queries))
 
     def _batches(self, images: Sequence[ImageLike]) -> Iterator[Tensor]:
         for start in range(0, len(images), INFERENCE_BATCH):

@@ -124,7 +124,7 @@ def report_quantisation(
         exact,
         initial_state(exact, _SEED),
         0,
-        TaskImages(pixels, query, labels),
+        TaskImages(pixels, labels, query),
         preprocessing,
         _TRAINING,
         _SEED,

@@ -19,11 +19,11 @@ from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.layout import (
-    FORWARD_METHODS,
     STATE,
     MethodName,
     count_parameters,
     counted_axes,
+    forward_methods,
     stored_in,
 )
 from cbpnet.method.learner import Learner
@@ -181,7 +181,7 @@ def export_bundle(
         manifest,
         lowered.delegation,
         agreement,
-        backend.report(),
+        backend.report(forward_methods(config)),
         len(bundle),
         _weight_bytes(programs),
         state.known_tasks,
@@ -223,7 +223,7 @@ def _trace(
     target, programs = settings.target, []
     for function in bundle_functions(learner, state, settings.micro_batch, image_size):
         stage(_TRACING.format(function.name))
-        forward = not target.learns and function.name in FORWARD_METHODS
+        forward = not target.learns and function.name in forward_methods(learner.config)
         programs.append(trace(function, plain=forward or not target.backend.delegates))
     _check_trainables(learner, programs)
     return programs

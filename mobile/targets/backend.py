@@ -67,6 +67,9 @@ class Backend:
         """
         return calibrated_trunk(trunk, calibration.batches, calibration.passes).trunk
 
-    def report(self) -> dict[str, Any] | None:
-        """Return what the target's compiler says of the lowered methods; None where it is mute."""
+    def report(self, methods: Sequence[str]) -> dict[str, Any] | None:
+        """Return what the target's compiler says of the methods that it lowered, in their order.
+
+        None where it is mute.
+        """
         return None

@@ -2,6 +2,7 @@
 
 import shutil
 import weakref
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -16,7 +17,6 @@ from executorch.backends.arm.ethosu import EthosUCompileSpec, EthosUPartitioner
 from executorch.exir.backend.partitioner import Partitioner
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.layout import FORWARD_METHODS
 from cbpnet.method.learner import FeatureExtractor
 from mobile.targets import backend
 from mobile.targets.arm_indices import NoIndices
@@ -62,13 +62,13 @@ class Backend(backend.Backend):
         narrow = [] if "u85" in self.accelerator else [torch.ops.aten.bmm.default]
         return IntegerTrunk(trunk, self._spec(), calibration, narrow)
 
-    def report(self) -> dict[str, Any]:
+    def report(self, methods: Sequence[str]) -> dict[str, Any]:
         """Return what Vela estimates of each method; see `read_summary`.
 
         Of a method in several parts, to which Vela gives one name, nothing is known but the number.
         """
         found: dict[str, Any] = {}
-        for method, folder in zip(FORWARD_METHODS, self.folders, strict=False):
+        for method, folder in zip(methods, self.folders, strict=False):
             parts = len(list(folder.glob("output_*.tosa")))
             summaries = list(folder.glob("output/*_summary_*.csv"))
             single = parts == 1 and len(summaries) == 1

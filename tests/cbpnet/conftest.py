@@ -12,6 +12,7 @@ from torch import Tensor
 from cbpnet.backbone.vit import Backbone, load_backbone
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.images import ArrayImages
+from cbpnet.method.feature_names import feature_size
 
 
 class PlainCBP:
@@ -61,6 +62,15 @@ class ToyExtractor:
             push = (prefix * torch.cos(place + layer)).sum(dim=(1, 2))
             feature = feature + torch.tanh(feature.roll(layer + 1, dims=1)) * push
         return feature
+
+    def parts(self, images: Tensor, prefixes: Mapping | None, names: Sequence[str]) -> list[Tensor]:
+        """Every feature is the pooled one, rolled by its place among the names, at its own size."""
+        pooled = self(images, prefixes)
+        sizes = [feature_size(name, self.dim) for name in names]
+        return [
+            pooled.roll(place, dims=1).repeat(1, size // self.dim + 1)[:, :size]
+            for place, size in enumerate(sizes)
+        ]
 
 
 def plain_vit(vit: torch.nn.Module, image: Tensor, prefix: Mapping[int, Tensor]) -> Tensor:

@@ -246,7 +246,7 @@ def server(small_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -
         learner,
         learner.initial_state(generator),
         0,
-        TaskImages(pixels, query, labels),
+        TaskImages(pixels, labels, query),
         small_backbone.preprocessing,
         TrainingConfig(epochs=3, batch_size=5, micro_batch=5),
         seed=0,

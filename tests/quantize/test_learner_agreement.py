@@ -58,7 +58,7 @@ def _learnt(learner: Learner) -> LearnerState:
     for task, labels in enumerate([torch.tensor([0, 1, 2] * 4), torch.tensor([3, 4] * 4)]):
         pixels = _images(labels)
         with torch.no_grad():
-            images = TaskImages(pixels, learner.query(pixels), labels)
+            images = TaskImages(pixels, labels, learner.query(pixels))
         state = learn_task(
             learner, state, task, images, PREPROCESSING, TrainingConfig(epochs=2), seed=0
         )

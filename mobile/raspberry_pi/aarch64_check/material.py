@@ -60,9 +60,7 @@ def make_bundles(folder: Path) -> None:
     server = Learner(backbone, config, _CLASSES, _TASKS)
     known = np.concatenate([_of_digit(digits.train, digit)[:_LEARNT] for digit in _KNOWN])
     shown = TaskImages(
-        pixels[known],
-        compute_queries(server, digits.train, known, preprocessing),
-        labels[known],
+        pixels[known], labels[known], compute_queries(server, digits.train, known, preprocessing)
     )
     start = initial_state(server, seed=0)
     state = learn_task(server, start, 0, shown, preprocessing, TrainingConfig(epochs=1), seed=0)

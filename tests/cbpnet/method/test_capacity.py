@@ -39,7 +39,7 @@ def images(learner, classes, seed):
     labels = torch.tensor(classes).repeat(3)
     pixels = torch.randint(0, 256, (len(labels), 4, 4, 3), generator=generator).to(torch.uint8)
     query = torch.randn(len(labels), DIM, generator=generator)
-    return TaskImages(pixels, query, labels)
+    return TaskImages(pixels, labels, query)
 
 
 def learn(learner, state, task, classes):

@@ -5,6 +5,7 @@ import pytest
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import (
+    AdaptationConfig,
     BlockConfig,
     CBPConfig,
     HeadConfig,
@@ -21,6 +22,7 @@ GROUPS = {
     "head": HeadConfig(),
     "optimiser": OptimiserConfig(),
     "readout": ReadoutConfig(),
+    "adaptation": AdaptationConfig(),
 }
 
 OUT_OF_RANGE = {
@@ -47,6 +49,12 @@ OUT_OF_RANGE = {
     "readout.weight": [-1.0, math.nan, math.inf],
     "readout.features": [-1],
     "readout.regularisation": [0.0, -1.0, math.nan, math.inf],
+    "readout.priors": [(), (1.0, 0.0), (math.nan,), (math.inf,)],
+    "readout.scales": [(), (-1.0,), (math.nan, 1.0)],
+    "adaptation.kind": ["once", "CBPNet"],
+    "adaptation.threshold": [-0.1, 1.1, math.nan],
+    "adaptation.final_rate": [-0.1, 1.1, math.nan],
+    "adaptation.epochs": [0, -1],
 }
 
 AT_THE_EDGE = {

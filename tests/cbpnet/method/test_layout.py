@@ -3,14 +3,21 @@ import re
 import pytest
 
 import cbpnet.method.state
-from cbpnet.method.config import BlockConfig, HeadConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.config import (
+    AdaptationConfig,
+    BlockConfig,
+    HeadConfig,
+    LearnerConfig,
+    PromptConfig,
+    ReadoutConfig,
+)
 from cbpnet.method.layout import (
-    FORWARD_METHODS,
-    METHODS,
     POOL_OF,
     SUMS,
     count_parameters,
     counted_axes,
+    forward_methods,
+    methods_of,
     prefixed,
     state_layout,
     stored_in,
@@ -18,6 +25,7 @@ from cbpnet.method.layout import (
     unprefixed,
 )
 from cbpnet.method.learner import Learner
+from cbpnet.method.one_pass import OnePassLearner
 
 DIM, CLASSES, TASKS = 8, 7, 3
 PROMPTS = PromptConfig(g_layers=(0, 1), g_length=5, e_layers=(2, 3, 4), e_length=4)
@@ -104,8 +112,20 @@ def test_parameters_of_a_part():
 
 
 def test_a_learner_has_every_method():
-    assert all(callable(getattr(Learner, name)) for name in METHODS)
-    assert set(FORWARD_METHODS) < set(METHODS)
+    methods = methods_of(FULL)
+    assert all(callable(getattr(Learner, name)) for name in methods)
+    assert set(forward_methods(FULL)) < set(methods)
+
+
+@pytest.mark.parametrize("kind", ["auto", "never"])
+def test_functions_of_the_one_pass_learner_are_called_what_they_are_called_in_a_bundle(kind):
+    layers = () if kind == "never" else (0, 1)
+    config = LearnerConfig(PromptConfig(layers, e_layers=()), adaptation=AdaptationConfig(kind))
+    methods = methods_of(config)
+    of_the_adaptation = {"gradients", "update"} & set(methods)
+    assert of_the_adaptation == (set() if kind == "never" else {"gradients", "update"})
+    assert all(callable(getattr(OnePassLearner, name)) for name in set(methods) - of_the_adaptation)
+    assert set(forward_methods(config)) < set(methods)
 
 
 def test_every_trainable_is_stored_in_the_state():

@@ -42,7 +42,7 @@ def _images(stream, learner, prep):
     task = stream.tasks[0]
     pixels = load_batch(stream.train_source, task.train.tolist(), prep)
     query = query_stream(learner, stream, prep, lambda images: None).train[0]
-    return TaskImages(pixels, query, torch.from_numpy(task.train_labels))
+    return TaskImages(pixels, torch.from_numpy(task.train_labels), query)
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -50,8 +50,8 @@ def learn(learner, stream, config, seed=0, task=0):
     indices = stream.tasks[0].train
     images = TaskImages(
         torch.stack([torch.from_numpy(stream.train_source.pixels[i]) for i in indices]),
-        compute_queries(learner, stream.train_source, indices, PREPROCESSING),
         torch.from_numpy(stream.tasks[0].train_labels),
+        compute_queries(learner, stream.train_source, indices, PREPROCESSING),
     )
     learner.backbone.seen.clear()
     start = initial_state(learner, seed)

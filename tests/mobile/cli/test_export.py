@@ -17,7 +17,7 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.capacity import grow
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.initial import draw_state
-from cbpnet.method.layout import METHODS
+from cbpnet.method.layout import methods_of
 from mobile.cli import export_job as job, main
 from mobile.cli.export_options import StateOptions
 from mobile.device.runtime import OnDeviceLearner
@@ -70,7 +70,7 @@ def test_the_outcome_as_json(fp32_run, fp32_export, small_backbone):
     wanted = {"target": "xnnpack", "precision": "fp32", "backbone": small_backbone.name}
     wanted |= {"classes": 6, "tasks": 3, "known_classes": 3, "known_tasks": 1}
     assert {name: outcome[name] for name in wanted} == wanted
-    assert outcome["methods"].keys() == set(METHODS)
+    assert outcome["methods"].keys() == set(methods_of(fp32_export.manifest.config))
     for method in outcome["methods"].values():
         assert sum(method["arithmetic"].values()) <= method["total"]
         assert method["arithmetic"].keys() == method["undelegated"].keys()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.layout import METHODS
+from cbpnet.method.layout import methods_of
 from mobile.device.bundle import manifest_from_json
 from mobile.device.program import Program, get_threads, set_threads
 
@@ -228,7 +228,7 @@ def test_two_programs_in_two_threads_answer_as_alone(bundle, other_bundle):
 
 
 def test_every_method_is_there(program):
-    assert set(METHODS) <= set(program.manifest.methods)
+    assert set(methods_of(program.manifest.config)) == set(program.manifest.methods)
     for name, value in stored(program).items():
         assert value.dtype == torch.float32, name
 

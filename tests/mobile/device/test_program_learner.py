@@ -23,7 +23,7 @@ def task_images(learner, classes, count=7, seed=0):
     labels = torch.tensor(classes).repeat_interleave(count)
     pixels = torch.randint(0, 256, (len(labels), 8, 8, 3), generator=generator)
     images = (pixels.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
-    return images, TaskImages(pixels.to(torch.uint8), learner.query(images), labels)
+    return images, TaskImages(pixels.to(torch.uint8), labels, learner.query(images))
 
 
 def learn(learner, state, task, classes, **training):

@@ -58,7 +58,7 @@ def test_what_it_learns_is_what_training_in_pytorch_learns(learner, eager, pictu
     preprocessing = learner.manifest.preprocessing
     pixels = prepare_images(pictures("red", 5) + pictures("green", 5), preprocessing)
     query = eager.query(normalise(pixels, preprocessing.mean, preprocessing.std))
-    images = TaskImages(pixels, query, torch.tensor([0] * 5 + [1] * 5))
+    images = TaskImages(pixels, torch.tensor([0] * 5 + [1] * 5), query)
     expected = learn_task(
         eager,
         eager.initial_state(torch.Generator().manual_seed(2)),

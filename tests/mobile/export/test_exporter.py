@@ -8,7 +8,7 @@ import torch
 
 import mobile.export.exporter
 from cbpnet.host.errors import InputError
-from cbpnet.method.layout import METHODS
+from cbpnet.method.layout import methods_of
 from cbpnet.method.learner import Learner
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
@@ -116,7 +116,7 @@ def test_delegates_are_few_and_hold_the_trunk(int8_bundle, fp32_export, precisio
     path = int8_bundle if precision == "int8" else fp32_export.path
     manifest = Program(path).manifest
     assert manifest.precision == precision
-    assert manifest.methods.keys() == set(METHODS)
+    assert manifest.methods.keys() == set(methods_of(manifest.config))
     calls = {name: method.delegate_calls for name, method in manifest.methods.items()}
     assert calls["query"] == calls["predict"] == 1
     assert 2 <= calls["gradients"] <= 12

@@ -3,7 +3,7 @@
 import pytest
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.layout import FORWARD_METHODS
+from cbpnet.method.layout import forward_methods
 from cbpnet.method.learner import Learner
 from mobile.export.lowering import lower
 from mobile.export.tracing import bundle_functions, trace
@@ -25,7 +25,7 @@ def lowered(small_backbone, server):
         programs = [
             trace(function, plain=True)
             for function in bundle_functions(learner, server.grown, 2, 16)
-            if function.name in FORWARD_METHODS
+            if function.name in forward_methods(server.info.config)
         ]
         found = lower(programs, NotImplemented, backend.partitioner, backend.passes)
         return found, found.serialise("{}")
@@ -37,7 +37,7 @@ def lowered(small_backbone, server):
 def test_query_and_predict_are_vulkans(lowered):
     for found, program in lowered.values():
         assert b"VulkanBackend" in program
-        for method in FORWARD_METHODS:
+        for method in forward_methods(server.info.config):
             assert found.delegation[method].delegate_calls == 1
             assert sum(found.delegation[method].arithmetic.values()) < 10
 

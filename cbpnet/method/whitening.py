@@ -1,0 +1,72 @@
+"""The whitened readout: a cosine in the metric of the scatter within the classes.
+
+With m the mean over all images and ``P = (S + prior I)^-1``, the score of class c is
+
+    (x - m)' P (mu_c - m) / sqrt((mu_c - m)' P (mu_c - m)),
+
+which is linear in x. Statistics without one image follow in closed form: with d = x - mu_c,
+``P- = P + k P d d' P / (1 - k d' P d)``, k = n_c / (n_c - 1) (Sherman and Morrison, 1950), so that
+every image can be classified by what is known without it.
+"""
+
+import torch
+from torch import Tensor
+
+from cbpnet.method.statistics import centre
+
+__all__ = ["identity", "left_out_scores", "whitened_head", "whitening"]
+
+_LEAST = 1e-12  # of a squared distance: a class that stands in the centre has no direction
+
+
+def identity(size: int, like: Tensor) -> Tensor:
+    """Return an identity matrix as a computation: a program need not hold it."""
+    index = torch.arange(size, device=like.device)
+    return (index.unsqueeze(0) == index.unsqueeze(1)).to(like.dtype)
+
+
+def whitening(scatter: Tensor, prior: Tensor) -> Tensor:
+    """Return P [F, F] of a scatter [F, F] and a prior [1] above 0."""
+    inverse: Tensor = torch.linalg.inv(scatter + prior * identity(len(scatter), scatter))
+    return inverse
+
+
+def whitened_head(inverse: Tensor, count: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weight [C, F] and bias [C] of the scores; zeros for classes without images."""
+    middle = centre(count, mean)
+    direction = (mean - middle) * (count > 0).unsqueeze(1)
+    projected = direction @ inverse
+    length = (projected * direction).sum(dim=1, keepdim=True).clamp(min=_LEAST).sqrt()
+    weight = projected / length
+    return weight, -(weight @ middle)
+
+
+def left_out_scores(
+    inverse: Tensor, count: Tensor, mean: Tensor, x: Tensor, targets: Tensor
+) -> Tensor:
+    """Return the scores [B, C] of counted images x [B, F], each by the statistics without it.
+
+    ``targets`` [B, C] are one-hot. Scores of an image whose class has no other mean nothing, nor do
+    those of classes without images.
+    """
+    middle, images = centre(count, mean), count.sum()
+    own = targets @ count
+    others = (own - 1).clamp(min=1)
+    a = (mean - middle) * (count > 0).unsqueeze(1)
+    r, d = x - middle, x - targets @ mean
+    pa, pr, pd = a @ inverse, r @ inverse, d @ inverse
+    aa = (pa * a).sum(dim=1)
+    ar, ad = r @ pa.T, d @ pa.T
+    rr, rd, dd = (
+        (left * right).sum(dim=1, keepdim=True) for left, right in ((pr, r), (pr, d), (pd, d))
+    )
+    # Without the image, class c stands at mu_c - m + s r + t_c d, and the image at (1 + s) r.
+    s = 1 / (images - 1).clamp(min=1)
+    t = -targets / others.unsqueeze(1)
+    to_image = ar + s * rr + t * rd
+    to_own = ad + s * rd + t * dd
+    squared = aa + s * s * rr + t * t * dd + 2 * (s * ar + t * ad + s * t * rd)
+    k = (own / others).unsqueeze(1)
+    kappa = k / (1 - k * dd).clamp(min=_LEAST)
+    numerator = (1 + s) * (to_image + kappa * rd * to_own)
+    return numerator / (squared + kappa * to_own * to_own).clamp(min=_LEAST).sqrt()

@@ -1,0 +1,264 @@
+"""A lesson of the one-pass learner: look, decide, perhaps adapt, and count.
+
+A lesson's images go through the trunk once and are counted. Each is then classified by what is
+known without it: by all known classes, which chooses the readout's prior, and by the lesson's own,
+which says how hard the lesson is. One that needs it trains the prompt, carries what was known over
+the change of the features, and looks at its images once more.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.random_streams import random_stream
+from cbpnet.method.config import AdaptationConfig
+from cbpnet.method.learner_interface import Evidence, OnePassInterface
+from cbpnet.method.state import LearnerState
+from cbpnet.run.training import (
+    INFERENCE_BATCH,
+    LessonImages,
+    Progress,
+    TaskImages,
+    TrainingConfig,
+    check_labels,
+    train,
+)
+
+__all__ = ["Decision", "LessonOutcome", "Reason", "learn_lesson"]
+
+Reason = Literal["first", "always", "hard", "easy", "adapted before", "one class", "never"]
+_ADAPTING = ("first", "always", "hard")
+
+_FEWEST_CLASSES = 2  # that a cross-entropy tells apart
+_PASSES_OF_A_STEP = 3  # forward, and two of its size backward
+_LESSON_PAIR, _KEPT_PAIR = 0.3, 1.0  # what a pair of features counts in the map of the drift
+_NOT_KEPT = -1
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a lesson adapts the features, and why.
+
+    ``accuracy`` in [0, 1] is the lesson's own, each image classified among the lesson's classes by
+    what is known without it; None where no class has two images. ``passes`` is what is still to
+    come, in passes forward or backward through the trunk.
+    """
+
+    reason: Reason
+    accuracy: float | None
+    passes: int
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the features are adapted."""
+        return self.reason in _ADAPTING
+
+
+@dataclass(frozen=True)
+class LessonOutcome:
+    """The state after a lesson, and what was decided in it."""
+
+    state: LearnerState
+    decision: Decision
+
+
+def learn_lesson(
+    learner: OnePassInterface,
+    state: LearnerState,
+    images: LessonImages,
+    preprocessing: Preprocessing,
+    training: TrainingConfig,
+    seed: int,
+    kept: LessonImages | None = None,
+    progress: Progress = lambda images: None,
+    decided: Callable[[Decision], object] = lambda decision: None,
+) -> LessonOutcome:
+    """Return the state after a lesson; no image of it has been counted before.
+
+    Args:
+        learner: in PyTorch or as a bundle's program.
+        state: what is known so far.
+        images: of known classes and of new ones.
+        preprocessing: how pixels are normalised.
+        training: of an adaptation.
+        seed: of an adaptation's order; the number of lessons so far joins it.
+        kept: pictures of old classes, on which an adaptation's drift is measured.
+        progress: counts images that went through the trunk, forward or both ways.
+        decided: is told the decision once the images have been looked at.
+
+    Raises:
+        InputError: a label is outside the learner's capacity.
+    """
+    check_labels(learner.classes, images.labels)
+    look = partial(_look, learner, preprocessing, progress)
+    x = look(state, images)
+    counted = _count(learner, state, x, images.labels)
+    prior, scale = _choose(learner, counted, x, images.labels)
+    decision = _decide(learner, state, counted, x, images, prior, training, kept)
+    decided(decision)
+    if decision.adapts:
+        generator = random_stream(seed, int(state["lessons.count"]) + 1)
+        prompt = _adapt(learner, counted, x, images, preprocessing, training, generator, progress)
+        adapted = state["lessons.adapted"] + 1
+        moved = state.replace({"prompts.g": prompt, "lessons.adapted": adapted})
+        pairs = [_Pairs(x, look(moved, images), None)]
+        if kept is not None:
+            pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
+        x = pairs[0].after
+        counted = _count(learner, _carried(learner, moved, pairs), x, images.labels)
+        prior, scale = _choose(learner, counted, x, images.labels)
+    solved, _ = learner.solve(counted, prior, scale)
+    return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Features [N, F] of the same images before and after an adaptation.
+
+    ``kept`` [N] are the classes of kept pictures, None for the lesson's own images.
+    """
+
+    before: Tensor
+    after: Tensor
+    kept: Tensor | None
+
+
+def _look(
+    learner: OnePassInterface,
+    preprocessing: Preprocessing,
+    progress: Progress,
+    state: LearnerState,
+    images: LessonImages,
+) -> Tensor:
+    """Return the features [N, F] of images."""
+    found = []
+    for rows in torch.arange(len(images.labels)).split(INFERENCE_BATCH):
+        with torch.no_grad():
+            found.append(learner.features(state, images.batch(rows, preprocessing)))
+        progress(len(rows))
+    return torch.cat(found)
+
+
+def _portions(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    return zip(*(tensor.split(INFERENCE_BATCH) for tensor in tensors), strict=True)
+
+
+def _count(
+    learner: OnePassInterface, state: LearnerState, x: Tensor, labels: Tensor
+) -> LearnerState:
+    for few, classes in _portions(x, labels):
+        state = learner.observe(state, few, classes)
+    return state
+
+
+def _evidence(
+    learner: OnePassInterface,
+    state: LearnerState,
+    x: Tensor,
+    labels: Tensor,
+    prior: Tensor,
+    members: Tensor,
+) -> Evidence:
+    """Return how counted images are classified among ``members`` [C] by what is known without."""
+    _, inverse = learner.solve(state, prior, torch.ones(1))
+    sums = learner.zero_evidence()
+    for few, classes in _portions(x, labels):
+        sums = learner.leave_one_out(state, inverse, few, classes, members, sums)
+    return sums
+
+
+def _choose(
+    learner: OnePassInterface, state: LearnerState, x: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the prior and the scale, [1] each, by which the lesson's images are likeliest.
+
+    Where no image can be left out, they stay as they were.
+    """
+    readout = learner.config.readout
+    known = (state["classes.count"] > 0).float()
+    best, chosen = -math.inf, (state["readout.prior"], state["readout.scale"])
+    for value in readout.priors:
+        prior = torch.full((1,), value)
+        sums = _evidence(learner, state, x, labels, prior, known)
+        likelihood, place = sums["likelihood"].max(dim=0)
+        if sums["count"] > 0 and likelihood > best:
+            best = float(likelihood)
+            chosen = prior, torch.full((1,), readout.scales[int(place)])
+    return chosen
+
+
+def _decide(
+    learner: OnePassInterface,
+    state: LearnerState,
+    counted: LearnerState,
+    x: Tensor,
+    images: LessonImages,
+    prior: Tensor,
+    training: TrainingConfig,
+    kept: LessonImages | None,
+) -> Decision:
+    """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
+    members = _members(learner, images.labels)
+    sums = _evidence(learner, counted, x, images.labels, prior, members)
+    accuracy = float(sums["right"] / sums["count"]) if sums["count"] > 0 else None
+    first = state["lessons.adapted"] == 0
+    reason = _reason(learner.config.adaptation, bool(first), int(members.sum()), accuracy)
+    seen = len(images.labels)
+    passes = (_PASSES_OF_A_STEP * training.epochs + 1) * seen
+    passes += 2 * (0 if kept is None else len(kept.labels))
+    return Decision(reason, accuracy, passes if reason in _ADAPTING else 0)
+
+
+def _reason(config: AdaptationConfig, first: bool, classes: int, accuracy: float | None) -> Reason:
+    if config.kind == "never":
+        return "never"
+    if classes < _FEWEST_CLASSES:
+        return "one class"
+    if config.kind == "always":
+        return "always"
+    if first:
+        return "first"
+    if config.kind == "first":
+        return "adapted before"
+    return "hard" if accuracy is not None and accuracy < config.threshold else "easy"
+
+
+def _members(learner: OnePassInterface, labels: Tensor) -> Tensor:
+    return torch.zeros(learner.classes).index_fill(0, labels.unique(), 1.0)
+
+
+def _adapt(
+    learner: OnePassInterface,
+    counted: LearnerState,
+    x: Tensor,
+    images: LessonImages,
+    preprocessing: Preprocessing,
+    training: TrainingConfig,
+    generator: torch.Generator,
+    progress: Progress,
+) -> Tensor:
+    """Return the G-prompt after an adaptation to a lesson."""
+    start = learner.begin_task(counted, _members(learner, images.labels))
+    task = TaskImages(images.pixels, images.labels, x[:, : start["prompts.g"].shape[-1]])
+    adapted = train(learner.adaptation, start, task, preprocessing, training, generator, progress)
+    return adapted["prompts.g"]
+
+
+def _carried(
+    learner: OnePassInterface, state: LearnerState, pairs: Sequence[_Pairs]
+) -> LearnerState:
+    """Return a state whose statistics are carried over a change of the features."""
+    drift = learner.zero_drift()
+    for known in pairs:
+        kept, images = known.kept, len(known.before)
+        weight = torch.full((images,), _LESSON_PAIR if kept is None else _KEPT_PAIR)
+        labels = torch.full((images,), _NOT_KEPT) if kept is None else kept
+        for before, after, *few in _portions(known.before, known.after, weight, labels):
+            drift = learner.compare(drift, before, after, *few)
+    return learner.carry(state, drift)

@@ -1,0 +1,174 @@
+"""A lesson of the one-pass learner: what it decides, and what it comes to know."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.errors import InputError
+from cbpnet.method.config import AdaptationConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.one_pass import OnePassLearner
+from cbpnet.run.lesson import learn_lesson
+from cbpnet.run.training import LessonImages, TrainingConfig
+
+DIM, CLASSES, SIDE = 12, 6, 4
+PREPROCESSING = Preprocessing(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bilinear", 1.0)
+TRAINING = TrainingConfig(epochs=2, batch_size=4, micro_batch=4, final_rate=0.1)
+
+
+def config(kind="auto", readout="whitened", features=("pooled",)):
+    layers = () if kind == "never" else (0, 2)
+    return LearnerConfig(
+        PromptConfig(layers, 2, (), 1),
+        readout=ReadoutConfig(readout, regularisation=1.0),
+        adaptation=AdaptationConfig(kind),
+        features=features,
+    )
+
+
+@pytest.fixture
+def learner(toy_extractor):
+    return OnePassLearner(toy_extractor(DIM), config(), CLASSES)
+
+
+def images(classes, each=6, noise=0.05, seed=0):
+    """Pixels of a class are a pattern of its own, with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    patterns = torch.rand(CLASSES, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(9))
+    labels = torch.tensor(classes).repeat_interleave(each)
+    shown = patterns[labels]
+    shown = shown + noise * torch.randn(shown.shape, generator=generator)
+    return LessonImages((255 * shown.clamp(0, 1)).to(torch.uint8), labels)
+
+
+def learn(learner, state, shown, kept=None, seed=0):
+    return learn_lesson(learner, state, shown, PREPROCESSING, TRAINING, seed, kept)
+
+
+def start(learner):
+    return learner.initial_state(torch.Generator().manual_seed(1))
+
+
+def accuracy(learner, state, shown):
+    x = learner.features(state, shown.batch(torch.arange(len(shown.labels)), PREPROCESSING))
+    scores, probabilities = learner.predict(state, x)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(len(x)))
+    return (scores.argmax(dim=1) == shown.labels).float().mean()
+
+
+def reasons(learner, *lessons):
+    state, found = start(learner), []
+    for shown in lessons:
+        outcome = learn(learner, state, shown)
+        state = outcome.state
+        found.append(outcome.decision.reason)
+    return found, state
+
+
+@pytest.mark.parametrize("readout", ["whitened", "means", "rls"])
+@pytest.mark.parametrize("kind", ["auto", "first", "always", "never"])
+def test_lesson_after_lesson_old_and_new_classes_are_known(toy_extractor, kind, readout):
+    learner = OnePassLearner(toy_extractor(DIM), config(kind, readout), CLASSES)
+    _, state = reasons(learner, images([0, 1]), images([2, 3]), images([4]))
+    assert state["lessons.count"] == 3
+    assert accuracy(learner, state, images([0, 1, 2, 3, 4], seed=7)) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("auto", ["one class", "first", "easy", "hard"]),
+        ("first", ["one class", "first", "adapted before", "adapted before"]),
+        ("always", ["one class", "always", "always", "always"]),
+        ("never", ["never"] * 4),
+    ],
+)
+def test_it_adapts_where_its_kind_says_so(toy_extractor, kind, expected):
+    learner = OnePassLearner(toy_extractor(DIM), config(kind), CLASSES)
+    lessons = images([0]), images([1, 2]), images([3, 4]), images([4, 5], noise=3.0)
+    found, state = reasons(learner, *lessons)
+    assert found == expected
+    assert state["lessons.adapted"] == sum(one in ("first", "hard", "always") for one in found)
+
+
+def test_an_easy_lesson_leaves_the_features_alone_and_costs_one_pass(learner):
+    _, state = reasons(learner, images([0, 1]))
+    seen = []
+    outcome = learn_lesson(
+        learner, state, images([2, 3]), PREPROCESSING, TRAINING, 0, progress=seen.append
+    )
+    assert outcome.state["prompts.g"].equal(state["prompts.g"])
+    assert sum(seen) == 12
+    assert outcome.decision.passes == 0
+    assert outcome.decision.accuracy == 1.0
+
+
+def test_without_an_adaptation_the_order_of_images_and_lessons_is_nothing(toy_extractor):
+    learner = OnePassLearner(toy_extractor(DIM), config("never"), CLASSES)
+    shown = images([0, 1, 2, 3], noise=0.3)
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(3))
+    shuffled = LessonImages(shown.pixels[order], shown.labels[order])
+    one, other = (learn(learner, start(learner), few).state for few in (shown, shuffled))
+    for name in ("classes.mean", "classes.scatter", "readout.weight", "readout.bias"):
+        torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-4)
+    assert one["readout.prior"].equal(other["readout.prior"])
+
+
+def test_the_prior_is_the_likeliest_of_the_lesson_left_out(toy_extractor):
+    """By brute force: the learner without each image in turn, at each prior and scale."""
+    few = ReadoutConfig("whitened", priors=(0.1, 3.0, 100.0), scales=(0.3, 3.0))
+    learner = OnePassLearner(toy_extractor(DIM), replace(config("never"), readout=few), CLASSES)
+    shown, state = images([0, 1, 2], each=4, noise=0.4), start(learner)
+    rows = torch.arange(12)
+    x = learner.features(state, shown.batch(rows, PREPROCESSING))
+    found = {}
+    for prior in few.priors:
+        for scale in few.scales:
+            total = 0.0
+            for number in range(12):
+                others = rows != number
+                known = learner.observe(state, x[others], shown.labels[others])
+                known, _ = learner.solve(known, torch.tensor([prior]), torch.tensor([scale]))
+                _, likely = learner.predict(known, x[number : number + 1])
+                total += float(likely[0, shown.labels[number]].log())
+            found[prior, scale] = total
+    best = max(found, key=found.get)
+    outcome = learn(learner, state, shown).state
+    assert (float(outcome["readout.prior"]), float(outcome["readout.scale"])) == pytest.approx(best)
+
+
+def test_single_pictures_leave_the_prior_as_it_was(learner):
+    state = start(learner)
+    outcome = learn(learner, state, images([0], each=1))
+    assert outcome.decision.accuracy is None
+    assert outcome.state["readout.prior"].equal(state["readout.prior"])
+
+
+def test_kept_pictures_move_their_class_to_where_they_are_now(toy_extractor):
+    learner = OnePassLearner(toy_extractor(DIM), config("always"), CLASSES)
+    state = learn(learner, start(learner), images([0, 1])).state
+    kept = images([0, 1], each=5, seed=4)
+    plain = learn(learner, state, images([2, 3])).state
+    helped = learn(learner, state, images([2, 3]), kept).state
+    assert plain["prompts.g"].equal(helped["prompts.g"])
+    everything = images([0, 1], each=50, seed=5)
+    x = learner.features(plain, everything.batch(torch.arange(100), PREPROCESSING))
+    for label in (0, 1):
+        right = x[everything.labels == label].mean(dim=0)
+        apart = [(one["classes.mean"][label] - right).norm() for one in (plain, helped)]
+        assert apart[1] < apart[0]
+
+
+def test_a_class_beyond_the_capacity_is_refused(learner):
+    with pytest.raises(InputError, match="class 6 is outside the learner's capacity of 6"):
+        learn(learner, start(learner), LessonImages(images([0]).pixels, torch.full((6,), 6)))
+
+
+@pytest.mark.parametrize("features", [("pooled", "patches"), ("pooled", "random20")])
+def test_more_features_make_a_wider_state(toy_extractor, features):
+    learner = OnePassLearner(toy_extractor(DIM), config(features=features), CLASSES)
+    width = {"patches": 12, "random20": 20}[features[1]] + DIM
+    _, state = reasons(learner, images([0, 1]))
+    assert state["classes.scatter"].shape == (width, width)
+    assert accuracy(learner, state, images([0, 1], seed=7)) == 1
