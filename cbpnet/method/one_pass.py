@@ -68,10 +68,10 @@ class OnePassLearner:
     ) -> tuple[LearnerState, Tensor]:
         """Return the state with its readout solved, and the inverse [F, F] for `leave_one_out`.
 
-        ``prior`` [1] is what the scatter is regularised with, ``scale`` [1] multiplies the scores.
+        ``prior`` [1] regularises the scatter, see `whitening`; ``scale`` [1] multiplies the scores.
         """
         known = statistics_of(state)
-        inverse = whitening(known.scatter, prior)
+        inverse = whitening(known, prior)
         weight, bias = solve_readout(self.config.readout, known, inverse)
         changed = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
         solved = state.replace(
