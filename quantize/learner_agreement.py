@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.learner import Learner, normalise_feature
+from cbpnet.method.features import normalise_feature
+from cbpnet.method.learner import Learner
 from cbpnet.method.learner_interface import GradientSums, LearnerInterface
 from cbpnet.method.prompts import gather_task, prefixes
 from cbpnet.method.state import LearnerState

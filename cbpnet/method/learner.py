@@ -20,6 +20,8 @@ from cbpnet.method.block import (
 )
 from cbpnet.method.cbp import UnitStatistics
 from cbpnet.method.config import LearnerConfig, ReadoutKind
+from cbpnet.method.feature_names import FeatureName
+from cbpnet.method.features import normalise_feature
 from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import (
     MOMENTS,
@@ -38,10 +40,10 @@ from cbpnet.method.prompts import (
     select_task,
 )
 from cbpnet.method.readout import observe_images, readout_scores
-from cbpnet.method.rows import cosines, times_rows, unit_rows
+from cbpnet.method.rows import cosines, times_rows
 from cbpnet.method.state import LearnerState
 
-__all__ = ["MASKED", "FeatureExtractor", "Learner", "normalise_feature"]
+__all__ = ["MASKED", "FeatureExtractor", "Learner"]
 
 # Finite, so that a one-hot product with a masked log-probability is 0 and not NaN.
 MASKED = -1e9
@@ -55,11 +57,11 @@ class FeatureExtractor(Protocol):
 
     def __call__(self, images: Tensor, prefixes: Mapping[int, Tensor] | None = None) -> Tensor: ...
 
+    def parts(
+        self, images: Tensor, prefixes: Mapping[int, Tensor] | None, names: Sequence[FeatureName]
+    ) -> list[Tensor]: ...
 
-def normalise_feature(feature: Tensor) -> Tensor:
-    """Return features [B, D] at a root mean square of 1, so that one rate fits any backbone."""
-    normalised: Tensor = unit_rows(feature) * feature.shape[1] ** 0.5
-    return normalised
+    def part_sizes(self, names: Sequence[FeatureName]) -> list[int]: ...
 
 
 class Learner:

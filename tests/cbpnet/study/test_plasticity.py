@@ -15,7 +15,8 @@ from cbpnet.method.config import (
     PromptConfig,
     ReadoutConfig,
 )
-from cbpnet.method.learner import Learner, normalise_feature
+from cbpnet.method.features import normalise_feature
+from cbpnet.method.learner import Learner
 from cbpnet.run.training import TrainingConfig
 from cbpnet.study import plasticity
 from cbpnet.study.plasticity import (

@@ -17,7 +17,7 @@ from cbpnet.backbone.vit import load_backbone
 from cbpnet.data.digits import load_digits
 from cbpnet.data.preprocessing import load_batch, normalise
 from cbpnet.data.stream import make_stream
-from cbpnet.method.learner import normalise_feature
+from cbpnet.method.features import normalise_feature
 from cbpnet.study.closed_form import NearestClassMean
 from cbpnet.study.methods import METHODS
 from mobile.cli import main
