@@ -54,6 +54,9 @@ class FeatureExtractor(Protocol):
     @property
     def dim(self) -> int: ...
 
+    @property
+    def logits(self) -> int: ...
+
     def __call__(self, images: Tensor, prefixes: Mapping[int, Tensor] | None = None) -> Tensor: ...
 
     def parts(

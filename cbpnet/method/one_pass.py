@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.drift import Drift
+from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.features import join_parts
 from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import adaptation_config, drift_layout, state_layout
@@ -54,9 +55,27 @@ class OnePassLearner:
 
     def features(self, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the features x [B, F] of images in one pass."""
+        return self.look(state, images)[0]
+
+    def confidence(self, images: Tensor) -> Tensor | None:
+        """Return how sure the pretrained classifier is of each image [B]; None without one.
+
+        That is its greatest probability, by features under a prompt of zeros: it says how well the
+        backbone knows such images, whatever lessons have adapted the prompt to.
+        """
+        shape = self.layout.get("prompts.g")
+        return self.look({} if shape is None else {"prompts.g": torch.zeros(shape)}, images)[1]
+
+    def look(self, state: Mapping[str, Tensor], images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return features and confidence of images in one pass, with the prompt in ``state``."""
         prefix = prefixes(state.get("prompts.g"), None, self.config.prompts.g_layers, ())
         names = self.config.features
-        return join_parts(names, self.backbone.parts(images, prefix, names))
+        asked = with_classifier(names, self.backbone.logits)
+        parts = dict(zip(asked, self.backbone.parts(images, prefix, asked), strict=True))
+        x = join_parts(names, [parts[name] for name in names])
+        if not self.backbone.logits:
+            return x, None
+        return x, parts[f"logits{self.backbone.logits}"].softmax(dim=1).amax(dim=1)
 
     def observe(self, state: LearnerState, x: Tensor, labels: Tensor) -> LearnerState:
         """Return the state with images counted, each image once."""

@@ -44,7 +44,8 @@ def one_pass_functions(
         return LearnerState(learner.layout, unprefixed(STATE, given))
 
     def features(given: Mapping[str, Tensor]) -> Tensors:
-        return {"x": learner.features(unprefixed(STATE, given), given["images"])}
+        x, confidence = learner.look(unprefixed(STATE, given), given["images"])
+        return {"x": x} if confidence is None else {"x": x, "confidence": confidence}
 
     def observe(given: Mapping[str, Tensor]) -> Tensors:
         return prefixed(STATE, learner.observe(state_of(given), given["x"], given["labels"]))
