@@ -49,7 +49,7 @@ def feature_size(name: str, dim: int) -> int:
 
 
 def with_classifier(names: Sequence[str], logits: int) -> tuple[str, ...]:
-    """Return names, and all of a classifier's ``logits``, which may be among them or none at all."""
+    """Return names, and all of a classifier's ``logits``, of which there may be none."""
     whole = (f"logits{logits}",) if logits else ()
     return (*names, *(name for name in whole if name not in names))
 

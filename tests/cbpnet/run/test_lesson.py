@@ -172,7 +172,8 @@ def test_single_pictures_leave_the_prior_as_it_was(learner):
 
 
 def test_kept_pictures_move_their_class_to_where_they_are_now(toy_extractor):
-    learner = OnePassLearner(toy_extractor(DIM), config("always"), CLASSES)
+    free = replace(config("always"), adaptation=AdaptationConfig("always", anchor=0.0))
+    learner = OnePassLearner(toy_extractor(DIM), free, CLASSES)
     state = learn(learner, start(learner), images([0, 1])).state
     kept = images([0, 1], each=5, seed=4)
     plain = learn(learner, state, images([2, 3])).state
