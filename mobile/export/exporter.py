@@ -108,8 +108,8 @@ def export_stages(config: LearnerConfig) -> dict[str, float]:
 class ExportSettings:
     """What a bundle is made for.
 
-    ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already.
-    ``micro_batch`` images go through it at a time.
+    ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already; a
+    one-pass learner has no tasks. ``micro_batch`` images go through it at a time.
 
     Raises:
         InputError: fewer than two classes, a task or an image.
@@ -297,7 +297,7 @@ def _manifest(
         preprocessing=backbone.preprocessing,
         config=learner.config,
         classes=settings.classes,
-        tasks=settings.tasks,
+        tasks=1 if learner.config.one_pass else settings.tasks,
         class_names=settings.class_names,
         micro_batch=settings.micro_batch,
         image_size=backbone.image_size,
