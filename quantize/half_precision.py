@@ -1,10 +1,12 @@
 """The forward pass in half precision, for accelerators that have no other."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
 
+from cbpnet.method.feature_names import FeatureName
 from quantize.operators import EXACT
 from quantize.scaled_norm import scaled_layer_norm, scaled_rms_norm
 from quantize.static_int8 import Prefixes
@@ -43,6 +45,15 @@ class HalfPrecisionTrunk(nn.Module):
 
     def forward(self, images: Tensor, prefixes: Prefixes = None) -> Tensor:
         """Return features [B, D] in fp32; see `FrozenTrunk.forward`."""
+        return self.parts(images, prefixes, ("pooled",))[0]
+
+    def parts(
+        self, images: Tensor, prefixes: Prefixes, names: Sequence[FeatureName]
+    ) -> list[Tensor]:
+        """Return several features [B, d] in fp32; see `FrozenTrunk.parts`."""
         halves = {layer: prefix.half() for layer, prefix in (prefixes or {}).items()}
-        features: Tensor = self.trunk(images, halves)
-        return features.float()
+        return [part.float() for part in self.trunk.parts(images, halves, names)]
+
+    def part_sizes(self, names: Sequence[FeatureName]) -> list[int]:
+        """Return the width d of each of the `parts` of these names."""
+        return self.trunk.part_sizes(names)
