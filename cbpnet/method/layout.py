@@ -8,9 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal, TypeVar, get_args
 
-from cbpnet.method.config import LearnerConfig
-from cbpnet.method.readout import readout_axes
-from cbpnet.method.state import Axes, Counted, Layout, sized
+from cbpnet.method.config import LearnerConfig, ReadoutConfig
 
 __all__ = [
     "FORWARD_METHODS",
@@ -19,17 +17,28 @@ __all__ = [
     "POOL_OF",
     "STATE",
     "SUMS",
+    "Axes",
+    "Counted",
+    "Layout",
     "MethodName",
     "count_parameters",
     "counted_axes",
     "noise_shape",
     "part",
     "prefixed",
+    "readout_axes",
+    "sized",
     "state_layout",
     "stored_in",
     "trainable_layout",
     "unprefixed",
 ]
+
+# What an axis counts whose length is the capacity.
+Counted = Literal["classes", "tasks"]
+# Tensors by name, in order: the lengths of their axes, or what an axis counts.
+Axes = dict[str, tuple[int | Counted, ...]]
+Layout = dict[str, tuple[int, ...]]
 
 MethodName = Literal[
     "initial_state", "query", "observe", "begin_task", "predict", "gradients", "update"
@@ -50,6 +59,14 @@ MOMENTS = ("adam.m.", "adam.v.")
 _Value = TypeVar("_Value")
 
 
+def sized(axes: Axes, capacity: Mapping[Counted, int]) -> Layout:
+    """Return the shapes that tensors have in a capacity."""
+    return {
+        name: tuple(axis if isinstance(axis, int) else capacity[axis] for axis in shape)
+        for name, shape in axes.items()
+    }
+
+
 def trainable_layout(config: LearnerConfig, dim: int, classes: int) -> Layout:
     """Return what one step changes; of the pools, the current task's entry [1, ...]."""
     return sized(_trainable_axes(config, dim), {"classes": classes})
@@ -67,6 +84,23 @@ def counted_axes(config: LearnerConfig, dim: int) -> dict[str, Counted | None]:
     """
     first = {name: axes[0] for name, axes in _state_axes(config, dim).items()}
     return {name: None if isinstance(axis, int) else axis for name, axis in first.items()}
+
+
+def readout_axes(config: ReadoutConfig, dim: int) -> Axes:
+    """Return the names and axes of the readout's statistics.
+
+    The class means serve the block's objective and a new class's head as well, so they are always
+    kept.
+    """
+    axes: Axes = {"classes.count": ("classes",), "classes.mean": ("classes", dim)}
+    if config.kind == "rls":
+        inputs = dim + config.features + 1
+        axes |= {
+            "readout.projection": (dim, config.features),
+            "readout.inverse": (inputs, inputs),
+            "readout.weight": ("classes", inputs),
+        }
+    return axes
 
 
 def noise_shape(config: LearnerConfig, dim: int) -> tuple[int, ...]:

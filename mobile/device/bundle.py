@@ -25,8 +25,8 @@ from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.state import Counted, Layout
-from cbpnet.run.state_file import StateInfo
+from cbpnet.method.layout import Counted, Layout
+from cbpnet.run.state_info import StateInfo
 
 __all__ = [
     "FORMAT",

@@ -28,7 +28,8 @@ from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import counted_axes
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
-from cbpnet.run.state_file import StateInfo, save_state
+from cbpnet.run.state_file import save_state
+from cbpnet.run.state_info import StateInfo
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from mobile.cli import export_job, main
 from mobile.device.bundle import (
