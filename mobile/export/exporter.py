@@ -34,7 +34,6 @@ from mobile.device.bundle import (
     MethodInfo,
     StateTensor,
     TensorInfo,
-    manifest_to_json,
     seal,
 )
 from mobile.export.calibration import (
@@ -167,7 +166,7 @@ def export_bundle(
             lowered = lower(programs, learning.partitioner, backend.partitioner, backend.passes)
         manifest = _manifest(backbone, learner, state, settings, programs, lowered, report)
         stage(_SERIALISING)
-        bundle = seal(lowered.serialise(manifest_to_json(manifest)))
+        bundle = seal(lowered.serialise(), manifest)
     stage(_VERIFYING)
     with TemporaryDirectory() as folder:
         trial = Path(folder) / path.name

@@ -28,7 +28,7 @@ def lowered(small_backbone, server):
             if function.name in FORWARD_METHODS
         ]
         found = lower(programs, NotImplemented, backend.partitioner, backend.passes)
-        return found, found.serialise("{}")
+        return found, found.serialise()
 
     return {precision: build(precision) for precision in TARGETS["vulkan"].precisions}
 
