@@ -1,4 +1,4 @@
-from .bundle import Manifest as Manifest, open_bundle as open_bundle
+from .bundle import Manifest as Manifest, open_bundle as open_bundle, read_manifest as read_manifest
 from .images import ImageLike as ImageLike
 from .inbox import Inbox as Inbox
 from .program import Program as Program, get_threads as get_threads, set_threads as set_threads

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.capacity import grow
-from cbpnet.run.state_file import check_fit, load_state, save_state
+from cbpnet.run.state_file import load_state, save_state
+from cbpnet.run.state_info import check_fit
 from cbpnet.run.training import INFERENCE_BATCH, Progress, TaskImages, TrainingConfig, learn_task
 from mobile.device.bundle import Manifest
 from mobile.device.images import ImageLike, Images, as_list, normalised, prepare_images
