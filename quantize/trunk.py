@@ -81,6 +81,7 @@ class FrozenTrunk(nn.Module):
     ) -> None:
         super().__init__()
         self.features = tuple(features)
+        self.logits = 0
         self.name, self.dim, self.image_size = backbone.name, backbone.dim, backbone.image_size
         architecture = backbone.architecture
         _check_lowerable(backbone, architecture)

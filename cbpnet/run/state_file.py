@@ -7,7 +7,7 @@ for every tensor in the order of their names, its name and its bytes.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,10 +22,10 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.state import LearnerState
 from cbpnet.run.state_info import StateInfo
 
-__all__ = ["FORMAT", "VERSION", "load_state", "save_state"]
+__all__ = ["FORMAT", "VERSION", "load_state", "read_intact", "save_state"]
 
 FORMAT = "cbpnet-mobile learner state"
-VERSION = 1
+VERSION = 2
 
 
 def save_state(path: Path, state: LearnerState, info: StateInfo) -> None:
@@ -57,28 +57,36 @@ def load_state(path: Path) -> tuple[LearnerState, StateInfo]:
         InputError: the file is missing, damaged, no learner state, of another format version, or
             its tensors are not those that its own info describes.
     """
-    metadata, tensors = _read(path)
-    if metadata.get("format") != FORMAT:
-        raise InputError(
-            f"state file {path} is no learner state: its format is {metadata.get('format')!r}, "
-            f"it must be {FORMAT!r}"
-        )
-    if metadata.get("format_version") != str(VERSION):
-        raise InputError(
-            f"state file {path} has format version {metadata.get('format_version')}; "
-            f"this version of cbpnet-mobile reads version {VERSION}"
-        )
-    text = metadata.get("info", "")
-    if metadata.get("sha256") != _checksum(text, tensors):
-        raise InputError(
-            f"state file {path} is damaged: its checksum does not match; use an intact copy"
-        )
+    text, tensors = read_intact(path, [VERSION])
     try:
         info = from_json(StateInfo, json.loads(text))
         _check_tensors(info, tensors)
     except ValueError as error:
         raise InputError(f"state file {path} contradicts itself: {error}") from error
     return LearnerState(info.layout, tensors), info
+
+
+def read_intact(path: Path, versions: Collection[int]) -> tuple[str, dict[str, Tensor]]:
+    """Return the info, as JSON, and the tensors of a state file that is of one of some versions.
+
+    Raises:
+        InputError: the file is missing, damaged, no learner state, or of another format version.
+    """
+    metadata, tensors = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise InputError(
+            f"state file {path} is no learner state: its format is {metadata.get('format')!r}, "
+            f"it must be {FORMAT!r}"
+        )
+    version = str(metadata.get("format_version"))
+    if version not in map(str, versions):
+        raise InputError(_other_version(path, version))
+    text = metadata.get("info", "")
+    if metadata.get("sha256") != _checksum(text, tensors):
+        raise InputError(
+            f"state file {path} is damaged: its checksum does not match; use an intact copy"
+        )
+    return text, tensors
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -94,6 +102,19 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             f"state file {path} cannot be read as safetensors, it is truncated or of another "
             f"format: {error}"
         ) from error
+
+
+def _other_version(path: Path, version: str) -> str:
+    if version == "1":
+        return (
+            f"state file {path} was made by an older cbpnet-mobile, in format version 1; "
+            f"`cbpnet-mobile move {path} --bundle BUNDLE --out FILE` takes its classes over into "
+            "a bundle of the one-pass learner"
+        )
+    return (
+        f"state file {path} has format version {version}; this version of cbpnet-mobile reads "
+        f"version {VERSION}"
+    )
 
 
 def _checksum(info: str, tensors: Mapping[str, Tensor]) -> str:

@@ -214,7 +214,7 @@ def test_an_interrupted_lesson_leaves_the_state(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mobile.device.runtime.learn_task", interrupt)
+    monkeypatch.setattr("mobile.device.task_teacher.learn_task", interrupt)
     more = photos("blue", folder="more")
     result = run("learn", bundle, "--images", more, "--state", state)
     assert result.exit_code == 130

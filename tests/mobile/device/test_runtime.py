@@ -15,8 +15,9 @@ from cbpnet.host.errors import InputError
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from mobile.device.images import prepare_images
+from mobile.device.lessons import Lesson
 from mobile.device.program import Program
-from mobile.device.runtime import Lesson, OnDeviceLearner
+from mobile.device.runtime import OnDeviceLearner
 
 
 @pytest.fixture
