@@ -34,6 +34,8 @@ class HalfPrecisionTrunk(nn.Module):
         logits: see `FrozenTrunk`.
     """
 
+    logits: int
+
     def __init__(self, trunk: FrozenTrunk) -> None:
         super().__init__()
         self.dim, self.logits = trunk.dim, trunk.logits

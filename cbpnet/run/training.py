@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from cbpnet.data.images import ImageSource
-from cbpnet.data.preprocessing import Preprocessing, load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.sampling import Indices
 from cbpnet.host.errors import InputError
 from cbpnet.host.random_streams import random_stream
