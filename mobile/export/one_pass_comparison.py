@@ -46,7 +46,7 @@ def compare_one_pass(
     _check_close("begin_task", bundle.begin_task(known, members), begun)
     # As if old classes were known, and their images had moved: so that this has a gradient too.
     before = begun.replace({"classes.count": torch.ones(learner.classes)})
-    query = x.flip(0)[:, : learner.backbone.dim]
+    query = x[:, : learner.backbone.dim].roll(1, dims=1)
     adaptation = learner.adaptation
     none = adaptation.zero_sums()
     expected = adaptation.gradients(before, images, query, labels, none)
