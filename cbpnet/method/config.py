@@ -114,15 +114,15 @@ class ReadoutConfig:
     CBPNet's stands on the query features and ``features`` random features of them, and its scores
     are added, times ``weight``, to the log-softmax of the prompted network. The one-pass learner's
     is the classifier, and chooses a whitened one's prior among ``priors`` and the scale of its
-    softmax among ``scales`` by leave-one-out.
+    softmax among ``scales`` by leave-one-out; a prior is in multiples of what the features weigh.
     """
 
     kind: ReadoutKind = "rls"
     weight: float = 3.0
     regularisation: float = 100.0
     features: int = 0
-    priors: tuple[float, ...] = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
-    scales: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
+    priors: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    scales: tuple[float, ...] = (0.3, 0.4, 0.5, 0.7, 1.0, 1.4)
 
 
 @dataclass(frozen=True)

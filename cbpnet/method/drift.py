@@ -60,7 +60,7 @@ class Drift:
         moment, cross = self.before_before, self.before_after
         eye = identity(len(moment), moment)
         ridge = _RIDGE * (moment * eye).sum() / len(moment)
-        moved = eye + torch.linalg.inv(moment + ridge * eye) @ (cross - moment)
+        moved = eye + torch.linalg.inv_ex(moment + ridge * eye).inverse @ (cross - moment)
         seen_by_both = cross.T @ moved
         residual = self.after_after - seen_by_both - seen_by_both.T + moved.T @ moment @ moved
         share = _RESIDUAL * known.count.sum() / self.pairs.clamp(min=1)

@@ -216,6 +216,8 @@ def _one_pass_axes(config: LearnerConfig, dim: int) -> Axes:
         "readout.weight": ("classes", width),
         "readout.bias": ("classes",),
     }
+    readout = config.readout
+    axes["readout.evidence"] = (len(readout.priors), len(readout.scales))
     numbers = ("readout.prior", "readout.scale", "lessons.count", "lessons.adapted")
     return axes | dict.fromkeys(numbers, (1,))
 

@@ -68,7 +68,7 @@ class OnePassLearner:
     ) -> tuple[LearnerState, Tensor]:
         """Return the state with its readout solved, and the inverse [F, F] for `leave_one_out`.
 
-        ``prior`` [1] is what the scatter is regularised with, ``scale`` [1] multiplies the scores.
+        ``prior`` [1] regularises the scatter, see `whitening`; ``scale`` [1] multiplies the scores.
         """
         return solve_state(self.config.readout, state, prior, scale)
 
@@ -159,7 +159,7 @@ def solve_state(
 ) -> tuple[LearnerState, Tensor]:
     """Return what `OnePassLearner.solve` does, with any readout: all have the same statistics."""
     known = statistics_of(state)
-    inverse = whitening(known.scatter, prior)
+    inverse = whitening(known, prior)
     weight, bias = solve_readout(config, known, inverse)
     changed = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
     solved = state.replace({f"readout.{name}": value.clone() for name, value in changed.items()})

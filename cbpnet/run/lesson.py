@@ -38,6 +38,7 @@ Reason = Literal["first", "always", "hard", "easy", "adapted before", "one class
 _ADAPTING = ("first", "always", "hard")
 
 _FEWEST_CLASSES = 2  # that a cross-entropy tells apart
+_DOUBT = 2.0  # nats, of a prior ten times smaller or larger than 1
 _LESSON_PAIR, _KEPT_PAIR = 0.3, 1.0  # what a pair of features counts in the map of the drift
 _NOT_KEPT = -1
 
@@ -100,8 +101,8 @@ def learn_lesson(
     look = partial(_look, learner, preprocessing, progress)
     x = look(state, images)
     counted = _count(learner, state, x, images.labels)
-    prior, scale = _choose(learner, counted, x, images.labels)
-    decision = _decide(learner, state, counted, x, images, prior, training, kept)
+    counted = _choose(learner, counted, x, images.labels)
+    decision = _decide(learner, state, counted, x, images, training, kept)
     decided(decision)
     if decision.adapts:
         generator = random_stream(seed, int(state["lessons.count"]) + 1)
@@ -113,8 +114,8 @@ def learn_lesson(
             pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
         x = pairs[0].after
         counted = _count(learner, _carried(learner, moved, pairs), x, images.labels)
-        prior, scale = _choose(learner, counted, x, images.labels)
-    solved, _ = learner.solve(counted, prior, scale)
+        counted = _choose(learner, counted, x, images.labels)
+    solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
 
 
@@ -136,9 +137,10 @@ def count_anew(
     """Return a state that knows the images of these lessons alone, by the features as they are."""
     found = [(_look(learner, preprocessing, progress, state, one), one.labels) for one in lessons]
     x, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-    nothing = {name: torch.zeros_like(state[name]) for name in state if part(name) == "classes"}
-    counted = _count(learner, state.replace(nothing), x, labels)
-    solved, _ = learner.solve(counted, *_choose(learner, counted, x, labels))
+    known = [name for name in state if part(name) == "classes" or name == "readout.evidence"]
+    state = state.replace({name: torch.zeros_like(state[name]) for name in known})
+    counted = _choose(learner, _count(learner, state, x, labels), x, labels)
+    solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return solved
 
 
@@ -200,22 +202,30 @@ def _evidence(
 
 def _choose(
     learner: OnePassInterface, state: LearnerState, x: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the prior and the scale, [1] each, by which the lesson's images are likeliest.
+) -> LearnerState:
+    """Return the state with the prior and the scale by which images so far are likeliest.
 
-    Where no image can be left out, they stay as they were.
+    The evidence is summed over lessons; a prior other than 1 needs a little of it.
     """
     readout = learner.config.readout
     known = (state["classes.count"] > 0).float()
-    best, chosen = -math.inf, (state["readout.prior"], state["readout.scale"])
-    for value in readout.priors:
-        prior = torch.full((1,), value)
-        sums = _evidence(learner, state, x, labels, prior, known)
-        likelihood, place = sums["likelihood"].max(dim=0)
-        if sums["count"] > 0 and likelihood > best:
-            best = float(likelihood)
-            chosen = prior, torch.full((1,), readout.scales[int(place)])
-    return chosen
+    found = [
+        _evidence(learner, state, x, labels, torch.full((1,), prior), known)["likelihood"]
+        for prior in readout.priors
+    ]
+    evidence = state["readout.evidence"] + torch.stack(found)
+    if not evidence.any():  # no image so far could be left out
+        return state
+    doubt = [_DOUBT * math.log10(prior) ** 2 for prior in readout.priors]
+    likeliest = int((evidence - torch.tensor(doubt).unsqueeze(1)).argmax())
+    row, column = divmod(likeliest, len(readout.scales))
+    return state.replace(
+        {
+            "readout.evidence": evidence,
+            "readout.prior": torch.full((1,), readout.priors[row]),
+            "readout.scale": torch.full((1,), readout.scales[column]),
+        }
+    )
 
 
 def _decide(
@@ -224,13 +234,12 @@ def _decide(
     counted: LearnerState,
     x: Tensor,
     images: LessonImages,
-    prior: Tensor,
     training: TrainingConfig,
     kept: LessonImages | None,
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = _members(learner, images.labels)
-    sums = _evidence(learner, counted, x, images.labels, prior, members)
+    sums = _evidence(learner, counted, x, images.labels, counted["readout.prior"], members)
     accuracy = float(sums["right"] / sums["count"]) if sums["count"] > 0 else None
     first = state["lessons.adapted"] == 0
     reason = _reason(learner.config.adaptation, bool(first), int(members.sum()), accuracy)

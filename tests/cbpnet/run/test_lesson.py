@@ -1,5 +1,6 @@
 """A lesson of the one-pass learner: what it decides, and what it comes to know."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -115,18 +116,18 @@ def test_without_an_adaptation_the_order_of_images_and_lessons_is_nothing(toy_ex
     assert one["readout.prior"].equal(other["readout.prior"])
 
 
-def test_the_prior_is_the_likeliest_of_the_lesson_left_out(toy_extractor):
-    """By brute force: the learner without each image in turn, at each prior and scale."""
-    few = ReadoutConfig("whitened", priors=(0.1, 3.0, 100.0), scales=(0.3, 3.0))
+def test_prior_and_scale_are_the_likeliest_of_the_lessons_left_out(toy_extractor):
+    """By brute force, up to what one image more weighs: the learner without each in turn."""
+    few = ReadoutConfig("whitened", priors=(0.03, 1.0, 30.0), scales=(0.1, 1.0))
     learner = OnePassLearner(toy_extractor(DIM), replace(config("never"), readout=few), CLASSES)
-    shown, state = images([0, 1, 2], each=4, noise=0.4), start(learner)
-    rows = torch.arange(12)
+    shown, state = images([0, 1, 2], each=12, noise=0.4), start(learner)
+    rows = torch.arange(36)
     x = learner.features(state, shown.batch(rows, PREPROCESSING))
     found = {}
     for prior in few.priors:
         for scale in few.scales:
-            total = 0.0
-            for number in range(12):
+            total = -2 * math.log10(prior) ** 2
+            for number in range(36):
                 others = rows != number
                 known = learner.observe(state, x[others], shown.labels[others])
                 known, _ = learner.solve(known, torch.tensor([prior]), torch.tensor([scale]))
@@ -136,13 +137,18 @@ def test_the_prior_is_the_likeliest_of_the_lesson_left_out(toy_extractor):
     best = max(found, key=found.get)
     outcome = learn(learner, state, shown).state
     assert (float(outcome["readout.prior"]), float(outcome["readout.scale"])) == pytest.approx(best)
+    expected = [[found[p, s] + 2 * math.log10(p) ** 2 for s in few.scales] for p in few.priors]
+    torch.testing.assert_close(
+        outcome["readout.evidence"], torch.tensor(expected), rtol=0.1, atol=0.5
+    )
 
 
 def test_single_pictures_leave_the_prior_as_it_was(learner):
     state = start(learner)
     outcome = learn(learner, state, images([0], each=1))
     assert outcome.decision.accuracy is None
-    assert outcome.state["readout.prior"].equal(state["readout.prior"])
+    for name in ("readout.prior", "readout.scale"):
+        assert outcome.state[name].equal(state[name])
 
 
 def test_kept_pictures_move_their_class_to_where_they_are_now(toy_extractor):
