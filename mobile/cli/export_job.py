@@ -21,6 +21,7 @@ from mobile.cli.export_options import (
     PhotoOptions,
     StateOptions,
 )
+from mobile.cli.learner_options import LearnerOptions
 from mobile.cli.stages import Stages
 from mobile.export.calibration import (
     ReportImages,
@@ -57,6 +58,7 @@ class ExportJob:
 
     settings: ExportSettings
     backbone: BackboneOptions
+    learner: LearnerOptions
     learnt: Learnt | None
     seed: int
     calibration: list[Path]
@@ -109,9 +111,11 @@ class ExportJob:
         return backbone
 
     def _config(self, backbone: Backbone) -> LearnerConfig:
-        """Return the state's settings, or the backbone's preset, within the budget."""
-        preset = choose_preset(backbone.name, backbone.dim, backbone.parameters_without_head)
-        config = self.learnt.info.config if self.learnt else preset.config
+        """Return the state's settings, or those asked for on the preset, within the budget."""
+        preset = choose_preset(
+            backbone.name, backbone.dim, backbone.depth, backbone.parameters_without_head
+        )
+        config = self.learnt.info.config if self.learnt else self.learner.config(preset)
         found = count_trainables(config, backbone.dim, backbone.parameters_without_head)
         asked = self.backbone.budget
         check_budget(found, preset.budget if asked is None else asked)
@@ -127,6 +131,7 @@ class ExportJob:
 def plan_export(
     target: ResolvedTarget,
     backbone: BackboneOptions,
+    learner: LearnerOptions,
     state: StateOptions,
     photos: PhotoOptions,
     micro_batch: int,
@@ -147,10 +152,12 @@ def plan_export(
     if learnt:
         info = learnt.info
         _check_equal("backbone", info.backbone, backbone.backbone or info.backbone)
+        learner.check_state(info.config)
         learnt = Learnt(grow(learnt.state, info.config, info.dim, classes, tasks), info)
     return ExportJob(
         settings,
         backbone,
+        learner,
         learnt,
         state.seed,
         read_calibration_images(photos.calibration) if photos.calibration else [],

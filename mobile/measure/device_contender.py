@@ -3,11 +3,13 @@
 from statistics import fmean
 
 from cbpnet.data.stream import Task, TaskStream
-from cbpnet.run.protocol import TaskAccuracy
-from cbpnet.run.training import Progress, TrainingConfig
+from cbpnet.run.protocol import Learnt, TaskAccuracy
+from cbpnet.run.training import FORWARDS_OF_A_STEP, Progress, TrainingConfig
 from mobile.device.runtime import OnDeviceLearner
 
 __all__ = ["DeviceContender"]
+
+_FORWARDS = 2  # to predict: the query, and with prompts
 
 
 class DeviceContender:
@@ -32,7 +34,7 @@ class DeviceContender:
         """The number of finished tasks."""
         return self._device.known_tasks
 
-    def learn(self, task: Task, progress: Progress = lambda images: None) -> None:
+    def learn(self, task: Task, progress: Progress = lambda images: None) -> Learnt:
         """Learn the next task, its classes by their names."""
         source, names = self._stream.train_source, self._stream.class_names
         images = {
@@ -45,6 +47,7 @@ class DeviceContender:
         self._device.learn(
             images, training.epochs, training.batch_size, self._seed, progress=progress
         )
+        return Learnt(len(task.train) * (1 + FORWARDS_OF_A_STEP * training.epochs))
 
     def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
         """Return how a task's test images are classified among all known classes."""
@@ -57,4 +60,4 @@ class DeviceContender:
             if self._device.manifest.config.prompts.e_layers
             else None
         )
-        return TaskAccuracy(task.index, {self._method: right}, selected)
+        return TaskAccuracy(task.index, {self._method: right}, selected, _FORWARDS)

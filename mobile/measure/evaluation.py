@@ -10,6 +10,7 @@ from pathlib import Path
 from cbpnet.data.stream import TaskStream
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import ReadoutKind
+from cbpnet.run.contender import LearnerContender
 from cbpnet.run.metrics import RunResult
 from cbpnet.run.protocol import ProtocolRecord, check_every_task_is_tested, run_protocol
 from cbpnet.run.result_store import ResultStore
@@ -41,18 +42,19 @@ class BundleEvaluation:
         folder: Path,
     ) -> None:
         check_every_task_is_tested(stream)
-        self._manifest = program.manifest
-        arithmetic = f"{program.manifest.target} {program.manifest.precision}"
-        self._session = TrainingSession(
-            folder / f"state-seed{seed}.safetensors",
+        self._manifest = manifest = program.manifest
+        arithmetic = f"{manifest.target} {manifest.precision}"
+        self._contender = LearnerContender(
             ProgramLearner(program),
-            program.manifest.state_info((), {}),
-            arithmetic,
             stream,
+            manifest.preprocessing,
             training,
             seed,
-            _methods(program.manifest, arithmetic),
+            _methods(manifest, arithmetic),
         )
+        path = folder / f"state-seed{seed}.safetensors"
+        identity = manifest.state_info((), {})
+        self._session = TrainingSession(path, self._contender, identity, arithmetic)
         settings = {"learner": asdict(self._session.identity), **self._session.run}
         self._store, self._name = ResultStore(folder, settings), f"outcomes-seed{seed}"
         self._record = self._store.find(self._name) or ProtocolRecord(())
@@ -61,21 +63,21 @@ class BundleEvaluation:
     @property
     def images_to_come(self) -> int:
         """How many images `run` will report as its progress."""
-        return self._session.images_to_come(len(self._record.outcomes))
+        return self._contender.images_to_come(len(self._record.outcomes))
 
     def run(self, progress: Progress) -> list[RunResult]:
         """Learn and test task after task; return a result for the network and one with readout."""
-        session, first = self._session, len(self._record.outcomes)
-        for outcome in run_protocol(session, session.stream, progress, first):
+        stream, first = self._contender.stream, len(self._record.outcomes)
+        for outcome in run_protocol(self._session, stream, progress, first):
             self._record = ProtocolRecord((*self._record.outcomes, outcome))
             self._store.keep(self._name, self._record)
         return [
             replace(
-                self._record.result(method, session.stream, session.seed),
+                self._record.result(method, stream, self._contender.seed),
                 trainable_share=self._manifest.trainable_fraction,
                 extra={"micro_batch": self._manifest.micro_batch},
             )
-            for method in session.readouts
+            for method in self._contender.readouts
         ]
 
     def _check_record(self) -> None:
