@@ -176,6 +176,12 @@ class Architecture:
         """Width D of tokens and features."""
         return self.embedding.kernel.shape[0]
 
+    @property
+    def first_patch(self) -> int:
+        """Number of tokens that are no patches: class and register tokens, which come first."""
+        grid = self.image_size // self.embedding.patch
+        return self.embedding.position.shape[1] - grid * grid
+
 
 @dataclass(frozen=True)
 class Family:

@@ -1,6 +1,6 @@
 """The eager forward pass of a described vision transformer, with prefix keys and values."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -16,21 +16,36 @@ from cbpnet.backbone.architecture import (
     Rotation,
 )
 
-__all__ = ["compute_features"]
+__all__ = ["BLOCK_EPS", "compute_features"]
+
+BLOCK_EPS = 1e-6  # of the norm of a block's mean patch token
 
 
 def compute_features(
-    architecture: Architecture, images: Tensor, prefixes: Mapping[int, Tensor]
-) -> Tensor:
-    """Return features [B, D] of images [B, 3, S, S]; prefixes are those of `Backbone.forward`."""
+    architecture: Architecture,
+    images: Tensor,
+    prefixes: Mapping[int, Tensor],
+    names: Collection[str],
+) -> dict[str, Tensor]:
+    """Return "pooled" and what is named of "patches" and blocks, [B, D], of images [B, 3, S, S].
+
+    Prefixes are those of `Backbone.forward`.
+    """
+    found: dict[str, Tensor] = {}
+    first = architecture.first_patch
     tokens = architecture.pre_norm(_embed(architecture.embedding, images))
     for index, layer in enumerate(architecture.layers):
         attended = _attend(layer.attention, layer.norm1(tokens), prefixes.get(index))
         tokens = tokens + _scaled(attended, layer.scale1)
         tokens = tokens + _scaled(_mlp(layer.mlp, layer.norm2(tokens)), layer.scale2)
-    pooled = _pool(architecture.pooling, architecture.norm(tokens))
-    features: Tensor = architecture.feature_norm(pooled)
-    return features
+        if (name := f"block{index}") in names:
+            mean = tokens[:, first:].mean(dim=1)
+            found[name] = F.layer_norm(mean, mean.shape[1:], eps=BLOCK_EPS)
+    tokens = architecture.norm(tokens)
+    if "patches" in names:
+        found["patches"] = tokens[:, first:].mean(dim=1)
+    found["pooled"] = architecture.feature_norm(_pool(architecture.pooling, tokens))
+    return found
 
 
 def _embed(embedding: Embedding, images: Tensor) -> Tensor:

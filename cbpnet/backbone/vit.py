@@ -2,15 +2,16 @@
 
 import difflib
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import cbpnet.backbone.micro_vit  # noqa: F401  registers the micro ViT with timm
-from cbpnet.backbone.architecture import Architecture
+from cbpnet.backbone.architecture import Architecture, Linear
 from cbpnet.backbone.download import create_pretrained
 from cbpnet.backbone.features import compute_features
 from cbpnet.backbone.fingerprint import fingerprint_weights
@@ -19,6 +20,8 @@ from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.weights import read_weights
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
+from cbpnet.method.feature_names import check_features, feature_number
+from cbpnet.method.features import random_projection
 
 __all__ = ["Backbone", "load_backbone"]
 
@@ -26,13 +29,14 @@ timm = import_timm()
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 _CLASSIFIERS = ("head.", "head_dist.")
+_LINEAR_CLASSIFIER = {"head.weight", "head.bias"}
 
 
 class Backbone(nn.Module):
     """A frozen vision transformer of timm whose attention takes prefix keys and values.
 
-    It takes the model over: the classifier is dropped, the parameters are frozen and converted to
-    `dtype`, in which everything is computed.
+    It takes the model over: the classifier is taken off, the parameters are frozen and converted
+    to `dtype`, in which everything is computed.
 
     Attributes:
         name: timm's name of the model.
@@ -43,6 +47,8 @@ class Backbone(nn.Module):
         heads: attention heads a layer.
         head_dim: width of a head, `dim / heads`.
         image_size: height and width of the images in pixels.
+        classifier: the model's own, weight [classes, D]; None where it has none of one linear
+            layer.
         parameters_without_head: number of parameters, any classifier excluded.
         preprocessing: how images are to be resized and normalised.
         weights_fingerprint: `fingerprint_weights` before the conversion to `dtype`, so that the
@@ -60,6 +66,7 @@ class Backbone(nn.Module):
         if dtype not in _DTYPES:
             raise InputError(f"backbone dtype {dtype} must be one of {_DTYPES}")
         self.vit = vit
+        self.classifier = _classifier(vit, dtype)
         self.vit.reset_classifier(0)
         self.weights_fingerprint = fingerprint_weights(self)
         self.requires_grad_(False).to(dtype).eval()
@@ -111,14 +118,75 @@ class Backbone(nn.Module):
         Raises:
             InputError: a prefix is for a layer that does not exist.
         """
+        return self.parts(images, prefixes, ("pooled",))[0]
+
+    def parts(
+        self, images: Tensor, prefixes: Mapping[int, Tensor] | None, names: Sequence[str]
+    ) -> list[Tensor]:
+        """Several features from one pass, as `cbpnet.method.feature_names` defines them.
+
+        Images, prefixes and dtypes are those of `forward`, which gives "pooled" alone.
+
+        Returns:
+            [B, d] for each of ``names``, with the d of `feature_size`.
+
+        Raises:
+            InputError: a prefix is for a layer that does not exist, or `check_features` refuses.
+        """
+        self.check_features(names)
         prefixes = prefixes or {}
         unknown = prefixes.keys() - range(self.depth)
         if unknown:
             raise InputError(
                 f"prefix layer {min(unknown)} of {self.name} must lie in 0 to {self.depth - 1}"
             )
-        features = compute_features(self.architecture, images.to(self.dtype), prefixes)
-        return features.to(torch.promote_types(features.dtype, torch.float32))
+        found = compute_features(self.architecture, images.to(self.dtype), prefixes, names)
+        for name in names:
+            if (layer := self.on_pooled(name)) is not None:
+                found[name] = F.linear(found["pooled"], *layer)
+        wide = torch.promote_types(self.dtype, torch.float32)
+        return [found[name].to(wide) for name in names]
+
+    def on_pooled(self, name: str) -> Linear | None:
+        """Return the layer of a feature that is computed of the pooled one; None for others."""
+        if (size := feature_number("random", name)) is not None:
+            return Linear(random_projection(self.dim, size).to(self.dtype), None)
+        size = feature_number("logits", name)
+        if size is None or self.classifier is None:
+            return None
+        weight, bias = self.classifier
+        return Linear(weight[:size], None if bias is None else bias[:size])
+
+    def check_features(self, names: Sequence[str]) -> None:
+        """Raise `InputError` unless the names are `check_features`'s and this backbone has all."""
+        check_features(names)
+        for name in names:
+            if (feature_number("block", name) or 0) >= self.depth:
+                raise InputError(
+                    f"feature {name!r} of {self.name} must be one of block0 to "
+                    f"block{self.depth - 1}"
+                )
+            if (wanted := feature_number("logits", name)) is None:
+                continue
+            if self.classifier is None:
+                raise InputError(
+                    f"feature {name!r} needs a pretrained classifier, and {self.name} has none of "
+                    f"one linear layer; use 'random{wanted}'"
+                )
+            if wanted > (known := len(self.classifier.weight)):
+                raise InputError(
+                    f"feature {name!r} of {self.name} must have at most {known} logits, as many as "
+                    "its classifier"
+                )
+
+
+def _classifier(vit: Any, dtype: torch.dtype) -> Linear | None:
+    """Return a model's classifier where it is one linear layer; a distilled model has a pair."""
+    layer = vit.get_classifier()
+    if not isinstance(layer, nn.Linear):
+        return None
+    bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+    return Linear(layer.weight.detach().to(dtype), bias)
 
 
 def load_backbone(
@@ -134,12 +202,13 @@ def load_backbone(
         name: a vision transformer of timm (docs/backbones.md), with or without the tag of its
             weights, for instance "vit_tiny_patch16_224" or "vit_small_patch14_dinov2.lvd142m".
         weights: a safetensors file or torch checkpoint (`read_weights`) to load in place of timm's
-            download. A classifier in it is ignored; every other weight must be there.
+            download. Its classifier is kept where it is one linear layer, of any number of
+            classes; every other weight must be there.
         image_size: height and width of the images in pixels, a multiple of the patch; the model's
             own by default. The position embedding is resampled to it as timm does.
         dtype: of weights and computation: torch.float32, torch.bfloat16 or torch.float64.
         pretrained: without `weights`, download timm's; if False, keep timm's random
-            initialisation, which draws from torch's global generator.
+            initialisation, which draws from torch's global generator, without a classifier.
 
     Raises:
         InputError: a name, file, size or dtype that cannot be served, or weights that cannot be
@@ -147,7 +216,6 @@ def load_backbone(
     """
     arguments = {
         "img_size": _check_buildable(name, image_size),
-        "num_classes": 0,
         "dynamic_img_size": False,
     }
     if weights is not None:
@@ -155,7 +223,7 @@ def load_backbone(
     elif pretrained:
         vit = create_pretrained(name, arguments)
     else:
-        vit = timm.create_model(name, **arguments)
+        vit = timm.create_model(name, num_classes=0, **arguments)
     return Backbone(name, vit, dtype)
 
 
@@ -181,15 +249,18 @@ def _check_buildable(name: str, image_size: int | None) -> int:
 
 
 def _create_with_file(name: str, weights: Path, arguments: dict[str, Any]) -> Any:
-    state = {
-        key: value
-        for key, value in read_weights(weights).items()
-        if not key.startswith(_CLASSIFIERS)
-    }
+    state = read_weights(weights)
+    classifier = {key for key in state if key.startswith(_CLASSIFIERS)}
+    classes = 0
+    if classifier == _LINEAR_CLASSIFIER:
+        classes = len(state["head.weight"])
+    else:
+        state = {key: value for key, value in state.items() if key not in classifier}
     # With the same number of classes on both sides timm's loading is strict.
-    source = {"state_dict": state, "num_classes": 0}
+    source = {"state_dict": state, "num_classes": classes}
+    arguments |= {"num_classes": classes, "pretrained_cfg_overlay": source}
     try:
-        vit = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source, **arguments)
+        vit = timm.create_model(name, pretrained=True, **arguments)
     except Exception as error:  # timm's conversion of a foreign file may fail anywhere
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise InputError(f"weights file {weights} does not fit {name}: {reason}") from error

@@ -1,6 +1,8 @@
 """The joint features of one forward pass, from parts that `cbpnet.method.feature_names` lists."""
 
+import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -8,7 +10,21 @@ from torch import Tensor
 from cbpnet.method.feature_names import is_rectified
 from cbpnet.method.rows import unit_rows
 
-__all__ = ["join_parts", "normalise_feature"]
+__all__ = ["join_parts", "normalise_feature", "random_projection"]
+
+_RANDOM_SEED = 0
+
+
+@cache
+def random_projection(dim: int, size: int) -> Tensor:
+    """Return the weight [size, D] of random features, standard normal over the root of D.
+
+    As in RanPAC (McDonnell et al., arXiv:2307.02251, section 4.1). It is the same whenever it is
+    drawn, so that features of one run fit the statistics of another.
+    """
+    generator = torch.Generator().manual_seed(_RANDOM_SEED)
+    drawn = torch.randn(size, dim, generator=generator, device="cpu")
+    return drawn / math.sqrt(dim)
 
 
 def join_parts(names: Sequence[str], parts: Sequence[Tensor]) -> Tensor:

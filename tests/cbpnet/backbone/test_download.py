@@ -74,6 +74,8 @@ def test_out_of_reach_an_earlier_download_serves(session: _Session, tmp_path: Pa
     save_file(weights, snapshot / "model.safetensors")
     backbone = load_backbone(NAME)
     assert backbone.vit.blocks[3].mlp.fc1.weight.equal(weights["blocks.3.mlp.fc1.weight"])
+    assert backbone.classifier is not None
+    assert backbone.classifier.weight.equal(weights["head.weight"])
     assert session.asked == 1
 
 

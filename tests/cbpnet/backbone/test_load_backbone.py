@@ -95,6 +95,38 @@ def test_a_weights_file_may_have_any_head(suffix: str, classes: int, tmp_path: P
     torch.testing.assert_close(backbone(images), _timm_features(vit, images), atol=1e-5, rtol=0)
     held = str(backbone.vit.pretrained_cfg)
     assert "tensor" not in held, "the file's tensors are kept a second time"
+    if classes:
+        assert backbone.classifier is not None
+        assert backbone.classifier.weight.equal(vit.head.weight)
+        assert backbone.classifier.bias is not None
+        assert backbone.classifier.bias.equal(vit.head.bias)
+    else:
+        assert backbone.classifier is None
+
+
+def _without_bias(state: dict[str, Tensor]) -> None:
+    del state["head.bias"]
+
+
+def _distilled(state: dict[str, Tensor]) -> None:
+    state["head_dist.weight"] = state["head.weight"]
+
+
+def _hidden_layer(state: dict[str, Tensor]) -> None:
+    state["head.fc1.weight"] = torch.ones(9, 64)
+
+
+@pytest.mark.parametrize("change", [_without_bias, _distilled, _hidden_layer])
+def test_a_head_that_is_not_one_linear_layer_is_left_out(change: Any, tmp_path: Path) -> None:
+    vit = _random_vit(MICRO, num_classes=5)
+    state = {name: value.clone() for name, value in vit.state_dict().items()}
+    change(state)
+    save_file({name: value.clone() for name, value in state.items()}, tmp_path / "a.safetensors")
+    save_file(vit.state_dict(), tmp_path / "b.safetensors")
+    other, plain = (load_backbone(MICRO, tmp_path / f"{name}.safetensors") for name in "ab")
+    assert other.classifier is None
+    assert plain.classifier is not None
+    assert other.weights_fingerprint == plain.weights_fingerprint
 
 
 def _without(state: dict[str, Tensor]) -> None:

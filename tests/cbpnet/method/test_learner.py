@@ -13,7 +13,8 @@ from cbpnet.method.config import (
     PromptConfig,
     ReadoutConfig,
 )
-from cbpnet.method.learner import Learner, normalise_feature
+from cbpnet.method.features import normalise_feature
+from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 
 CLASSES, TASKS, DIM = 7, 4, 10
