@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from cbpnet.host.errors import InputError
 
-__all__ = ["check_features", "feature_number", "feature_size", "is_rectified"]
+__all__ = ["check_features", "feature_number", "feature_size", "is_rectified", "with_classifier"]
 
 _PLAIN = ("pooled", "patches")
 _NUMBERED = re.compile(r"(block|logits|random)(0|[1-9][0-9]{0,4})")
@@ -46,6 +46,12 @@ def feature_size(name: str, dim: int) -> int:
     """Return a feature's size on a backbone of width D."""
     found = _NUMBERED.fullmatch(name)
     return int(found[2]) if found and found[1] != "block" else dim
+
+
+def with_classifier(names: Sequence[str], logits: int) -> tuple[str, ...]:
+    """Return names, and all of a classifier's ``logits``, of which there may be none."""
+    whole = (f"logits{logits}",) if logits else ()
+    return (*names, *(name for name in whole if name not in names))
 
 
 def is_rectified(name: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal, TypeVar
 
-from cbpnet.method.config import AdaptationConfig, LearnerConfig, ReadoutConfig
+from cbpnet.method.config import LearnerConfig, ReadoutConfig
 from cbpnet.method.feature_names import feature_size
 from cbpnet.method.readout import readout_axes
 from cbpnet.method.state import Axes, Counted, Layout, sized
@@ -122,7 +122,7 @@ def adaptation_config(config: LearnerConfig) -> LearnerConfig:
     """
     return replace(
         config,
-        adaptation=AdaptationConfig("cbpnet"),
+        adaptation=replace(config.adaptation, kind="cbpnet"),
         features=("pooled",),
         readout=ReadoutConfig("none"),
     )

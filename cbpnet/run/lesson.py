@@ -1,9 +1,9 @@
 """A lesson of the one-pass learner: look, decide, perhaps adapt, and count.
 
 A lesson's images go through the trunk once and are counted. Each is then classified by what is
-known without it: by all known classes, which chooses the readout's prior, and by the lesson's own,
-which says how hard the lesson is. One that needs it trains the prompt, carries what was known over
-the change of the features, and looks at its images once more.
+known without it, which chooses the readout's prior. A lesson whose images are foreign to the
+backbone trains the prompt, carries what was known over the change of the features, and looks at its
+images once more.
 """
 
 import math
@@ -34,9 +34,10 @@ from cbpnet.run.training import (
 
 __all__ = ["Decision", "LessonOutcome", "Reason", "count_anew", "learn_lesson", "may_adapt"]
 
-Reason = Literal["first", "always", "hard", "easy", "adapted before", "one class", "never"]
-_ADAPTING = ("first", "always", "hard")
+Reason = Literal["first", "always", "foreign", "familiar", "adapted before", "one class", "never"]
+_ADAPTING = ("first", "always", "foreign")
 
+_ASKED = 10  # every tenth image: a tenth of a pass more
 _FEWEST_CLASSES = 2  # that a cross-entropy tells apart
 _DOUBT = 2.0  # nats, of a prior ten times smaller or larger than 1
 _LESSON_PAIR, _KEPT_PAIR = 0.3, 1.0  # what a pair of features counts in the map of the drift
@@ -48,12 +49,14 @@ class Decision:
     """Whether a lesson adapts the features, and why.
 
     ``accuracy`` in [0, 1] is the lesson's own, each image classified among the lesson's classes by
-    what is known without it; None where no class has two images. ``passes`` is what is still to
-    come, in passes forward or backward through the trunk.
+    what is known without it; None where no class has two images. ``confidence`` in [0, 1] is the
+    pretrained classifier's on some of the images, None where it was not asked. ``passes`` is what
+    is still to come, in passes forward or backward through the trunk.
     """
 
     reason: Reason
     accuracy: float | None
+    confidence: float | None
     passes: int
 
     @property
@@ -64,10 +67,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class LessonOutcome:
-    """The state after a lesson, and what was decided in it."""
+    """The state after a lesson, and what was decided in it.
+
+    ``forwards`` is what it took, in forward passes of one image through the trunk.
+    """
 
     state: LearnerState
     decision: Decision
+    forwards: int
 
 
 def learn_lesson(
@@ -102,7 +109,7 @@ def learn_lesson(
     x = look(state, images)
     counted = _count(learner, state, x, images.labels)
     counted = _choose(learner, counted, x, images.labels)
-    decision = _decide(learner, state, counted, x, images, training, kept)
+    decision = _decide(learner, state, counted, x, images, preprocessing, training, kept)
     decided(decision)
     if decision.adapts:
         generator = random_stream(seed, int(state["lessons.count"]) + 1)
@@ -116,7 +123,9 @@ def learn_lesson(
         counted = _count(learner, _carried(learner, moved, pairs), x, images.labels)
         counted = _choose(learner, counted, x, images.labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
-    return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
+    solved = solved.replace({"lessons.count": state["lessons.count"] + 1})
+    asked = 0 if decision.confidence is None else -(-len(images.labels) // _ASKED)
+    return LessonOutcome(solved, decision, len(images.labels) + asked + decision.passes)
 
 
 def may_adapt(config: AdaptationConfig, classes: int, adapted: bool) -> bool:
@@ -124,7 +133,7 @@ def may_adapt(config: AdaptationConfig, classes: int, adapted: bool) -> bool:
 
     ``adapted`` says whether an earlier one has.
     """
-    return _reason(config, not adapted, classes, accuracy=0.0) in _ADAPTING
+    return _reason(config, not adapted, classes) in (*_ADAPTING, None)
 
 
 def count_anew(
@@ -234,6 +243,7 @@ def _decide(
     counted: LearnerState,
     x: Tensor,
     images: LessonImages,
+    preprocessing: Preprocessing,
     training: TrainingConfig,
     kept: LessonImages | None,
 ) -> Decision:
@@ -241,15 +251,24 @@ def _decide(
     members = _members(learner, images.labels)
     sums = _evidence(learner, counted, x, images.labels, counted["readout.prior"], members)
     accuracy = float(sums["right"] / sums["count"]) if sums["count"] > 0 else None
-    first = state["lessons.adapted"] == 0
-    reason = _reason(learner.config.adaptation, bool(first), int(members.sum()), accuracy)
+    first = bool(state["lessons.adapted"] == 0)
+    reason = _reason(learner.config.adaptation, first, int(members.sum()))
+    confidence = None
+    if reason is None:
+        confidence = _confidence(learner, images, preprocessing)
+        reason = (
+            "foreign"
+            if _is_foreign(learner.config.adaptation, confidence, accuracy)
+            else "familiar"
+        )
     seen = len(images.labels)
     passes = (FORWARDS_OF_A_STEP * training.epochs + 1) * seen
     passes += 2 * (0 if kept is None else len(kept.labels))
-    return Decision(reason, accuracy, passes if reason in _ADAPTING else 0)
+    return Decision(reason, accuracy, confidence, passes if reason in _ADAPTING else 0)
 
 
-def _reason(config: AdaptationConfig, first: bool, classes: int, accuracy: float | None) -> Reason:
+def _reason(config: AdaptationConfig, first: bool, classes: int) -> Reason | None:
+    """Return why a lesson does or does not adapt the features; None where its images decide."""
     if config.kind == "never":
         return "never"
     if classes < _FEWEST_CLASSES:
@@ -258,9 +277,28 @@ def _reason(config: AdaptationConfig, first: bool, classes: int, accuracy: float
         return "always"
     if first:
         return "first"
-    if config.kind == "first":
-        return "adapted before"
-    return "hard" if accuracy is not None and accuracy < config.threshold else "easy"
+    return "adapted before" if config.kind == "first" else None
+
+
+def _confidence(
+    learner: OnePassInterface, images: LessonImages, preprocessing: Preprocessing
+) -> float | None:
+    """Return how sure the pretrained classifier is of every tenth image, on average."""
+    order = images.labels.argsort(stable=True)  # so that every class is asked about
+    found = []
+    for rows in order[::_ASKED].split(INFERENCE_BATCH):
+        with torch.no_grad():
+            sure = learner.confidence(images.batch(rows, preprocessing))
+        if sure is None:
+            return None
+        found.append(sure)
+    return float(torch.cat(found).mean())
+
+
+def _is_foreign(config: AdaptationConfig, confidence: float | None, accuracy: float | None) -> bool:
+    if confidence is not None:
+        return confidence < config.confidence
+    return accuracy is not None and accuracy < config.accuracy
 
 
 def _members(learner: OnePassInterface, labels: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class OnePassContender:
             progress,
         )
         self.go_on(outcome.state, task.index + 1)
-        return Learnt(len(task.train) + outcome.decision.passes, outcome.decision)
+        return Learnt(outcome.forwards, outcome.decision)
 
     def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
         """Return how a finished task's test images are classified with each readout.

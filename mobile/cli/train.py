@@ -211,6 +211,7 @@ def _adaptation(decision: "Decision") -> _Row:
         "adapted": decision.adapts,
         "reason": decision.reason,
         "left_out_accuracy": decision.accuracy,
+        "confidence": decision.confidence,
     }
 
 

@@ -44,7 +44,8 @@ def one_pass_functions(
         return LearnerState(learner.layout, unprefixed(STATE, given))
 
     def features(given: Mapping[str, Tensor]) -> Tensors:
-        return {"x": learner.features(unprefixed(STATE, given), given["images"])}
+        x, confidence = learner.look(unprefixed(STATE, given), given["images"])
+        return {"x": x} if confidence is None else {"x": x, "confidence": confidence}
 
     def observe(given: Mapping[str, Tensor]) -> Tensors:
         return prefixed(STATE, learner.observe(state_of(given), given["x"], given["labels"]))
@@ -98,6 +99,7 @@ def _adaptation_functions(
     own = prefixed(ADAPTATION, blank)
     sums = prefixed(SUMS, trained.zero_sums())
     drift = prefixed(DRIFT, vars(learner.zero_drift()))
+    query = {"query": torch.ones(len(x), learner.backbone.dim)}
     step = {"noise": torch.zeros(trained.noise_shape), "rate": torch.ones(1)}
     # Apart: one tensor under two names would be traced as one.
     pairs = {"before": x.clone(), "after": x.clone(), "weight": torch.ones(len(x))}
@@ -112,10 +114,12 @@ def _adaptation_functions(
         return prefixed(ADAPTATION, learner.begin_task(state_of(given), given["members"]))
 
     def gradients(given: Mapping[str, Tensor]) -> Tensors:
-        # Without a key nothing reads the query.
-        query = torch.zeros(len(given["labels"]), learner.backbone.dim)
         found = trained.gradients(
-            adapted(given), given["images"], query, given["labels"], unprefixed(SUMS, given)
+            adapted(given),
+            given["images"],
+            given["query"],
+            given["labels"],
+            unprefixed(SUMS, given),
         )
         return prefixed(SUMS, found)
 
@@ -141,7 +145,7 @@ def _adaptation_functions(
 
     return {
         "begin_task": (begin_task, members | states),
-        "gradients": (gradients, images | labels | own | sums),
+        "gradients": (gradients, images | query | labels | own | sums),
         "update": (update, step | own | sums),
         "compare": (compare, pairs | labels | drift),
         "carry": (carry, drift | states),

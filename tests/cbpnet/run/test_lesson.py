@@ -79,7 +79,7 @@ def test_lesson_after_lesson_old_and_new_classes_are_known(toy_extractor, kind, 
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("auto", ["one class", "first", "easy", "hard"]),
+        ("auto", ["one class", "first", "familiar", "foreign"]),
         ("first", ["one class", "first", "adapted before", "adapted before"]),
         ("always", ["one class", "always", "always", "always"]),
         ("never", ["never"] * 4),
@@ -90,10 +90,30 @@ def test_it_adapts_where_its_kind_says_so(toy_extractor, kind, expected):
     lessons = images([0]), images([1, 2]), images([3, 4]), images([4, 5], noise=3.0)
     found, state = reasons(learner, *lessons)
     assert found == expected
-    assert state["lessons.adapted"] == sum(one in ("first", "hard", "always") for one in found)
+    assert state["lessons.adapted"] == sum(one in ("first", "foreign", "always") for one in found)
 
 
-def test_an_easy_lesson_leaves_the_features_alone_and_costs_one_pass(learner):
+class Classifying(OnePassLearner):
+    """A learner whose classifier is as sure of an image as it is bright."""
+
+    def confidence(self, images):
+        return images.mean(dim=(1, 2, 3)) / 4 + 0.5
+
+
+@pytest.mark.parametrize(("brightness", "expected"), [(0.1, "foreign"), (0.9, "familiar")])
+def test_where_there_is_a_classifier_it_says_whether_images_are_foreign(
+    toy_extractor, brightness, expected
+):
+    learner = Classifying(toy_extractor(DIM), config(), CLASSES)
+    state = learn(learner, start(learner), images([0, 1])).state
+    shown = images([2, 3], noise=0.01)
+    pixels = (0.05 * shown.pixels + 255 * brightness * 0.95).to(torch.uint8)
+    decision = learn(learner, state, LessonImages(pixels, shown.labels)).decision
+    assert decision.reason == expected
+    assert decision.confidence == pytest.approx(brightness, abs=0.05)
+
+
+def test_a_familiar_lesson_leaves_the_features_alone_and_costs_one_pass(learner):
     _, state = reasons(learner, images([0, 1]))
     seen = []
     outcome = learn_lesson(
@@ -152,7 +172,8 @@ def test_single_pictures_leave_the_prior_as_it_was(learner):
 
 
 def test_kept_pictures_move_their_class_to_where_they_are_now(toy_extractor):
-    learner = OnePassLearner(toy_extractor(DIM), config("always"), CLASSES)
+    free = replace(config("always"), adaptation=AdaptationConfig("always", anchor=0.0))
+    learner = OnePassLearner(toy_extractor(DIM), free, CLASSES)
     state = learn(learner, start(learner), images([0, 1])).state
     kept = images([0, 1], each=5, seed=4)
     plain = learn(learner, state, images([2, 3])).state
