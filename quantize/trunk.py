@@ -11,7 +11,7 @@ away, and the norms need not look for it.
 """
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -73,9 +73,14 @@ class FrozenTrunk(nn.Module):
     position: Tensor
 
     def __init__(
-        self, backbone: Backbone, precision: Precision, keep_fp32: Collection[str] = ()
+        self,
+        backbone: Backbone,
+        precision: Precision,
+        keep_fp32: Collection[str] = (),
+        features: Sequence[str] = ("pooled",),
     ) -> None:
         super().__init__()
+        self.features = tuple(features)
         self.name, self.dim, self.image_size = backbone.name, backbone.dim, backbone.image_size
         architecture = backbone.architecture
         _check_lowerable(backbone, architecture)
@@ -150,6 +155,12 @@ class FrozenTrunk(nn.Module):
         pooled = self.pool(self.norm(tokens, between), self.operators[_POOL])
         features: Tensor = self.feature_norm(pooled, between)
         return features
+
+    def parts(
+        self, images: Tensor, prefixes: Mapping[int, Tensor] | None, names: Sequence[str]
+    ) -> list[Tensor]:
+        """Return several features [B, d] from one pass; see `Backbone.parts`."""
+        return [self(images, prefixes)]
 
     def _check_input(self, images: Tensor, prefixes: Mapping[int, Tensor]) -> None:
         expected = (3, self.image_size, self.image_size)

@@ -142,9 +142,9 @@ class OnePassLearner:
         own = self.adaptation.layout
         start = {name: torch.zeros(shape) for name, shape in own.items()}
         start["classes.task"] -= 1
-        start["prompts.g"] = state["prompts.g"]
+        start["prompts.g"] = state["prompts.g"].clone()
         start["classes.count"] = state["classes.count"] * (1 - members)
-        start["classes.mean"] = state["classes.mean"][:, : self.backbone.dim]
+        start["classes.mean"] = state["classes.mean"][:, : self.backbone.dim].clone()
         return self.adaptation.begin_task(
             LearnerState(own, start), torch.full((1,), _FIRST_TASK), members
         )

@@ -18,7 +18,15 @@
 | `readout.inverse`, `readout.weight` | N, N; C, N | recursive least squares, N = D + M + 1 |
 
 D is the backbone's width, T and C the capacity in tasks and classes, L and H the block's layers
-and hidden units.
+and hidden units. The one-pass learner has `prompts.g` and
+
+| name | shape | what it is |
+|---|---|---|
+| `classes.count`, `classes.mean` | C; C, F | images seen of each class, and their mean features |
+| `classes.scatter` | F, F | the scatter within the classes, of all images |
+| `readout.weight`, `readout.bias` | C, F; C | the classifier that was solved from these |
+| `readout.prior`, `readout.scale` | 1; 1 | what it was solved with |
+| `lessons.count`, `lessons.adapted` | 1; 1 | lessons so far, and those that adapted the features |
 """
 
 from collections.abc import Iterator, Mapping
@@ -80,8 +88,15 @@ class LearnerState(Mapping[str, Tensor]):
 
     @property
     def known_tasks(self) -> int:
-        """The number of tasks that have been begun."""
-        return int(self["tasks.known"].sum())
+        """The number of tasks that have been begun, or of lessons where there are no tasks."""
+        return int(self["tasks.known" if "tasks.known" in self else "lessons.count"].sum())
+
+    @property
+    def known_classes(self) -> int:
+        """The number of classes that have been learnt."""
+        if "classes.task" in self:
+            return int((self["classes.task"] >= 0).sum())
+        return int((self["classes.count"] > 0).sum())
 
     @property
     def bytes(self) -> int:

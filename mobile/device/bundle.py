@@ -108,7 +108,8 @@ class Manifest:
     ``classes`` and ``tasks`` are the capacity, ``class_names`` the labels that `initial_state`
     knows, by class number. Images are [``micro_batch``, 3, ``image_size``, ``image_size``].
     ``trainable_parameters`` are prompts and block, ``trainable_fraction`` their share of the
-    backbone's; the head is in neither. ``state`` is the layout, in order.
+    backbone's; the head is in neither. ``state`` is the layout, in order; ``adaptation`` is that of
+    what a one-pass learner trains and throws away, and empty where it trains nothing.
     """
 
     target: str
@@ -126,6 +127,7 @@ class Manifest:
     trainable_fraction: float
     head_parameters: int
     state: tuple[StateTensor, ...]
+    adaptation: tuple[StateTensor, ...]
     methods: dict[str, MethodInfo]
     quantisation: dict[str, Any] | None
     versions: dict[str, str]

@@ -40,9 +40,10 @@ from mobile.device.bundle import (
     manifest_to_json,
     seal,
 )
+from mobile.export.bundle_learner import bundle_functions
 from mobile.export.exporter import Export, ExportSettings, export_bundle
 from mobile.export.lowering import lower
-from mobile.export.tracing import bundle_functions, trace
+from mobile.export.tracing import trace
 from mobile.targets import resolve_target
 
 TOY_CONFIG = LearnerConfig(
@@ -121,6 +122,7 @@ def build_toy(
         state=tuple(
             StateTensor(name, shape, counts[name]) for name, shape in learner.layout.items()
         ),
+        adaptation=(),
         methods={
             part.name: MethodInfo(
                 described(part.inputs),

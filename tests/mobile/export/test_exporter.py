@@ -12,8 +12,9 @@ from cbpnet.method.layout import methods_of
 from cbpnet.method.learner import Learner
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
+from mobile.export.bundle_learner import bundle_functions
 from mobile.export.exporter import ExportSettings, export_bundle
-from mobile.export.tracing import bundle_functions, trace
+from mobile.export.tracing import trace
 from mobile.targets import resolve_target
 
 CLASSES, TASKS = 6, 3

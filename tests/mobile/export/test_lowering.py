@@ -6,8 +6,9 @@ from executorch.exir.backend.partitioner import Partitioner, PartitionResult
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import Learner
+from mobile.export.bundle_learner import bundle_functions
 from mobile.export.lowering import lower
-from mobile.export.tracing import Function, bundle_functions, trace
+from mobile.export.tracing import Function, trace
 from mobile.targets.xnnpack import Backend
 from quantize.frozen_linear import FrozenLinear
 from quantize.trunk import FrozenTrunk

@@ -180,7 +180,7 @@ def test_query_and_predict_are_the_npus_and_the_rest_is_not(exported):
     assert query.undelegated.keys() == border | {"sum", "clamp", "rsqrt", "mul"}  # unit features
     assert bundle.delegation["predict"].delegate_calls == 1
     assert bundle.delegation["gradients"].delegate_calls >= 1
-    assert bundle.agreement.query is None
+    assert bundle.agreement.features is None
     assert min(bundle.agreement.gradients.values()) > 0.9
 
 

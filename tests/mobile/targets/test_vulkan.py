@@ -5,8 +5,9 @@ import pytest
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import forward_methods
 from cbpnet.method.learner import Learner
+from mobile.export.bundle_learner import bundle_functions
 from mobile.export.lowering import lower
-from mobile.export.tracing import bundle_functions, trace
+from mobile.export.tracing import trace
 from mobile.targets import TARGETS, resolve_target
 from mobile.targets.backend import Calibration
 from quantize.trunk import FrozenTrunk
