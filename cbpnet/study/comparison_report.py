@@ -128,12 +128,6 @@ def _share(statistic: Statistic | None) -> str:
     return "-" if statistic is None else f"{statistic.mean * 100:.3f}"
 
 
-def _forwards(summary: MethodSummary) -> str:
-    """Return an image's passes through the backbone, to learn and to predict."""
-    learning = _cell(summary.learning_forwards, scale=1.0, digits=1)
-    return f"{learning}; {_cell(summary.predicting_forwards, scale=1.0, digits=0)}"
-
-
 _COLUMNS: tuple[tuple[str, Callable[[MethodSummary], str]], ...] = (
     ("method", lambda summary: summary.method),
     ("learns by", lambda summary: summary.kind.value),
@@ -143,7 +137,8 @@ _COLUMNS: tuple[tuple[str, Callable[[MethodSummary], str]], ...] = (
     ("learning accuracy", lambda summary: _cell(summary.learning_accuracy)),
     ("prompt selection", lambda summary: _cell(summary.prompt_selection)),
     ("adapted", lambda summary: _cell(summary.lessons_adapted, scale=1.0, digits=1)),
-    ("forwards", _forwards),
+    ("forwards to learn", lambda summary: _cell(summary.learning_forwards, 1.0, digits=1)),
+    ("to predict", lambda summary: _cell(summary.predicting_forwards, 1.0, digits=0)),
     ("train seconds", lambda summary: _cell(summary.train_seconds, scale=1.0, digits=1)),
     ("trainable %", lambda summary: _share(summary.trainable_share)),
 )

@@ -17,7 +17,7 @@ from cbpnet.host.errors import InputError
 from cbpnet.host.progress import expect, progress_bar, with_progress
 from cbpnet.host.text import counted, listed
 from mobile.cli.bundle_options import BundleOptions
-from mobile.cli.learner_options import TrainingOptions
+from mobile.cli.learner_options import KeepOptions, TrainingOptions
 from mobile.cli.method_report import report_methods
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import OptionalDatasetOptions, ProtocolOptions, print_notes
@@ -37,6 +37,7 @@ _OF_LEARNING = (
     "epochs",
     "batch_size",
     "flip",
+    "keep",
 )
 _NAMED = 5  # classes
 
@@ -95,6 +96,7 @@ Examples:
     dataset=OptionalDatasetOptions,
     split=ProtocolOptions,
     lesson=TrainingOptions,
+    kept=KeepOptions,
     report=ReportOptions,
 )
 def evaluate(
@@ -103,6 +105,7 @@ def evaluate(
     dataset: OptionalDatasetOptions,
     split: ProtocolOptions,
     lesson: TrainingOptions,
+    kept: KeepOptions,
     report: ReportOptions,
 ) -> None:
     """Test a bundle on images; or learn a data set through it, task after task.
@@ -116,7 +119,7 @@ def evaluate(
         raise click.UsageError("name what to test on: --images FOLDER, or --dataset with --data")
     make_folder(report.out)
     if tested.images is None and tested.state is None:
-        _learn(bundle, dataset, split, lesson, report)
+        _learn(bundle, dataset, split, lesson, kept, report)
         return
     _refuse_options_of_learning()
     if tested.images is not None:
@@ -131,6 +134,7 @@ def _learn(
     dataset: OptionalDatasetOptions,
     split: ProtocolOptions,
     lesson: TrainingOptions,
+    kept: KeepOptions,
     report: ReportOptions,
 ) -> None:
     """Learn a data set task after task, once for each seed, and report it."""
@@ -139,12 +143,13 @@ def _learn(
 
     program = bundle.program()
     loaded = dataset.load()
-    results = _run_seeds(program, loaded, split, lesson, report)
+    results = _run_seeds(program, loaded, split, lesson, kept, report)
     conditions = {
         "dataset": loaded.name,
         **_program_conditions(program, bundle.path),
         **split.conditions(loaded),
         **lesson.conditions(),
+        **kept.conditions(),
     }
     seeds = {"seeds": list(report.seeds)}
     figures = protocol_figures(loaded.name, conditions | seeds, results)
@@ -160,6 +165,7 @@ def _run_seeds(
     dataset: Dataset,
     split: ProtocolOptions,
     lesson: TrainingOptions,
+    kept: KeepOptions,
     report: ReportOptions,
 ) -> "list[RunResult]":
     from mobile.measure.evaluation import BundleEvaluation
@@ -167,7 +173,7 @@ def _run_seeds(
     training, runs = lesson.training(program.manifest.config), []
     for seed in dict.fromkeys(report.seeds):
         stream = split.stream(dataset, seed, split.holdout)
-        runs.append(BundleEvaluation(program, stream, training, seed, report.out))
+        runs.append(BundleEvaluation(program, stream, training, seed, report.out, kept.keep))
     results = []
     with progress_bar("learning and testing", sum(run.images_to_come for run in runs)) as bar:
         for run in runs:

@@ -90,8 +90,9 @@ class ExportJob:
 
     def _stages(self) -> dict[str, float]:
         """Return the stages' titles and shares of the time, in order."""
-        # Every preset's learner is of one kind.
-        config = self.learnt.info.config if self.learnt else get_preset("vit_tiny").config
+        # Which learner it is does not depend on the preset.
+        asked = self.learner.config(get_preset("vit_tiny"))
+        config = self.learnt.info.config if self.learnt else asked
         first, *rest = export_stages(config).items()
         images = {CALIBRATING: 100.0} if self.calibration else {}
         if self.report is not None:

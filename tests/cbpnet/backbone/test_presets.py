@@ -53,7 +53,7 @@ def test_the_budget_is_the_one_computed_by_hand(name):
         backbone = load_backbone(preset.backbone, pretrained=False)
     trainable, parameters = BY_HAND[name]
     assert (preset.dim, preset.parameters) == (backbone.dim, backbone.parameters_without_head)
-    found = count_trainables(preset.config, preset.dim, preset.parameters)
+    found = count_trainables(preset.config("cbpnet"), preset.dim, preset.parameters)
     assert found == Budget(trainable, parameters)
     assert found.share == trainable / parameters
     check_budget(found, preset.budget)
@@ -111,9 +111,9 @@ def test_another_backbone_gets_the_largest_preset_that_fits(backbone, dim, param
     found, template = choose_preset(backbone, dim, parameters), PRESETS[like]
     measured = {"backbone": backbone, "dim": dim, "parameters": parameters}
     assert found == dataclasses.replace(template, **measured)
-    check_budget(count_trainables(found.config, dim, parameters), BUDGET)
+    check_budget(count_trainables(found.config("cbpnet"), dim, parameters), BUDGET)
     shares = {
-        name: count_trainables(preset.config, dim, parameters).share
+        name: count_trainables(preset.config("cbpnet"), dim, parameters).share
         for name, preset in PRESETS.items()
         if name != "micro"
     }
@@ -122,6 +122,6 @@ def test_another_backbone_gets_the_largest_preset_that_fits(backbone, dim, param
 
 def test_where_no_preset_fits_the_smallest_is_chosen_and_refused():
     found = choose_preset("vit_wee", 256, 1_000_000)
-    assert found.config == PRESETS["vit_tiny"].config
+    assert found.config("cbpnet") == PRESETS["vit_tiny"].config("cbpnet")
     with pytest.raises(InputError, match="prompts and block have"):
-        check_budget(count_trainables(found.config, 256, 1_000_000), found.budget)
+        check_budget(count_trainables(found.config("cbpnet"), 256, 1_000_000), found.budget)

@@ -138,7 +138,7 @@ def test_from_nothing_it_takes_a_preset_and_draws_a_state(calls, export, small_b
     assert export(*micro, "--budget", 1, "--seed", 3).exit_code == 0
     ((path, backbone, config, state, settings, *_),) = calls
     assert path.name == "x.pte"
-    assert config == PRESETS["micro"].config
+    assert config == PRESETS["micro"].config("cbpnet")
     assert (settings.target.name, settings.target.precision) == ("xnnpack", "int8")
     assert (settings.classes, settings.tasks, settings.micro_batch) == (100, 20, 1)
     assert settings.class_names == ()
