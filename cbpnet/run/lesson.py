@@ -26,6 +26,7 @@ from cbpnet.run.training import (
     INFERENCE_BATCH,
     LessonImages,
     Progress,
+    ShownImages,
     TaskImages,
     TrainingConfig,
     check_labels,
@@ -84,9 +85,10 @@ def learn_lesson(
     preprocessing: Preprocessing,
     training: TrainingConfig,
     seed: int,
-    kept: LessonImages | None = None,
+    kept: ShownImages | None = None,
     progress: Progress = lambda images: None,
     decided: Callable[[Decision], object] = lambda decision: None,
+    between: Callable[[], object] = lambda: None,
 ) -> LessonOutcome:
     """Return the state after a lesson; no image of it has been counted before.
 
@@ -100,6 +102,8 @@ def learn_lesson(
         kept: pictures of old classes, on which an adaptation's drift is measured.
         progress: counts images that went through the trunk, forward or both ways.
         decided: is told the decision once the images have been looked at.
+        between: is called before an adaptation and after it: what looks at images is of no use to
+            what trains on them, nor the other way round.
 
     Raises:
         InputError: a label is outside the learner's capacity.
@@ -113,7 +117,9 @@ def learn_lesson(
     decided(decision)
     if decision.adapts:
         generator = random_stream(seed, int(state["lessons.count"]) + 1)
+        between()
         prompt = _adapt(learner, counted, x, images, preprocessing, training, generator, progress)
+        between()
         adapted = state["lessons.adapted"] + 1
         moved = state.replace({"prompts.g": prompt, "lessons.adapted": adapted})
         pairs = [_Pairs(x, look(moved, images), None)]
@@ -170,7 +176,7 @@ def _look(
     preprocessing: Preprocessing,
     progress: Progress,
     state: LearnerState,
-    images: LessonImages,
+    images: ShownImages,
 ) -> Tensor:
     """Return the features [N, F] of images."""
     found = []
@@ -245,7 +251,7 @@ def _decide(
     images: LessonImages,
     preprocessing: Preprocessing,
     training: TrainingConfig,
-    kept: LessonImages | None,
+    kept: ShownImages | None,
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = _members(learner, images.labels)

@@ -10,7 +10,8 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.config import ReadoutKind
 from cbpnet.method.state import LearnerState
 from cbpnet.run.protocol import Contender, Learnt, TaskAccuracy
-from cbpnet.run.state_file import StateInfo, check_fit, load_state, save_state
+from cbpnet.run.state_file import load_state, save_state
+from cbpnet.run.state_info import StateInfo, check_fit
 from cbpnet.run.training import Progress
 
 __all__ = ["StatefulContender", "TrainingSession"]

@@ -13,7 +13,8 @@ from cbpnet.method.capacity import grow
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.initial import draw_state
 from cbpnet.method.state import LearnerState
-from cbpnet.run.state_file import StateInfo, load_state
+from cbpnet.run.state_file import load_state
+from cbpnet.run.state_info import StateInfo
 from mobile.cli.export_options import (
     CLASSES,
     TASKS,

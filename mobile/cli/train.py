@@ -70,7 +70,7 @@ class StateOptions:
     ) -> "TrainingSession":
         """Begin the run that lives in the file, or go on with it."""
         from cbpnet.run.session import TrainingSession
-        from cbpnet.run.state_file import StateInfo
+        from cbpnet.run.state_info import StateInfo
 
         if config.one_pass and self.tasks is not None:
             raise click.UsageError("--tasks is cbpnet's: a one-pass learner knows no tasks")

@@ -10,7 +10,8 @@ from torch import Tensor
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.folder import read_class_folders
 from cbpnet.data.images import decode_image
-from cbpnet.data.preprocessing import Preprocessing, normalise, prepare
+from cbpnet.data.pixels import normalise, prepare
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.layout import part, trainable_layout

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import cbpnet.run.one_pass_contender
-from cbpnet.data.preprocessing import Preprocessing, load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.stream import make_stream
 from cbpnet.method.config import AdaptationConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.one_pass import OnePassLearner

@@ -13,11 +13,11 @@ from cbpnet.backbone.vit import load_backbone
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import Learner
 from cbpnet.method.one_pass import OnePassLearner
-from cbpnet.run.metrics import MethodKind
 from cbpnet.run.contender import LearnerContender
+from cbpnet.run.metrics import MethodKind
+from cbpnet.run.one_pass_contender import OnePassContender
 from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.run.queries import query_stream
-from cbpnet.run.one_pass_contender import OnePassContender
 from cbpnet.study.closed_form import LinearProbe, NearestClassMean, RanPAC, Ridge
 from cbpnet.study.comparison import ComparisonProtocol, run_benchmark
 from cbpnet.study.methods import LEARNERS, METHODS, ONE_PASS, PEERS, VARIANTS, adapting
