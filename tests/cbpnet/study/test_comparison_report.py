@@ -81,7 +81,8 @@ def test_table_worked_out_by_hand():
         "trainable %": "0.187",
     }
     assert cells[2] == [
-        "ridge", "closed form", "70.00", "80.00", "30.00", "85.00", "-", "3.0", "-", "-", "10.0", "-",
+        "ridge", "closed form", "70.00", "80.00", "30.00", "85.00", "-", "3.0", "-", "-", "10.0",
+        "-",
     ]  # fmt: skip
     assert len({len(row) for row in (header, rule, cbpnet, ridge)}) == 1
     assert set(rule) == set("|-:")
