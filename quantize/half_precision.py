@@ -33,6 +33,8 @@ class HalfPrecisionTrunk(nn.Module):
         dim: width D of the features.
     """
 
+    logits: int
+
     def __init__(self, trunk: FrozenTrunk) -> None:
         super().__init__()
         self.dim, self.logits = trunk.dim, trunk.logits

@@ -81,6 +81,7 @@ class FrozenTrunk(nn.Module):
     """
 
     position: Tensor
+    logits: int
 
     def __init__(
         self,

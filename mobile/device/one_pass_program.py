@@ -62,6 +62,15 @@ class OnePassProgram:
         fixed = prefixed(STATE, state)
         return map_batches(self.program, "features", {"images": images}, fixed)["x"]
 
+    def confidence(self, images: Tensor) -> Tensor | None:
+        """Return how sure the pretrained classifier is of each image [B]; None without one."""
+        given = [tensor.name for tensor in self.program.manifest.methods["features"].outputs]
+        if "confidence" not in given:
+            return None
+        blank = {name: torch.zeros(shape) for name, shape in self.layout.items()}
+        fixed = prefixed(STATE, blank)
+        return map_batches(self.program, "features", {"images": images}, fixed)["confidence"]
+
     def observe(self, state: LearnerState, x: Tensor, labels: Tensor) -> LearnerState:
         """Return the state with images counted, each image once."""
         carried = prefixed(STATE, state)

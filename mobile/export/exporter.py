@@ -18,6 +18,7 @@ from cbpnet.backbone.vit import Backbone
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
+from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.layout import (
     Layout,
     MethodName,
@@ -221,10 +222,11 @@ def _frozen_learner(
     """Return the learner that is traced, on the backbone frozen in what it is lowered to."""
     target = settings.target
     stage(_QUANTISING)
-    trunk = FrozenTrunk(backbone, target.precision, features=config.features)
+    features = with_classifier(config.features, backbone.logits) if config.one_pass else ("pooled",)
+    trunk = FrozenTrunk(backbone, target.precision, features=features)
     if target.learns:
         return make_learner(trunk, None, config, settings.classes, settings.tasks)
-    exact = FrozenTrunk(backbone, "fp32", features=config.features)
+    exact = FrozenTrunk(backbone, "fp32", features=features)
     if target.precision == "fp32":
         forward = target.backend.unquantised(exact)
     else:

@@ -5,6 +5,7 @@ Both are the same frozen network, rounded for different hardware.
 
 from torch import Tensor
 
+from cbpnet.method.adaptation import Adaptation
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.layout import adaptation_config
 from cbpnet.method.learner import FeatureExtractor, Learner
@@ -50,4 +51,4 @@ class SplitOnePassLearner(OnePassLearner):
         classes: int,
     ) -> None:
         super().__init__(forward, config, classes)
-        self.adaptation = Learner(backbone, adaptation_config(config), classes, tasks=1)
+        self.adaptation = Adaptation(backbone, adaptation_config(config), classes, tasks=1)

@@ -164,7 +164,6 @@ def test_all_features_in_whole_numbers_are_near_fp32(small_backbone, images, con
     passes = calibration_passes(config, trunk.dim)
     backend = resolve_target("ethos-u", "int8").backend
     rounded = backend.quantised(trunk, Calibration([images], passes, 4))
-    assert rounded.part_sizes(names) == trunk.part_sizes(names)
     for prefixes in passes:
         given = images, prefixes, names
         for found, exact in zip(rounded.parts(*given), trunk.parts(*given), strict=True):
