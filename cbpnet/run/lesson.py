@@ -33,7 +33,15 @@ from cbpnet.run.training import (
     train,
 )
 
-__all__ = ["Decision", "LessonOutcome", "Reason", "count_anew", "learn_lesson", "may_adapt"]
+__all__ = [
+    "Decision",
+    "LessonOutcome",
+    "Reason",
+    "count_anew",
+    "count_forwards",
+    "learn_lesson",
+    "may_adapt",
+]
 
 Reason = Literal["first", "always", "foreign", "familiar", "adapted before", "one class", "never"]
 _ADAPTING = ("first", "always", "foreign")
@@ -68,14 +76,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class LessonOutcome:
-    """The state after a lesson, and what was decided in it.
-
-    ``forwards`` is what it took, in forward passes of one image through the trunk.
-    """
+    """The state after a lesson, and what was decided in it."""
 
     state: LearnerState
     decision: Decision
-    forwards: int
 
 
 def learn_lesson(
@@ -129,9 +133,13 @@ def learn_lesson(
         counted = _count(learner, _carried(learner, moved, pairs), x, images.labels)
         counted = _choose(learner, counted, x, images.labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
-    solved = solved.replace({"lessons.count": state["lessons.count"] + 1})
-    asked = 0 if decision.confidence is None else -(-len(images.labels) // _ASKED)
-    return LessonOutcome(solved, decision, len(images.labels) + asked + decision.passes)
+    return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
+
+
+def count_forwards(images: int, decision: Decision) -> int:
+    """Return what a lesson of so many images took, in forward passes of one image."""
+    asked = 0 if decision.confidence is None else -(-images // _ASKED)
+    return images + asked + decision.passes
 
 
 def may_adapt(config: AdaptationConfig, classes: int, adapted: bool) -> bool:

@@ -17,7 +17,7 @@ from cbpnet.method.config import ReadoutKind
 from cbpnet.method.learner_interface import OnePassInterface
 from cbpnet.method.one_pass import solve_state
 from cbpnet.method.state import LearnerState
-from cbpnet.run.lesson import learn_lesson, may_adapt
+from cbpnet.run.lesson import count_forwards, learn_lesson, may_adapt
 from cbpnet.run.protocol import Learnt, TaskAccuracy
 from cbpnet.run.training import INFERENCE_BATCH, LessonImages, Progress, TrainingConfig
 
@@ -92,7 +92,7 @@ class OnePassContender:
             progress,
         )
         self.go_on(outcome.state, task.index + 1)
-        return Learnt(outcome.forwards, outcome.decision)
+        return Learnt(count_forwards(len(task.train), outcome.decision), outcome.decision)
 
     def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
         """Return how a finished task's test images are classified with each readout.

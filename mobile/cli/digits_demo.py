@@ -23,9 +23,9 @@ from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.learner import Learner
-from cbpnet.run.contender import LearnerContender
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.metrics import RunResult, accuracy_over_tasks, summarise
+from cbpnet.run.one_pass_contender import OnePassContender
 from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.study.comparison import ComparisonProtocol, run_benchmark
 from cbpnet.study.comparison_report import format_table, write_report
@@ -62,7 +62,7 @@ def run_demo(out: Path, seed: int) -> None:
     """Do the whole demo, from training a micro ViT to a page in the folder ``out``."""
     torch.set_num_threads(1)  # more only wait for one another on so small a network
     make_folder(out / "pictures")
-    digits, config = load_digits(), get_preset("micro").config("cbpnet")
+    digits, config = load_digits(), get_preset("micro").config()
     stream = PROTOCOL.stream(digits, seed)
     backbone = _make_backbone(digits, out / "micro_vit.safetensors", seed)
     bundle, state = out / "digits.pte", out / "digits.safetensors"
@@ -139,18 +139,23 @@ def _export(
     bundle: Path, backbone: Backbone, config: LearnerConfig, stream: TaskStream, seed: int
 ) -> None:
     """Export a learner in PyTorch that has learnt the first task."""
-    server = Learner(backbone, config, len(stream.class_names), len(stream.tasks))
-    contender = LearnerContender(
-        server, stream, backbone.preprocessing, PROTOCOL.training(config), seed, readouts={}
+    classes = len(stream.class_names)
+    server = OnePassContender(
+        OnePassLearner(backbone, config, classes),
+        stream,
+        backbone.preprocessing,
+        PROTOCOL.training(config),
+        seed,
+        readouts={},
     )
-    contender.learn(stream.tasks[0])
+    server.learn(stream.tasks[0])
     settings = ExportSettings(
         resolve_target(TARGET, PRECISION),
-        server.classes,
-        server.tasks,
+        classes,
+        tasks=1,
         class_names=stream.class_names[:BASE_DIGITS],
     )
-    export_bundle(bundle, backbone, config, contender.state, settings, _stage)
+    export_bundle(bundle, backbone, config, server.state, settings, _stage)
 
 
 def _learn_on_device(

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +15,7 @@ from cbpnet.host.atomic import make_folder
 from cbpnet.host.progress import expect, progress_bar
 from cbpnet.host.text import counted, listed
 from mobile.cli.learner_options import LearnerOptions, TrainingOptions
+from mobile.cli.lesson_report import decision_json, decision_words
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import BackboneOptions, DatasetOptions, TaskOptions
 
@@ -22,14 +23,13 @@ if TYPE_CHECKING:
     from cbpnet.backbone.vit import Backbone
     from cbpnet.data.stream import TaskStream
     from cbpnet.method.config import LearnerConfig
-    from cbpnet.run.lesson import Decision
     from cbpnet.run.protocol import TaskOutcome
     from cbpnet.run.session import StatefulContender, TrainingSession
     from cbpnet.run.training import TrainingConfig
 
 __all__ = ["train"]
 
-_Row = Mapping[str, Any]
+_Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -195,23 +195,13 @@ def _row(outcome: "TaskOutcome", stream: "TaskStream") -> _Row:
     accuracies = {
         found.task: accuracy for found in outcome.tested for accuracy in found.accuracy.values()
     }
-    decision = outcome.learnt.decision if outcome.learnt else None
     return {
         "task": outcome.task + 1,
         "classes": [stream.class_names[label] for label in stream.tasks[outcome.task].classes],
         "accuracy": accuracies.get(outcome.task),
         "average_accuracy": fmean(accuracies.values()) if accuracies else None,
         "forwards": outcome.learnt.forwards if outcome.learnt else None,
-        "adaptation": _adaptation(decision) if decision else None,
-    }
-
-
-def _adaptation(decision: "Decision") -> _Row:
-    return {
-        "adapted": decision.adapts,
-        "reason": decision.reason,
-        "left_out_accuracy": decision.accuracy,
-        "confidence": decision.confidence,
+        "decision": outcome.learnt.decision if outcome.learnt else None,
     }
 
 
@@ -222,18 +212,8 @@ def _sentence(row: _Row, total: int) -> str:
         if row[figure] is not None
     ]
     found = ", ".join(accuracies) or "no test images"
-    return f"task {row['task']} of {total} ({listed(row['classes'])}): {found}{_features(row)}"
-
-
-def _features(row: _Row) -> str:
-    """Say what a one-pass learner decided of its features, and why."""
-    decision = row["adaptation"]
-    if decision is None:
-        return ""
-    done = "adapted" if decision["adapted"] else "as they were"
-    left_out = decision["left_out_accuracy"]
-    why = "" if left_out is None else f", {100 * left_out:.1f} % right left out"
-    return f"; features {done} ({decision['reason']}{why})"
+    decided = f"; {decision_words(row['decision'])}" if row["decision"] else ""
+    return f"task {row['task']} of {total} ({listed(row['classes'])}): {found}{decided}"
 
 
 def _outcome(
@@ -245,7 +225,7 @@ def _outcome(
         "seed": state.seed,
         "tasks": len(stream.tasks),
         "classes": stream.class_names,
-        "learnt": rows,
+        "learnt": [row | {"decision": decision_json(row["decision"])} for row in rows],
         "trainable_parameters": found.trainable,
         "backbone_parameters": found.backbone,
         "share": found.share,

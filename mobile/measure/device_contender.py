@@ -3,13 +3,14 @@
 from statistics import fmean
 
 from cbpnet.data.stream import Task, TaskStream
+from cbpnet.run.lesson import count_forwards
 from cbpnet.run.protocol import Learnt, TaskAccuracy
 from cbpnet.run.training import FORWARDS_OF_A_STEP, Progress, TrainingConfig
 from mobile.device.runtime import OnDeviceLearner
 
 __all__ = ["DeviceContender"]
 
-_FORWARDS = 2  # to predict: the query, and with prompts
+_FORWARDS = 2  # of the paper's learner to predict: the query, and with prompts
 
 
 class DeviceContender:
@@ -43,11 +44,13 @@ class DeviceContender:
             ]
             for label in task.classes
         }
-        training = self._training
-        self._device.learn(
+        training, count = self._training, len(task.train)
+        (lesson,) = self._device.learn(
             images, training.epochs, training.batch_size, self._seed, progress=progress
         )
-        return Learnt(len(task.train) * (1 + FORWARDS_OF_A_STEP * training.epochs))
+        if lesson.decision is None:
+            return Learnt(count * (1 + FORWARDS_OF_A_STEP * training.epochs))
+        return Learnt(count_forwards(count, lesson.decision), lesson.decision)
 
     def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
         """Return how a task's test images are classified among all known classes."""
@@ -55,9 +58,9 @@ class DeviceContender:
         found = self._device.predict(images, progress)
         names = [self._stream.class_names[label] for label in task.test_labels]
         right = fmean(one.label == name for one, name in zip(found, names, strict=True))
+        config = self._device.manifest.config
         selected = (
-            fmean(one.task == task.index + 1 for one in found)
-            if self._device.manifest.config.prompts.e_layers
-            else None
+            fmean(one.task == task.index + 1 for one in found) if config.prompts.e_layers else None
         )
-        return TaskAccuracy(task.index, {self._method: right}, selected, _FORWARDS)
+        forwards = 1 if config.one_pass else _FORWARDS
+        return TaskAccuracy(task.index, {self._method: right}, selected, forwards)

@@ -73,12 +73,12 @@ def test_the_outcome_as_json(
     assert all(row["accuracy"] in {n / 8 for n in range(9)} for row in outcome["learnt"])
     assert outcome["share"] == trained / 214_464
     assert outcome["head_parameters"] == head
-    decisions = [row["adaptation"] for row in outcome["learnt"]]
+    decisions = [row["decision"] for row in outcome["learnt"]]
     if adaptation == "cbpnet":
         assert decisions == [None] * 5
         assert {row["forwards"] for row in outcome["learnt"]} == {12 * (1 + 3)}
     else:
-        assert decisions[0]["adapted"] is (adaptation == "auto")
+        assert decisions[0]["adapts"] is (adaptation == "auto")
         assert decisions[0]["reason"] == {"auto": "first", "never": "never"}[adaptation]
 
 
@@ -86,8 +86,8 @@ def test_what_each_lesson_decided_is_said(digits: Command, tmp_path: Path) -> No
     options = ["--adaptation", "first", "--out", str(tmp_path / "state")]
     lines = digits("train", *options).output.splitlines()
     said = [line for line in lines if line.startswith("task ")]
-    assert "; features adapted (first, " in said[0]
-    assert all("; features as they were (adapted before, " in line for line in said[1:])
+    assert said[0].endswith("the features were adapted (first lesson of two classes or more)")
+    assert all(line.endswith("the features stay (adapted before)") for line in said[1:])
     assert any(line.endswith("of the backbone's 214,464; seed 0") for line in lines)
 
 
