@@ -31,6 +31,7 @@ class HalfPrecisionTrunk(nn.Module):
 
     Attributes:
         dim: width D of the features.
+        logits: see `FrozenTrunk`.
     """
 
     logits: int

@@ -28,7 +28,7 @@ from cbpnet.backbone.architecture import (
 from cbpnet.backbone.features import BLOCK_EPS
 from cbpnet.backbone.vit import Backbone
 from cbpnet.host.errors import InputError
-from cbpnet.method.feature_names import check_prepared, is_rectified
+from cbpnet.method.feature_names import check_prepared
 from quantize.folding import (
     after_norm,
     centred_output,
@@ -74,6 +74,7 @@ class FrozenTrunk(nn.Module):
         dim: width D of tokens and features.
         image_size: height and width of the images in pixels.
         layers: the frozen linear layers by name.
+        logits: the number of the classifier's logits where they are among the features, else 0.
 
     Raises:
         InputError: the backbone has a part that cannot be lowered, is not in fp32 or lacks one of
@@ -81,7 +82,6 @@ class FrozenTrunk(nn.Module):
     """
 
     position: Tensor
-    logits: int
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class FrozenTrunk(nn.Module):
         pooled = self.pool(tokens, self.operators[_POOL])
         found["pooled"] = self.feature_norm(pooled, between)
         for name in names:
-            if is_rectified(name):
+            if name in self.layers:
                 found[name] = self.layers[name](found["pooled"])
         return [found[name] for name in names]
 

@@ -57,6 +57,7 @@ class RoundedTrunk:
 
     Attributes:
         dim: width D of the features.
+        features, logits: see `FrozenTrunk`.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ MODELS = [
     ("eva02_tiny_patch14_224", {"img_size": 56}),
     ("vit_pe_core_tiny_patch16_384", {"img_size": 64}),  # rotary and pooled by attention
 ]
-NAMES = ("pooled", "patches", "block0", "block2", "logits7", "random50")
+NAMES = ("pooled", "patches", "block0", "block2", "logits7", "random9")
 
 
 def _model(name: str, arguments: dict[str, Any]) -> Any:
@@ -66,7 +66,8 @@ def test_parts_are_the_backbones(
     images = _images(backbone).double()
     prefixes = {1: torch.randn(2, 2, 3, 48, dtype=torch.float64)}
     found, expected = (each.parts(images, prefixes, names) for each in (trunk, exact))
-    assert [part.shape[1] for part in found] == [feature_size(one, 48) for one in names]
+    assert [part.shape[1] for part in found] == [feature_size(each, 48) for each in names]
+    assert trunk.logits == (7 if "logits7" in names else 0)
     for feature, part, right in zip(names, found, expected, strict=True):
         # The layers are folded in fp32; all else is computed in fp64.
         torch.testing.assert_close(part, right, atol=1e-5, rtol=1e-5, msg=feature)
@@ -103,11 +104,11 @@ def test_int8_is_close_and_not_the_same(name: str, arguments: dict[str, Any]) ->
 def test_the_layers_of_the_pooled_feature_are_made_where_they_are_asked_for() -> None:
     backbone = _backbone()
     plain = list(FrozenTrunk(backbone, "int8").layers)
-    assert set(plain) & {"logits7", "random50"} == set()
-    trunk = FrozenTrunk(backbone, "int8", ["random50"], features=NAMES)
-    assert sorted(trunk.layers) == sorted([*plain, "logits7", "random50"])
+    assert set(plain) & {"logits7", "random9"} == set()
+    trunk = FrozenTrunk(backbone, "int8", ["random9"], features=NAMES)
+    assert sorted(trunk.layers) == sorted([*plain, "logits7", "random9"])
     assert trunk.layers["logits7"].weight.dtype == torch.int8
-    assert trunk.layers["random50"].weight.dtype == torch.float32
+    assert trunk.layers["random9"].weight.dtype == torch.float32
 
 
 @pytest.mark.parametrize(("name", "arguments"), MODELS)
@@ -124,6 +125,7 @@ def test_other_forms_compute_the_same(name: str, arguments: dict[str, Any]) -> N
         for least, alike in forms.items():
             for form in alike:
                 found = form.parts(images, prefix, NAMES)
+                assert form.logits == 7
                 for part, right in zip(found, expected, strict=True):
                     assert part.dtype == torch.float32
                     assert torch.cosine_similarity(part, right).min() > least
@@ -133,16 +135,16 @@ def test_calibration_rounds_the_new_layers_by_what_they_are_given() -> None:
     backbone = _backbone()
     trunk = FrozenTrunk(backbone, "fp32", features=NAMES)
     images = _images(backbone, 8)
-    assert {"logits7", "logits7.output", "random50", "random50.output"} <= set(roundable(trunk))
+    assert {"logits7", "logits7.output", "random9", "random9.output"} <= set(roundable(trunk))
     ranges = calibrate(trunk, [images])
     pooled, logits = trunk.parts(images, None, ("pooled", "logits7"))
-    for name, tensor in (("logits7", pooled), ("logits7.output", logits), ("random50", pooled)):
+    for name, tensor in (("logits7", pooled), ("logits7.output", logits), ("random9", pooled)):
         assert ranges[name].low == pytest.approx(tensor.min().item(), rel=1e-4)
         assert ranges[name].high == pytest.approx(tensor.max().item(), rel=1e-4)
     with torch.no_grad():
         found = calibrated_trunk(trunk, images.split(4))
     assert list(found.recipe.ranges) == roundable(trunk, layers_only=True)
-    assert found.trunk.layers["random50"].weight.dtype == torch.int8
+    assert found.trunk.layers["random9"].weight.dtype == torch.int8
     rounded, exact = (
         join_parts(NAMES, each.parts(images, None, NAMES)) for each in (found.trunk, trunk)
     )

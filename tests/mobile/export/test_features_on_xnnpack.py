@@ -25,7 +25,7 @@ MODELS = {
     "attention pooling": "vit_base_patch16_siglip_224",
     "rotary": "vit_small_patch16_dinov3",
 }
-NAMES = ("pooled", "patches", "block0", "block1", "logits7", "random50")
+NAMES = ("pooled", "patches", "block0", "block1", "logits7", "random9")
 Compute = Callable[[Tensor, dict[int, Tensor]], dict[str, Tensor]]
 
 
