@@ -48,7 +48,7 @@ _ADAPTING = ("first", "always", "foreign")
 
 _ASKED = 10  # every tenth image: a tenth of a pass more
 _FEWEST_CLASSES = 2  # that a cross-entropy tells apart
-_DOUBT = 2.0  # nats, of a prior ten times smaller or larger than 1
+_DOUBT = 8.0  # nats, of a prior ten times smaller or larger than 1
 _LESSON_PAIR, _KEPT_PAIR = 0.3, 1.0  # what a pair of features counts in the map of the drift
 _NOT_KEPT = -1
 

@@ -91,10 +91,7 @@ class ExportJob:
 
     def _stages(self) -> dict[str, float]:
         """Return the stages' titles and shares of the time, in order."""
-        # Which learner it is does not depend on the preset.
-        asked = self.learner.config(get_preset("vit_tiny"))
-        config = self.learnt.info.config if self.learnt else asked
-        first, *rest = export_stages(config).items()
+        first, *rest = export_stages(_of_its_kind(self.learner, self.learnt)).items()
         images = {CALIBRATING: 100.0} if self.calibration else {}
         if self.report is not None:
             images[REPORTING] = 100.0
@@ -150,6 +147,11 @@ def plan_export(
     _check_calibration(target, photos)
     make_folder(out.parent)
     learnt = Learnt(*load_state(state.state)) if state.state else None
+    if state.tasks is not None and _of_its_kind(learner, learnt).one_pass:
+        raise InputError(
+            f"--tasks is {state.tasks}, and a one-pass learner knows no tasks; leave it out, or "
+            "export CBPNet with --adaptation cbpnet"
+        )
     classes, tasks = _capacity(state, learnt)
     names = _class_names(learnt, state.labels)
     settings = ExportSettings(target, classes, tasks, micro_batch, names)
@@ -168,6 +170,11 @@ def plan_export(
         read_report_images(photos.images, classes) if photos.images else None,
         out,
     )
+
+
+def _of_its_kind(learner: LearnerOptions, learnt: Learnt | None) -> LearnerConfig:
+    """Return settings of the kind of learner that it will be, before its backbone is known."""
+    return learnt.info.config if learnt else learner.config(get_preset("vit_tiny"))
 
 
 def _check_calibration(target: ResolvedTarget, photos: PhotoOptions) -> None:
