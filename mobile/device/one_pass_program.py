@@ -62,6 +62,13 @@ class OnePassProgram:
         fixed = prefixed(STATE, state)
         return map_batches(self.program, "features", {"images": images}, fixed)["x"]
 
+    def confidence(self, images: Tensor) -> Tensor | None:
+        """Return how sure the pretrained classifier is of each image [B]; None without one."""
+        shape = self.layout.get("prompts.g")
+        fixed = {} if shape is None else {f"{STATE}prompts.g": torch.zeros(shape)}
+        found = map_batches(self.program, "features", {"images": images}, fixed)
+        return found.get("confidence")
+
     def observe(self, state: LearnerState, x: Tensor, labels: Tensor) -> LearnerState:
         """Return the state with images counted, each image once."""
         carried = prefixed(STATE, state)
