@@ -72,9 +72,7 @@ def test_they_are_decoded_when_they_are_shown():
     images = kept.images()
     assert images.labels.tolist() == [0, 2, 2]
     rows = torch.tensor([2, 0])
-    expected = normalise(
-        lesson(0, 2, 2).pixels[rows], PREPROCESSING.mean, PREPROCESSING.std
-    )
+    expected = normalise(lesson(0, 2, 2).pixels[rows], PREPROCESSING.mean, PREPROCESSING.std)
     assert torch.equal(images.batch(rows, PREPROCESSING), expected)
     assert NO_PICTURES.images() is None
 
@@ -220,7 +218,7 @@ def test_any_other_bytes_are_not_the_state_s(tmp_path):
     data, record = pack(kept_pictures(), NAMES)
     state = tmp_path / "state"
     kept_path(state, record.sha256).write_bytes(data + b"\0")
-    with pytest.raises(InputError, match="has not the pictures that .*state was saved with"):
+    with pytest.raises(InputError, match=r"has not the pictures that .*state was saved with"):
         read_kept(state, record, 2, SIZE)
 
 

@@ -60,9 +60,8 @@ def test_it_describes_itself_as_the_learner_does(learner, one_pass_eager):
 def test_the_initial_state_of_a_seed_is_the_same_and_the_stored_one_is_exact(
     learner, one_pass_eager
 ):
-    for found, seed in ((learner.initial_state(torch.Generator().manual_seed(4)), 4),) + (
-        (learner.stored_state(), 2),
-    ):
+    drawn = learner.initial_state(torch.Generator().manual_seed(4))
+    for found, seed in ((drawn, 4), (learner.stored_state(), 2)):
         expected = one_pass_eager.initial_state(torch.Generator().manual_seed(seed))
         assert_same(found, expected, rtol=0, atol=0)
 

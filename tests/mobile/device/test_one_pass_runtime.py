@@ -1,4 +1,4 @@
-"""The on-device learner on a one-pass bundle: lessons, kept pictures; in threads and when killed."""
+"""The on-device learner on a one-pass bundle: lessons, kept pictures, threads, kills."""
 
 import dataclasses
 import errno
@@ -89,7 +89,9 @@ def test_a_prediction_ranks_the_known_classes_and_has_no_task(learner, one_pass_
     learner.learn({label: pictures(label, 5) for label in ("red", "green", "blue")})
     shown = pictures("green", 3, seed=1)
     found = learner.predict(shown)
-    images = normalise(prepare_images(shown, learner.manifest.preprocessing), (0.5,) * 3, (0.5,) * 3)
+    images = normalise(
+        prepare_images(shown, learner.manifest.preprocessing), (0.5,) * 3, (0.5,) * 3
+    )
     assert learner.predict(images) == found
     state = learner._knowledge.state
     _, expected = one_pass_eager.predict(state, one_pass_eager.features(state, images))
@@ -190,7 +192,9 @@ def test_a_state_whose_pictures_are_elsewhere_says_what_to_do(
     right = r"put the file there that was saved with it, or go on without pictures \(--keep 0\)$"
     content = kept.read_bytes()
     kept.write_bytes(content[:-1])
-    with pytest.raises(InputError, match=f"has not the pictures that .*state was saved with; {right}"):
+    with pytest.raises(
+        InputError, match=f"has not the pictures that .*state was saved with; {right}"
+    ):
         OnDeviceLearner(one_pass_bundle, path)
     kept.unlink()
     with pytest.raises(InputError, match=rf"kept.zip, which cannot be read \(No such.*\); {right}"):
