@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
     "latency": "Measure how fast, how hot and how hungry a bundle is on this board.",
     "learn": "Learn a folder of class folders on the device, and write the state.",
+    "move": "Take the classes of an older state over into a bundle that learns in one pass.",
     "plasticity": "Learn a long stream of two-class tasks with block and head alone, on frozen "
     "features.",
     "predict": "Classify images with a bundle and what it has learnt.",

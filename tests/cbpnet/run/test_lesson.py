@@ -198,3 +198,20 @@ def test_more_features_make_a_wider_state(toy_extractor, features):
     _, state = reasons(learner, images([0, 1]))
     assert state["classes.scatter"].shape == (width, width)
     assert accuracy(learner, state, images([0, 1], seed=7)) == 1
+
+
+def test_it_says_when_it_turns_from_looking_to_training_and_back(learner):
+    state, events = start(learner), []
+    for classes in ([0, 1], [2, 3]):
+        state = learn_lesson(
+            learner,
+            state,
+            images(classes),
+            PREPROCESSING,
+            TRAINING,
+            0,
+            progress=events.append,
+            between=lambda: events.append("between"),
+        ).state
+    # Twelve images: looked at; two epochs by four; looked at again. The second lesson is familiar.
+    assert events == [12, "between", *[4] * 6, "between", 12, 12]
