@@ -54,7 +54,8 @@ class BundleEvaluation:
             _methods(program.manifest, arithmetic),
         )
         settings = {"learner": asdict(self._session.identity), **self._session.run}
-        self._store, self._name = ResultStore(folder, settings), f"outcomes-seed{seed}"
+        self._store = ResultStore(folder, settings, ProtocolRecord)
+        self._name = f"outcomes-seed{seed}"
         self._record = self._store.find(self._name) or ProtocolRecord(())
         self._check_record()
 
