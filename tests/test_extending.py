@@ -187,7 +187,8 @@ def test_a_replacement_rule_is_one_place_and_programs_follow(
         """
 import torch
 from cbpnet.method import BlockConfig, CBPConfig, Learner, LearnerConfig
-from mobile.export.tracing import bundle_functions, trace
+from mobile.export.bundle_learner import bundle_functions
+from mobile.export.tracing import trace
 
 class Extractor:
     dim = 8

@@ -123,7 +123,7 @@ def write_lessons(folder: Path) -> None:
     photographs = save_class_photographs(
         folder, {name: 14 for teaching in LESSONS for name in teaching.counts}
     )
-    with patch("mobile.device.runtime.ProgramLearner", Recording):
+    with patch("mobile.device.task_teacher.ProgramLearner", Recording):
         host = OnDeviceLearner(folder / "bundle.pte")
     fresh = {name: iter(files) for name, files in photographs.items()}
     written = []

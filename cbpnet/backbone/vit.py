@@ -177,6 +177,11 @@ class Backbone(nn.Module):
             )
         return prefixes
 
+    @property
+    def logits(self) -> int:
+        """The number of the classifier's logits; 0 without one."""
+        return 0 if self.classifier is None else len(self.classifier.weight)
+
     def on_pooled(self, name: str) -> Linear | None:
         """Return the layer of a feature that is computed of the pooled one; None for others."""
         if (size := feature_number("random", name)) is not None:

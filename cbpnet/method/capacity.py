@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.layout import counted_axes, state_layout
+from cbpnet.method.layout import Counted, counted_axes, state_layout
 from cbpnet.method.state import LearnerState
 
 __all__ = ["grow"]
@@ -21,26 +21,25 @@ def grow(
     """Return a state with room for C ``classes`` and T ``tasks``, that knows what it knew.
 
     It predicts and learns as if it had had that room from the start. ``dim`` is the backbone's
-    width D.
+    width D. A one-pass learner has no tasks, and ``tasks`` means nothing to it.
 
     Raises:
         InputError: the capacity is smaller than the state's own.
     """
-    for name, found, wanted in (
-        ("classes", len(state["classes.task"]), classes),
-        ("tasks", len(state["tasks.known"]), tasks),
-    ):
-        if wanted < found:
+    capacity: dict[Counted, int] = {"classes": classes, "tasks": tasks}
+    axes = counted_axes(config, dim)
+    sizes = {counted: len(state[name]) for name, counted in axes.items() if counted is not None}
+    for counted, found in sizes.items():
+        if capacity[counted] < found:
             raise InputError(
-                f"the state has room for {found} {name}, more than the {wanted} asked for; "
-                f"a capacity of at least {found} {name} is needed"
+                f"the state has room for {found} {counted}, more than the {capacity[counted]} "
+                f"asked for; a capacity of at least {found} {counted} is needed"
             )
-    capacity = {"classes": classes, "tasks": tasks}
     grown = {
         name: state[name]
         if counted is None
         else _padded(state[name], capacity[counted], _UNKNOWN.get(name, 0.0))
-        for name, counted in counted_axes(config, dim).items()
+        for name, counted in axes.items()
     }
     return LearnerState(state_layout(config, dim, classes, tasks), grown)
 

@@ -116,15 +116,15 @@ class ReadoutConfig:
     CBPNet's stands on the query features and ``features`` random features of them, and its scores
     are added, times ``weight``, to the log-softmax of the prompted network. The one-pass learner's
     is the classifier, and chooses a whitened one's prior among ``priors`` and the scale of its
-    softmax among ``scales`` by leave-one-out.
+    softmax among ``scales`` by leave-one-out; a prior is in multiples of what the features weigh.
     """
 
     kind: ReadoutKind = "rls"
     weight: float = 3.0
     regularisation: float = 100.0
     features: int = 0
-    priors: tuple[float, ...] = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
-    scales: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
+    priors: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    scales: tuple[float, ...] = (0.3, 0.4, 0.5, 0.7, 1.0, 1.4)
 
 
 @dataclass(frozen=True)
@@ -134,16 +134,21 @@ class AdaptationConfig:
     "cbpnet" is the paper's learner: prompts, block and head are trained on every task. All other
     kinds are the one-pass learner's: the G-prompt is trained on the "first" lesson that has two
     classes, on "always" every such lesson or "never"; "auto" trains it on the first one, and later
-    where the lesson's leave-one-out accuracy is below ``threshold``, in [0, 1].
+    where the lesson's images are foreign to the backbone: where the pretrained classifier's
+    greatest probability is below ``confidence`` on average, in [0, 1]. A backbone without a
+    classifier goes by the lesson's leave-one-out accuracy, which has to be below ``accuracy``.
 
     ``epochs`` are passes over a lesson's images; the learning rates fall by a cosine to the share
-    ``final_rate``, in [0, 1].
+    ``final_rate``, in [0, 1]. ``anchor`` is the weight of the squared distance between an image's
+    feature and the one before, where old classes are known.
     """
 
     kind: AdaptationKind = "cbpnet"
-    threshold: float = 0.9
+    confidence: float = 0.25
+    accuracy: float = 0.85
     epochs: int = 6
     final_rate: float = 0.02
+    anchor: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -217,9 +222,10 @@ class LearnerConfig:
     def _check_adaptation(self) -> None:
         adaptation, readout = self.adaptation, self.readout
         _require_choice("adaptation.kind", adaptation.kind, get_args(AdaptationKind))
-        for name in ("threshold", "final_rate"):
+        for name in ("confidence", "accuracy", "final_rate"):
             value = getattr(adaptation, name)
             _require(f"adaptation.{name}", value, 0 <= value <= 1, "in [0, 1]")
+        _require_finite("adaptation.anchor", adaptation.anchor)
         epochs = adaptation.epochs
         _require("adaptation.epochs", epochs, epochs >= 1, "at least 1")
         for name in ("priors", "scales"):

@@ -3,10 +3,10 @@
 An adaptation moves the features of every image. Some images are seen before it, b, and after it, a:
 the lesson's own, and kept pictures of old classes where there are any. A linear map is fitted to
 the pairs by ridge regression to the identity, ``M = I + (B'B + ridge I)^-1 B'(A - B)``, and what is
-known of the old classes goes through it: ``mu <- M' mu`` and ``S <- M' S M + 2 N R'R / n``. What
-the map leaves of the n pairs, ``R = A - B M``, it leaves of the N old images too, and of their
-means besides, where the lesson did not show their directions. A class with k kept pictures moves on
-by k / (k + 3) of what the map leaves of them on average.
+known of the old classes goes through it: ``mu <- M' mu`` and ``S <- M' S M + N R'R / 2 n``. What
+the map leaves of the n pairs, ``R = A - B M``, it leaves of the N old images too, about half of it
+within their classes. A class with k kept pictures moves on by k / (k + 4) of what the map leaves of
+them on average.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from cbpnet.method.whitening import identity
 
 __all__ = ["Drift"]
 
-_RIDGE = 0.15  # of the mean eigenvalue of B'B
-_RESIDUAL = 2.0
-_KEPT_PRIOR = 3.0  # pictures' worth of trust in the map alone
+_RIDGE = 0.5  # of a pair's mean squared length before
+_RESIDUAL = 0.5
+_KEPT_PRIOR = 4.0  # pictures' worth of trust in the map alone
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Drift:
         """Return the statistics as if their images had been seen after the adaptation."""
         moment, cross = self.before_before, self.before_after
         eye = identity(len(moment), moment)
-        ridge = _RIDGE * (moment * eye).sum() / len(moment)
-        moved = eye + torch.linalg.inv(moment + ridge * eye) @ (cross - moment)
+        ridge = _RIDGE * (moment * eye).sum() / self.pairs.clamp(min=1)
+        moved = eye + torch.linalg.inv_ex(moment + ridge * eye).inverse @ (cross - moment)
         seen_by_both = cross.T @ moved
         residual = self.after_after - seen_by_both - seen_by_both.T + moved.T @ moment @ moved
         share = _RESIDUAL * known.count.sum() / self.pairs.clamp(min=1)

@@ -16,7 +16,14 @@ from collections.abc import Sequence
 
 from cbpnet.host.errors import InputError
 
-__all__ = ["check_features", "feature_number", "feature_size", "is_rectified"]
+__all__ = [
+    "check_features",
+    "check_prepared",
+    "feature_number",
+    "feature_size",
+    "is_rectified",
+    "with_classifier",
+]
 
 _PLAIN = ("pooled", "patches")
 _NUMBERED = re.compile(r"(block|logits|random)(0|[1-9][0-9]{0,4})")
@@ -36,6 +43,16 @@ def check_features(names: Sequence[str]) -> None:
         raise InputError(f"features are {', '.join(names)}; each must be named once")
 
 
+def check_prepared(names: Sequence[str], prepared: Sequence[str]) -> None:
+    """Raise `InputError` for a name that is not among those that a trunk was made to compute."""
+    for name in names:
+        if name not in prepared:
+            raise InputError(
+                f"feature {name!r} was not asked for when the trunk was made; it computes "
+                f"{', '.join(prepared)}"
+            )
+
+
 def feature_number(kind: str, name: str) -> int | None:
     """Return the number in a feature's name, 9 in "block9", where it is of that kind."""
     found = _NUMBERED.fullmatch(name)
@@ -46,6 +63,12 @@ def feature_size(name: str, dim: int) -> int:
     """Return a feature's size on a backbone of width D."""
     found = _NUMBERED.fullmatch(name)
     return int(found[2]) if found and found[1] != "block" else dim
+
+
+def with_classifier(names: Sequence[str], logits: int) -> tuple[str, ...]:
+    """Return names, and all of a classifier's ``logits``, of which there may be none."""
+    whole = (f"logits{logits}",) if logits else ()
+    return (*names, *(name for name in whole if name not in names))
 
 
 def is_rectified(name: str) -> bool:

@@ -5,12 +5,11 @@ branches on data. What a device runs is these functions, traced.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from cbpnet.host.errors import InputError
 from cbpnet.method.adam import adam_step, clip_factor
 from cbpnet.method.block import (
     BLOCK_PARAMETERS,
@@ -32,7 +31,7 @@ from cbpnet.method.layout import (
     trainable_layout,
 )
 from cbpnet.method.learner_interface import GradientSums
-from cbpnet.method.prompt_units import replace_tokens, token_contribution
+from cbpnet.method.prompt_units import attending, replace_tokens, token_contribution
 from cbpnet.method.prompts import (
     gather_task,
     one_hot,
@@ -44,7 +43,7 @@ from cbpnet.method.readout import observe_images, readout_scores
 from cbpnet.method.rows import cosines, times_rows
 from cbpnet.method.state import LearnerState
 
-__all__ = ["MASKED", "AttentionExtractor", "FeatureExtractor", "Learner"]
+__all__ = ["MASKED", "FeatureExtractor", "Learner"]
 
 # Finite, so that a one-hot product with a masked log-probability is 0 and not NaN.
 MASKED = -1e9
@@ -56,20 +55,14 @@ class FeatureExtractor(Protocol):
     @property
     def dim(self) -> int: ...
 
+    @property
+    def logits(self) -> int: ...
+
     def __call__(self, images: Tensor, prefixes: Mapping[int, Tensor] | None = None) -> Tensor: ...
 
     def parts(
         self, images: Tensor, prefixes: Mapping[int, Tensor] | None, names: Sequence[str]
     ) -> list[Tensor]: ...
-
-
-@runtime_checkable
-class AttentionExtractor(FeatureExtractor, Protocol):
-    """A backbone that also gives what attention prefixes receive: `Backbone.with_attention`."""
-
-    def with_attention(
-        self, images: Tensor, prefixes: Mapping[int, Tensor]
-    ) -> tuple[Tensor, dict[int, Tensor]]: ...
 
 
 class Learner:
@@ -249,6 +242,7 @@ class Learner:
             match = cosines(query, trained["prompts.key"])
             weight = self.config.prompts.key_weight
             loss = loss - weight * (match * targets.sum(dim=1, keepdim=True)).sum()
+        loss = loss + self.penalty(state, feature, query, targets)
         if self.config.block is not None:
             block, form = _block(trained), self.config.block
             if form.objective == "residual":
@@ -260,6 +254,12 @@ class Learner:
                 hidden = block_output(block, feature, form.activation)[1]
             units["activity"] = hidden.abs()
         return loss, logits, units
+
+    def penalty(
+        self, state: LearnerState, feature: Tensor, query: Tensor, targets: Tensor
+    ) -> Tensor | float:
+        """Return what a subclass adds to the loss of a micro-batch's features [B, D]."""
+        return 0.0
 
     def gradients(
         self,
@@ -348,18 +348,10 @@ class Learner:
     def _attended_feature(
         self, images: Tensor, g_prompt: Tensor, e_prompt: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return `_prompted_feature`, and what the G-prompt's tokens contribute to it.
-
-        The contribution is [B, G layers, length].
-        """
+        """Return `_prompted_feature`, and the contribution of each token [B, G layers, length]."""
         prompts = self.config.prompts
         prefix = prefixes(g_prompt, e_prompt, prompts.g_layers, prompts.e_layers)
-        if not isinstance(self.backbone, AttentionExtractor):
-            raise InputError(
-                f"prompts.replacement_rate is {prompts.replacement_rate}; it must be 0 on a "
-                f"{type(self.backbone).__name__}, which does not give its attention"
-            )
-        feature, attention = self.backbone.with_attention(images, prefix)
+        feature, attention = attending(self.backbone).with_attention(images, prefix)
         shared = [attention[layer] for layer in prompts.g_layers]
         return normalise_feature(feature), token_contribution(shared, g_prompt.detach())
 

@@ -10,45 +10,20 @@ from cbpnet.method.config import LearnerConfig, ReadoutKind
 from cbpnet.method.drift import Drift
 from cbpnet.method.state import LearnerState
 
-__all__ = ["Evidence", "GradientSums", "LearnerInterface", "OnePassInterface"]
+__all__ = ["Evidence", "GradientSums", "LearnerInterface", "OnePassInterface", "StepInterface"]
 
 GradientSums = dict[str, Tensor]
 Evidence = dict[str, Tensor]
 
 
-class LearnerInterface(Protocol):
-    """The pure functions of `cbpnet.method.learner.Learner`, where they are documented.
-
-    Its other form is a bundle's program (`mobile.device.program_learner`).
-    """
+class StepInterface(Protocol):
+    """What training needs of a `cbpnet.method.learner.Learner`, where it is documented."""
 
     @property
     def config(self) -> LearnerConfig: ...
 
     @property
-    def classes(self) -> int: ...
-
-    @property
-    def tasks(self) -> int: ...
-
-    @property
     def noise_shape(self) -> tuple[int, ...]: ...
-
-    def initial_state(self, generator: torch.Generator) -> LearnerState: ...
-
-    def query(self, images: Tensor) -> Tensor: ...
-
-    def observe(self, state: LearnerState, query: Tensor, labels: Tensor) -> LearnerState: ...
-
-    def begin_task(self, state: LearnerState, task: Tensor, members: Tensor) -> LearnerState: ...
-
-    def scores(
-        self,
-        state: LearnerState,
-        images: Tensor,
-        query: Tensor,
-        readouts: Sequence[ReadoutKind],
-    ) -> tuple[dict[ReadoutKind, Tensor], Tensor]: ...
 
     def zero_sums(self) -> GradientSums: ...
 
@@ -66,8 +41,40 @@ class LearnerInterface(Protocol):
     ) -> LearnerState: ...
 
 
+class LearnerInterface(StepInterface, Protocol):
+    """The pure functions of `cbpnet.method.learner.Learner`, where they are documented.
+
+    Its other form is a bundle's program (`mobile.device.program_learner`).
+    """
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def tasks(self) -> int: ...
+
+    def initial_state(self, generator: torch.Generator) -> LearnerState: ...
+
+    def query(self, images: Tensor) -> Tensor: ...
+
+    def observe(self, state: LearnerState, query: Tensor, labels: Tensor) -> LearnerState: ...
+
+    def begin_task(self, state: LearnerState, task: Tensor, members: Tensor) -> LearnerState: ...
+
+    def scores(
+        self,
+        state: LearnerState,
+        images: Tensor,
+        query: Tensor,
+        readouts: Sequence[ReadoutKind],
+    ) -> tuple[dict[ReadoutKind, Tensor], Tensor]: ...
+
+
 class OnePassInterface(Protocol):
-    """The pure functions of `cbpnet.method.one_pass.OnePassLearner`, where they are documented."""
+    """The pure functions of `cbpnet.method.one_pass.OnePassLearner`, where they are documented.
+
+    Its other form is a bundle's program (`mobile.device.one_pass_program`).
+    """
 
     @property
     def config(self) -> LearnerConfig: ...
@@ -76,11 +83,13 @@ class OnePassInterface(Protocol):
     def classes(self) -> int: ...
 
     @property
-    def adaptation(self) -> LearnerInterface: ...
+    def adaptation(self) -> StepInterface: ...
 
     def initial_state(self, generator: torch.Generator) -> LearnerState: ...
 
     def features(self, state: Mapping[str, Tensor], images: Tensor) -> Tensor: ...
+
+    def confidence(self, images: Tensor) -> Tensor | None: ...
 
     def observe(self, state: LearnerState, x: Tensor, labels: Tensor) -> LearnerState: ...
 

@@ -38,5 +38,5 @@ def _ridge(regularisation: float, known: ClassStatistics) -> tuple[Tensor, Tenso
     sums = known.count.unsqueeze(1) * away
     moment = known.scatter + away.T @ sums
     eye = identity(len(moment), moment)
-    weight = sums @ torch.linalg.inv(moment + regularisation * eye)
+    weight = sums @ torch.linalg.inv_ex(moment + regularisation * eye).inverse
     return weight, share - weight @ middle

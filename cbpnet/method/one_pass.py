@@ -11,12 +11,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from cbpnet.method.adaptation import Adaptation
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.drift import Drift
+from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.features import join_parts
 from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import adaptation_config, drift_layout, is_adapted, state_layout
-from cbpnet.method.learner import FeatureExtractor, Learner
+from cbpnet.method.learner import FeatureExtractor
 from cbpnet.method.learner_interface import Evidence
 from cbpnet.method.linear_readout import solve_readout
 from cbpnet.method.prompts import one_hot, prefixes
@@ -45,7 +47,7 @@ class OnePassLearner:
 
     def __init__(self, backbone: FeatureExtractor, config: LearnerConfig, classes: int) -> None:
         self.backbone, self.config, self.classes = backbone, config, classes
-        self.adaptation = Learner(backbone, adaptation_config(config), classes, tasks=1)
+        self.adaptation = Adaptation(backbone, adaptation_config(config), classes, tasks=1)
         self.layout = state_layout(config, backbone.dim, classes, tasks=1)
 
     def initial_state(self, generator: torch.Generator) -> LearnerState:
@@ -54,9 +56,27 @@ class OnePassLearner:
 
     def features(self, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the features x [B, F] of images in one pass."""
+        return self.look(state, images)[0]
+
+    def confidence(self, images: Tensor) -> Tensor | None:
+        """Return how sure the pretrained classifier is of each image [B]; None without one.
+
+        That is its greatest probability, by features under a prompt of zeros: it says how well the
+        backbone knows such images, whatever lessons have adapted the prompt to.
+        """
+        shape = self.layout.get("prompts.g")
+        return self.look({} if shape is None else {"prompts.g": torch.zeros(shape)}, images)[1]
+
+    def look(self, state: Mapping[str, Tensor], images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return features and confidence of images in one pass, with the prompt in ``state``."""
         prefix = prefixes(state.get("prompts.g"), None, self.config.prompts.g_layers, ())
         names = self.config.features
-        return join_parts(names, self.backbone.parts(images, prefix, names))
+        asked = with_classifier(names, self.backbone.logits)
+        parts = dict(zip(asked, self.backbone.parts(images, prefix, asked), strict=True))
+        x = join_parts(names, [parts[name] for name in names])
+        if not self.backbone.logits:
+            return x, None
+        return x, parts[f"logits{self.backbone.logits}"].softmax(dim=1).amax(dim=1)
 
     def observe(self, state: LearnerState, x: Tensor, labels: Tensor) -> LearnerState:
         """Return the state with images counted, each image once."""
@@ -68,10 +88,10 @@ class OnePassLearner:
     ) -> tuple[LearnerState, Tensor]:
         """Return the state with its readout solved, and the inverse [F, F] for `leave_one_out`.
 
-        ``prior`` [1] is what the scatter is regularised with, ``scale`` [1] multiplies the scores.
+        ``prior`` [1] regularises the scatter, see `whitening`; ``scale`` [1] multiplies the scores.
         """
         known = statistics_of(state)
-        inverse = whitening(known.scatter, prior)
+        inverse = whitening(known, prior)
         weight, bias = solve_readout(self.config.readout, known, inverse)
         changed = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
         solved = state.replace(
@@ -129,8 +149,9 @@ class OnePassLearner:
         own = self.adaptation.layout
         start = {name: torch.zeros(shape) for name, shape in own.items()}
         start["classes.task"] -= 1
-        start |= {name: value for name, value in state.items() if is_adapted(name)}
-        start["classes.mean"] = state["classes.mean"][:, : self.backbone.dim]
+        start |= {name: value.clone() for name, value in state.items() if is_adapted(name)}
+        start["classes.count"] = state["classes.count"] * (1 - members)
+        start["classes.mean"] = state["classes.mean"][:, : self.backbone.dim].clone()
         return self.adaptation.begin_task(
             LearnerState(own, start), torch.full((1,), _FIRST_TASK), members
         )

@@ -11,16 +11,37 @@ hidden unit it enters the algorithm of `cbpnet.method.cbp`.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from cbpnet.host.errors import InputError
 from cbpnet.method.cbp import UnitStatistics, age_units, select_units
 from cbpnet.method.config import CBPConfig
 from cbpnet.method.layout import MOMENTS
 from cbpnet.method.prompts import initial_prompt
 
-__all__ = ["replace_tokens", "token_contribution"]
+__all__ = ["AttentionExtractor", "attending", "replace_tokens", "token_contribution"]
+
+
+@runtime_checkable
+class AttentionExtractor(Protocol):
+    """What is needed of a backbone here: see `cbpnet.backbone.vit.Backbone.with_attention`."""
+
+    def with_attention(
+        self, images: Tensor, prefixes: Mapping[int, Tensor]
+    ) -> tuple[Tensor, dict[int, Tensor]]: ...
+
+
+def attending(backbone: object) -> AttentionExtractor:
+    """Return a backbone that gives its attention; raises `InputError` for one that does not."""
+    if not isinstance(backbone, AttentionExtractor):
+        raise InputError(
+            f"a {type(backbone).__name__} does not say what attention prompt tokens receive; "
+            "prompts.replacement_rate must be 0 on it"
+        )
+    return backbone
 
 
 def token_contribution(attention: Sequence[Tensor], g_prompt: Tensor) -> Tensor:

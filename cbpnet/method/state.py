@@ -20,30 +20,26 @@
 | `readout.inverse`, `readout.weight` | N, N; C, N | recursive least squares, N = D + M + 1 |
 
 D is the backbone's width, T and C the capacity in tasks and classes, L and H the block's layers
-and hidden units.
+and hidden units. The one-pass learner has `prompts.g` and
+
+| name | shape | what it is |
+|---|---|---|
+| `classes.count`, `classes.mean` | C; C, F | images seen of each class, and their mean features |
+| `classes.scatter` | F, F | the scatter within the classes, of all images |
+| `readout.weight`, `readout.bias` | C, F; C | the classifier that was solved from these |
+| `readout.prior`, `readout.scale` | 1; 1 | what it was solved with |
+| `lessons.count`, `lessons.adapted` | 1; 1 | lessons so far, and those that adapted the features |
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-__all__ = ["Axes", "Counted", "Layout", "LearnerState", "sized"]
+from cbpnet.method.layout import Layout
 
-# What an axis counts whose length is the capacity.
-Counted = Literal["classes", "tasks"]
-# Tensors by name, in order: the lengths of their axes, or what an axis counts.
-Axes = dict[str, tuple[int | Counted, ...]]
-Layout = dict[str, tuple[int, ...]]
-
-
-def sized(axes: Axes, capacity: Mapping[Counted, int]) -> Layout:
-    """Return the shapes that tensors have in a capacity."""
-    return {
-        name: tuple(axis if isinstance(axis, int) else capacity[axis] for axis in shape)
-        for name, shape in axes.items()
-    }
+__all__ = ["LearnerState"]
 
 
 class LearnerState(Mapping[str, Tensor]):
@@ -82,8 +78,15 @@ class LearnerState(Mapping[str, Tensor]):
 
     @property
     def known_tasks(self) -> int:
-        """The number of tasks that have been begun."""
-        return int(self["tasks.known"].sum())
+        """The number of tasks that have been begun, or of lessons where there are no tasks."""
+        return int(self["tasks.known" if "tasks.known" in self else "lessons.count"].sum())
+
+    @property
+    def known_classes(self) -> int:
+        """The number of classes that have been learnt."""
+        if "classes.task" in self:
+            return int((self["classes.task"] >= 0).sum())
+        return int((self["classes.count"] > 0).sum())
 
     @property
     def bytes(self) -> int:

@@ -1,10 +1,12 @@
 """The whitened readout: a cosine in the metric of the scatter within the classes.
 
-With m the mean over all images and ``P = (S + prior I)^-1``, the score of class c is
+With m the mean over all N images and ``P = (S + lambda I)^-1``, the score of class c is
 
-    (x - m)' P (mu_c - m) / sqrt((mu_c - m)' P (mu_c - m)),
+    sqrt(N) (x - m)' P (mu_c - m) / sqrt((mu_c - m)' P (mu_c - m)),
 
-which is linear in x. Statistics without one image follow in closed form: with d = x - mu_c,
+which is linear in x. ``lambda = prior tr(S) / (N - C)``, what ``prior`` images of as many classes
+as there are features would weigh, so that one prior fits features of any number and scale.
+Statistics without one image follow in closed form: with d = x - mu_c,
 ``P- = P + k P d d' P / (1 - k d' P d)``, k = n_c / (n_c - 1) (Sherman and Morrison, 1950), so that
 every image can be classified by what is known without it.
 """
@@ -12,7 +14,7 @@ every image can be classified by what is known without it.
 import torch
 from torch import Tensor
 
-from cbpnet.method.statistics import centre
+from cbpnet.method.statistics import ClassStatistics, centre
 
 __all__ = ["identity", "left_out_scores", "whitened_head", "whitening"]
 
@@ -25,9 +27,13 @@ def identity(size: int, like: Tensor) -> Tensor:
     return (index.unsqueeze(0) == index.unsqueeze(1)).to(like.dtype)
 
 
-def whitening(scatter: Tensor, prior: Tensor) -> Tensor:
-    """Return P [F, F] of a scatter [F, F] and a prior [1] above 0."""
-    inverse: Tensor = torch.linalg.inv(scatter + prior * identity(len(scatter), scatter))
+def whitening(known: ClassStatistics, prior: Tensor) -> Tensor:
+    """Return P [F, F] by a prior [1] above 0; without any scatter it is the identity."""
+    eye = identity(len(known.scatter), known.scatter)
+    spread = (known.scatter * eye).sum()
+    freedom = (known.count.sum() - (known.count > 0).sum()).clamp(min=1)
+    weight = torch.where(spread > 0, prior * spread / freedom, 1.0)
+    inverse: Tensor = torch.linalg.inv_ex(known.scatter + weight * eye).inverse
     return inverse
 
 
@@ -37,7 +43,7 @@ def whitened_head(inverse: Tensor, count: Tensor, mean: Tensor) -> tuple[Tensor,
     direction = (mean - middle) * (count > 0).unsqueeze(1)
     projected = direction @ inverse
     length = (projected * direction).sum(dim=1, keepdim=True).clamp(min=_LEAST).sqrt()
-    weight = projected / length
+    weight = count.sum().sqrt() * projected / length
     return weight, -(weight @ middle)
 
 
@@ -69,4 +75,4 @@ def left_out_scores(
     k = (own / others).unsqueeze(1)
     kappa = k / (1 - k * dd).clamp(min=_LEAST)
     numerator = (1 + s) * (to_image + kappa * rd * to_own)
-    return numerator / (squared + kappa * to_own * to_own).clamp(min=_LEAST).sqrt()
+    return images.sqrt() * numerator / (squared + kappa * to_own * to_own).clamp(min=_LEAST).sqrt()

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from cbpnet.data.images import ImageSource
-from cbpnet.data.preprocessing import Preprocessing, load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.sampling import Indices
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.method.config import ReadoutKind

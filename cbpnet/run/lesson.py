@@ -1,9 +1,9 @@
 """A lesson of the one-pass learner: look, decide, perhaps adapt, and count.
 
 A lesson's images go through the trunk once and are counted. Each is then classified by what is
-known without it: by all known classes, which chooses the readout's prior, and by the lesson's own,
-which says how hard the lesson is. One that needs it trains the prompt, carries what was known over
-the change of the features, and looks at its images once more.
+known without it, which chooses the readout's prior. A lesson whose images are foreign to the
+backbone trains the prompt, carries what was known over the change of the features, and looks at its
+images once more.
 """
 
 import math
@@ -25,6 +25,7 @@ from cbpnet.run.training import (
     INFERENCE_BATCH,
     LessonImages,
     Progress,
+    ShownImages,
     TaskImages,
     TrainingConfig,
     check_labels,
@@ -33,11 +34,13 @@ from cbpnet.run.training import (
 
 __all__ = ["Decision", "LessonOutcome", "Reason", "learn_lesson"]
 
-Reason = Literal["first", "always", "hard", "easy", "adapted before", "one class", "never"]
-_ADAPTING = ("first", "always", "hard")
+Reason = Literal["first", "always", "foreign", "familiar", "adapted before", "one class", "never"]
+_ADAPTING = ("first", "always", "foreign")
 
+_ASKED = 10  # every tenth image: a tenth of a pass more
 _FEWEST_CLASSES = 2  # that a cross-entropy tells apart
 _PASSES_OF_A_STEP = 3  # forward, and two of its size backward
+_DOUBT = 2.0  # nats, of a prior ten times smaller or larger than 1
 _LESSON_PAIR, _KEPT_PAIR = 0.3, 1.0  # what a pair of features counts in the map of the drift
 _NOT_KEPT = -1
 
@@ -47,12 +50,14 @@ class Decision:
     """Whether a lesson adapts the features, and why.
 
     ``accuracy`` in [0, 1] is the lesson's own, each image classified among the lesson's classes by
-    what is known without it; None where no class has two images. ``passes`` is what is still to
-    come, in passes forward or backward through the trunk.
+    what is known without it; None where no class has two images. ``confidence`` in [0, 1] is the
+    pretrained classifier's on some of the images, None where it was not asked. ``passes`` is what
+    is still to come, in passes forward or backward through the trunk.
     """
 
     reason: Reason
     accuracy: float | None
+    confidence: float | None
     passes: int
 
     @property
@@ -76,9 +81,10 @@ def learn_lesson(
     preprocessing: Preprocessing,
     training: TrainingConfig,
     seed: int,
-    kept: LessonImages | None = None,
+    kept: ShownImages | None = None,
     progress: Progress = lambda images: None,
     decided: Callable[[Decision], object] = lambda decision: None,
+    between: Callable[[], object] = lambda: None,
     start: LearnerState | None = None,
 ) -> LessonOutcome:
     """Return the state after a lesson; no image of it has been counted before.
@@ -93,6 +99,8 @@ def learn_lesson(
         kept: pictures of old classes, on which an adaptation's drift is measured.
         progress: counts images that went through the trunk, forward or both ways.
         decided: is told the decision once the images have been looked at.
+        between: is called before an adaptation and after it: what looks at images is of no use to
+            what trains on them, nor the other way round.
         start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
 
     Raises:
@@ -102,23 +110,25 @@ def learn_lesson(
     look = partial(_look, learner, preprocessing, progress)
     x = look(state, images)
     counted = _count(learner, state, x, images.labels)
-    prior, scale = _choose(learner, counted, x, images.labels)
-    decision = _decide(learner, state, counted, x, images, prior, training, kept)
+    counted = _choose(learner, counted, x, images.labels)
+    decision = _decide(learner, state, counted, x, images, preprocessing, training, kept)
     decided(decision)
     if decision.adapts:
         generator = random_stream(seed, int(state["lessons.count"]) + 1)
         begun = counted
         if start is not None:
-            begun = _count(learner, start, look(start, images), images.labels)
+            begun = _restarted(learner, counted, start, look(start, images), images.labels)
+        between()
         adapted = _adapt(learner, begun, x, images, preprocessing, training, generator, progress)
+        between()
         moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
         pairs = [_Pairs(x, look(moved, images), None)]
         if kept is not None:
             pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
         x = pairs[0].after
         counted = _count(learner, _carried(learner, moved, pairs), x, images.labels)
-        prior, scale = _choose(learner, counted, x, images.labels)
-    solved, _ = learner.solve(counted, prior, scale)
+        counted = _choose(learner, counted, x, images.labels)
+    solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
 
 
@@ -139,7 +149,7 @@ def _look(
     preprocessing: Preprocessing,
     progress: Progress,
     state: LearnerState,
-    images: LessonImages,
+    images: ShownImages,
 ) -> Tensor:
     """Return the features [N, F] of images."""
     found = []
@@ -180,22 +190,30 @@ def _evidence(
 
 def _choose(
     learner: OnePassInterface, state: LearnerState, x: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the prior and the scale, [1] each, by which the lesson's images are likeliest.
+) -> LearnerState:
+    """Return the state with the prior and the scale by which images so far are likeliest.
 
-    Where no image can be left out, they stay as they were.
+    The evidence is summed over lessons; a prior other than 1 needs a little of it.
     """
     readout = learner.config.readout
     known = (state["classes.count"] > 0).float()
-    best, chosen = -math.inf, (state["readout.prior"], state["readout.scale"])
-    for value in readout.priors:
-        prior = torch.full((1,), value)
-        sums = _evidence(learner, state, x, labels, prior, known)
-        likelihood, place = sums["likelihood"].max(dim=0)
-        if sums["count"] > 0 and likelihood > best:
-            best = float(likelihood)
-            chosen = prior, torch.full((1,), readout.scales[int(place)])
-    return chosen
+    found = [
+        _evidence(learner, state, x, labels, torch.full((1,), prior), known)["likelihood"]
+        for prior in readout.priors
+    ]
+    evidence = state["readout.evidence"] + torch.stack(found)
+    if not evidence.any():  # no image so far could be left out
+        return state
+    doubt = [_DOUBT * math.log10(prior) ** 2 for prior in readout.priors]
+    likeliest = int((evidence - torch.tensor(doubt).unsqueeze(1)).argmax())
+    row, column = divmod(likeliest, len(readout.scales))
+    return state.replace(
+        {
+            "readout.evidence": evidence,
+            "readout.prior": torch.full((1,), readout.priors[row]),
+            "readout.scale": torch.full((1,), readout.scales[column]),
+        }
+    )
 
 
 def _decide(
@@ -204,23 +222,32 @@ def _decide(
     counted: LearnerState,
     x: Tensor,
     images: LessonImages,
-    prior: Tensor,
+    preprocessing: Preprocessing,
     training: TrainingConfig,
-    kept: LessonImages | None,
+    kept: ShownImages | None,
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = _members(learner, images.labels)
-    sums = _evidence(learner, counted, x, images.labels, prior, members)
+    sums = _evidence(learner, counted, x, images.labels, counted["readout.prior"], members)
     accuracy = float(sums["right"] / sums["count"]) if sums["count"] > 0 else None
-    first = state["lessons.adapted"] == 0
-    reason = _reason(learner.config.adaptation, bool(first), int(members.sum()), accuracy)
+    first = bool(state["lessons.adapted"] == 0)
+    reason = _reason(learner.config.adaptation, first, int(members.sum()))
+    confidence = None
+    if reason is None:
+        confidence = _confidence(learner, images, preprocessing)
+        reason = (
+            "foreign"
+            if _is_foreign(learner.config.adaptation, confidence, accuracy)
+            else "familiar"
+        )
     seen = len(images.labels)
     passes = (_PASSES_OF_A_STEP * training.epochs + 1) * seen
     passes += 2 * (0 if kept is None else len(kept.labels))
-    return Decision(reason, accuracy, passes if reason in _ADAPTING else 0)
+    return Decision(reason, accuracy, confidence, passes if reason in _ADAPTING else 0)
 
 
-def _reason(config: AdaptationConfig, first: bool, classes: int, accuracy: float | None) -> Reason:
+def _reason(config: AdaptationConfig, first: bool, classes: int) -> Reason | None:
+    """Return why a lesson does or does not adapt the features; None where its images decide."""
     if config.kind == "never":
         return "never"
     if classes < _FEWEST_CLASSES:
@@ -229,9 +256,28 @@ def _reason(config: AdaptationConfig, first: bool, classes: int, accuracy: float
         return "always"
     if first:
         return "first"
-    if config.kind == "first":
-        return "adapted before"
-    return "hard" if accuracy is not None and accuracy < config.threshold else "easy"
+    return "adapted before" if config.kind == "first" else None
+
+
+def _confidence(
+    learner: OnePassInterface, images: LessonImages, preprocessing: Preprocessing
+) -> float | None:
+    """Return how sure the pretrained classifier is of every tenth image, on average."""
+    order = images.labels.argsort(stable=True)  # so that every class is asked about
+    found = []
+    for rows in order[::_ASKED].split(INFERENCE_BATCH):
+        with torch.no_grad():
+            sure = learner.confidence(images.batch(rows, preprocessing))
+        if sure is None:
+            return None
+        found.append(sure)
+    return float(torch.cat(found).mean())
+
+
+def _is_foreign(config: AdaptationConfig, confidence: float | None, accuracy: float | None) -> bool:
+    if confidence is not None:
+        return confidence < config.confidence
+    return accuracy is not None and accuracy < config.accuracy
 
 
 def _members(learner: OnePassInterface, labels: Tensor) -> Tensor:
@@ -253,6 +299,19 @@ def _adapt(
     task = TaskImages(images.pixels, images.labels, x[:, : start["prompts.g"].shape[-1]])
     adapted = train(learner.adaptation, start, task, preprocessing, training, generator, progress)
     return {name: value for name, value in adapted.items() if is_adapted(name)}
+
+
+def _restarted(
+    learner: OnePassInterface,
+    counted: LearnerState,
+    start: LearnerState,
+    x: Tensor,
+    labels: Tensor,
+) -> LearnerState:
+    """Return a counted state with another's prompt, and class means of features ``x`` by that."""
+    seen = _count(learner, start, x, labels)
+    taken = {name: value for name, value in seen.items() if is_adapted(name)}
+    return counted.replace({**taken, "classes.mean": seen["classes.mean"]})
 
 
 def _carried(

@@ -11,7 +11,8 @@ from cbpnet.method.config import ReadoutKind
 from cbpnet.method.learner_interface import LearnerInterface
 from cbpnet.method.state import LearnerState
 from cbpnet.run.contender import LearnerContender
-from cbpnet.run.state_file import StateInfo, check_fit, load_state, save_state
+from cbpnet.run.state_file import load_state, save_state
+from cbpnet.run.state_info import StateInfo, check_fit
 from cbpnet.run.training import TrainingConfig
 
 __all__ = ["TrainingSession"]

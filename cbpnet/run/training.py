@@ -9,22 +9,25 @@ that is interrupted and resumed ends in the same state as one that is not.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cbpnet.data.images import ImageSource
-from cbpnet.data.preprocessing import Preprocessing, load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.sampling import Indices
 from cbpnet.host.errors import InputError
 from cbpnet.host.random_streams import random_stream
-from cbpnet.method.learner_interface import LearnerInterface
+from cbpnet.method.learner_interface import LearnerInterface, StepInterface
 from cbpnet.method.state import LearnerState
 
 __all__ = [
     "INFERENCE_BATCH",
     "LessonImages",
     "Progress",
+    "ShownImages",
     "TaskImages",
     "TrainingConfig",
     "begin_task",
@@ -68,6 +71,16 @@ class TrainingConfig:
     def rate(self, done: float) -> float:
         """Return what multiplies the learning rates where a share ``done`` of the steps is made."""
         return self.final_rate + (1 - self.final_rate) * (1 + math.cos(math.pi * done)) / 2
+
+
+class ShownImages(Protocol):
+    """Images that a learner is shown, and their ``labels`` [N]."""
+
+    @property
+    def labels(self) -> Tensor: ...
+
+    def batch(self, rows: Tensor, preprocessing: Preprocessing) -> Tensor:
+        """Return some images normalised, fp32 [B, 3, S, S]."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +173,7 @@ def learn_task(
 
 
 def train(
-    learner: LearnerInterface,
+    learner: StepInterface,
     state: LearnerState,
     images: TaskImages,
     preprocessing: Preprocessing,

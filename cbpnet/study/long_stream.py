@@ -22,7 +22,7 @@ from cbpnet.data.long_stream import (
     fingerprint_long_stream,
     make_long_stream,
 )
-from cbpnet.data.preprocessing import load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.progress import progress_bar
 from cbpnet.host.random_streams import random_stream
@@ -92,8 +92,8 @@ def stream_contenders(rates: Sequence[float]) -> dict[str, StreamContender]:
 class LessonRecord:
     """What was measured after a lesson.
 
-    ``left_out`` is the lesson's leave-one-out accuracy that the decision looked at. ``accuracy``
-    and ``own_accuracy`` in [0, 1] are of the test images of the lesson's classes, among all known
+    ``left_out`` and ``confidence`` are what the decision looked at (`Decision`). ``accuracy`` and
+    ``own_accuracy`` in [0, 1] are of the test images of the lesson's classes, among all known
     classes and among the lesson's. ``drift`` is how far the features of fixed images moved, as a
     share of their length. ``replaced`` counts the tokens that were replaced in the lesson.
     ``running`` is the accuracy, among all known classes, on the test images of all of a data set's
@@ -105,6 +105,7 @@ class LessonRecord:
     reason: Reason
     adapted: bool
     left_out: float | None
+    confidence: float | None
     accuracy: float
     own_accuracy: float
     drift: float
@@ -249,6 +250,7 @@ class _Run:
             outcome.decision.reason,
             adapted,
             outcome.decision.accuracy,
+            outcome.decision.confidence,
             accuracy,
             own_accuracy,
             self._drift(before) if adapted else 0.0,

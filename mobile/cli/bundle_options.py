@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mobile.device.program import Program
     from mobile.device.runtime import OnDeviceLearner
 
-__all__ = ["BundleOptions", "bundle_argument"]
+__all__ = ["BundleOptions", "TeachingOptions", "bundle_argument"]
 
 _BUNDLE = click.Path(path_type=Path)
 
@@ -37,12 +37,12 @@ class BundleOptions:
         self._use_threads()
         return Program(self.path)
 
-    def learner(self, state: Path | None) -> "OnDeviceLearner":
-        """Open the bundle, and the state to go on from if there is one."""
+    def learner(self, state: Path | None, pictures: bool = False) -> "OnDeviceLearner":
+        """Open the bundle, and the state to go on from if there is one, with its kept pictures."""
         from mobile.device.runtime import OnDeviceLearner
 
         self._use_threads()
-        return OnDeviceLearner(self.path, state)
+        return OnDeviceLearner(self.path, state, pictures)
 
     def _use_threads(self) -> None:
         import torch
@@ -54,3 +54,28 @@ class BundleOptions:
         torch.set_num_threads(1)
         if self.threads is not None:
             set_threads(self.threads)
+
+
+@dataclass(frozen=True)
+class TeachingOptions:
+    """How a bundle is taught."""
+
+    epochs: int | None = option(
+        "--epochs",
+        type=click.IntRange(min=1),
+        help="Passes over the images; of a one-pass bundle where it adapts its features. Default: "
+        "the bundle's.",
+    )
+    batch_size: int = option(
+        "--batch-size", type=click.IntRange(min=1), default=10, show_default=True, help="Per step."
+    )
+    keep: int | None = option(
+        "--keep",
+        type=click.IntRange(min=0),
+        help="Pictures of each class to keep beside the state, on which a one-pass bundle measures "
+        "what an adaptation does to old classes; 0 drops them. Default: as before, 0 at first.",
+    )
+
+    def open(self, bundle: BundleOptions, state: Path | None) -> "OnDeviceLearner":
+        """Open a bundle to teach it more than a state knows."""
+        return bundle.learner(state, pictures=self.keep != 0)

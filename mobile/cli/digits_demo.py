@@ -19,7 +19,7 @@ from cbpnet.backbone.presets import get_preset
 from cbpnet.backbone.vit import Backbone, load_backbone
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.digits import load_digits
-from cbpnet.data.preprocessing import load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.method.config import LearnerConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from cbpnet.backbone.presets import check_budget, choose_preset, count_trainables
+from cbpnet.backbone.presets import check_budget, choose_preset, count_trainables, get_preset
 from cbpnet.backbone.vit import Backbone, load_backbone
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
@@ -13,7 +13,8 @@ from cbpnet.method.capacity import grow
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.initial import draw_state
 from cbpnet.method.state import LearnerState
-from cbpnet.run.state_file import StateInfo, load_state
+from cbpnet.run.state_file import load_state
+from cbpnet.run.state_info import StateInfo
 from mobile.cli.export_options import (
     CLASSES,
     TASKS,
@@ -30,10 +31,10 @@ from mobile.export.calibration import (
 from mobile.export.exporter import (
     CALIBRATING,
     REPORTING,
-    STAGES,
     Export,
     ExportSettings,
     export_bundle,
+    export_stages,
 )
 from mobile.targets import ResolvedTarget
 
@@ -88,7 +89,9 @@ class ExportJob:
 
     def _stages(self) -> dict[str, float]:
         """Return the stages' titles and shares of the time, in order."""
-        first, *rest = STAGES.items()
+        # Every preset's learner is of one kind.
+        config = self.learnt.info.config if self.learnt else get_preset("vit_tiny").config
+        first, *rest = export_stages(config).items()
         images = {CALIBRATING: 100.0} if self.calibration else {}
         if self.report is not None:
             images[REPORTING] = 100.0

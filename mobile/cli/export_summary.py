@@ -7,9 +7,11 @@ from typing import Any
 
 from tabulate import tabulate
 
+from cbpnet.method.layout import forward_methods
+from mobile.device.bundle import Manifest
+from mobile.export.comparison import Agreement
 from mobile.export.exporter import Export
 from mobile.export.lowering import Delegation
-from mobile.export.verification import Agreement
 
 __all__ = ["as_document", "as_text"]
 
@@ -48,7 +50,7 @@ def as_text(written: Export, seconds: Mapping[str, float]) -> str:
     lines = [
         *_delegation(written.delegation),
         *(f"{name}: {value}" for name, value in (written.compiler or {}).items()),
-        f"against PyTorch: {_agreement(written.agreement, manifest.target)}",
+        f"against PyTorch: {_agreement(written.agreement, manifest)}",
     ]
     if manifest.quantisation is not None:
         lines.append(_quantisation(manifest.quantisation))
@@ -105,35 +107,37 @@ def _percent(arithmetic: int, found: Delegation) -> float:
     return 100 * arithmetic / max(found.total, 1)
 
 
-def _agreement(found: Agreement, target: str) -> str:
+def _agreement(found: Agreement, manifest: Manifest) -> str:
     cosines = found.gradients.values()
-    learning = f"of gradients {min(cosines):.5f} to {max(cosines):.5f}"
-    if found.query is None:
-        return (
-            f"cosine {learning}; this machine cannot run {target}, so query and predict were not "
-            "run"
-        )
-    return (
-        f"cosine of the query {found.query:.5f}, {learning}; scores differ by {found.scores:.1e} "
-        "at most"
-    )
+    learning = [f"of gradients {min(cosines):.5f} to {max(cosines):.5f}"] if cosines else []
+    if found.features is None:
+        methods = " and ".join(forward_methods(manifest.config))
+        unrun = f"this machine cannot run {manifest.target}, and did not run {methods}"
+        return "; ".join([*(f"cosine {part}" for part in learning), unrun])
+    features = f"cosine of the features {found.features:.5f}"
+    scores = f"scores differ by {found.scores:.1e} at most"
+    return "; ".join([", ".join([features, *learning]), scores])
 
 
 def _quantisation(report: Mapping[str, Any]) -> str:
+    features = report.get("features") or report["query"]
+    said = [f"cosine of the features {features['cosine']:.4f}"]
     gradients = [found["cosine"] for found in report["gradients"].values()]
-    return (
-        f"against fp32, on {report['images']} real images: cosine of the query "
-        f"{report['query']['cosine']:.4f}, of gradients {min(gradients):.3f} to "
-        f"{max(gradients):.3f}; the same class for {100 * report['top1_agreement']:.1f} %"
-    )
+    if gradients:
+        said.append(f"of gradients {min(gradients):.3f} to {max(gradients):.3f}")
+    found = f"against fp32, on {report['images']} real images: {', '.join(said)}"
+    same = report["top1_agreement"]
+    return found if same is None else f"{found}; the same class for {100 * same:.1f} %"
 
 
 def _room(written: Export) -> str:
     manifest = written.manifest
     known, tasks = len(manifest.class_names), written.known_tasks
+    classes, more = f"{manifest.classes} classes", f"{manifest.classes - known} more classes"
+    if not manifest.config.one_pass:
+        classes += f" in {manifest.tasks} tasks"
+        more += f" in {manifest.tasks - tasks} more tasks"
     if not known:
-        return f"room for {manifest.classes} classes in {manifest.tasks} tasks"
-    return (
-        f"knows {known} classes in {tasks} tasks, with room for {manifest.classes - known} more "
-        f"classes in {manifest.tasks - tasks} more tasks"
-    )
+        return f"room for {classes}"
+    lessons = "lessons" if manifest.config.one_pass else "tasks"
+    return f"knows {known} classes in {tasks} {lessons}, with room for {more}"

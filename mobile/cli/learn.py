@@ -5,7 +5,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +17,17 @@ from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
 from cbpnet.host.progress import progress_bar, with_progress
-from cbpnet.host.text import counted, listed
-from mobile.cli.bundle_options import BundleOptions
+from cbpnet.host.text import counted
+from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.camera_options import CameraOptions, recognise
+from mobile.cli.lesson_report import forecast_sentence, lesson_json, lesson_sentence
 from mobile.cli.option_groups import option, takes
-from mobile.cli.options import LessonOptions, print_notes
+from mobile.cli.options import print_notes
 
 if TYPE_CHECKING:
     from mobile.device.images import ImageLike
-    from mobile.device.runtime import Lesson, OnDeviceLearner
+    from mobile.device.lessons import Forecast, Lesson
+    from mobile.device.runtime import OnDeviceLearner
     from mobile.measure.sampling import Sample
     from mobile.raspberry_pi.camera import Capture
 
@@ -152,10 +154,11 @@ class StateOptions:
 
 @dataclass(frozen=True)
 class _Learnt:
-    """What was learnt: the lessons, the number of images, and the time and the board meanwhile."""
+    """What was learnt: the lessons, images and passes over them, and the board meanwhile."""
 
     lessons: Sequence["Lesson"]
     images: int
+    passes: float
     seconds: float
     samples: tuple["Sample", ...]
 
@@ -165,33 +168,36 @@ class _Learnt:
 Examples:
   cbpnet-mobile learn pets.pte --images photos --out pets.safetensors
   cbpnet-mobile learn pets.pte --images more_photos --state pets.safetensors
-  cbpnet-mobile learn pets.pte --images more_photos --state pets.safetensors --task 2
+  cbpnet-mobile learn pets.pte --images more_photos --state pets.safetensors --keep 5
+  cbpnet-mobile learn cbpnet.pte --images more_photos --state cbpnet.safetensors --task 2
   cbpnet-mobile learn pets.pte --camera picamera2 --label rex --label tom --live
 """
 )
-@takes(bundle=BundleOptions, source=SourceOptions, lesson=LessonOptions, kept=StateOptions)
+@takes(bundle=BundleOptions, source=SourceOptions, lesson=TeachingOptions, files=StateOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def learn(
     bundle: BundleOptions,
     source: SourceOptions,
-    lesson: LessonOptions,
-    kept: StateOptions,
+    lesson: TeachingOptions,
+    files: StateOptions,
     as_json: bool,
 ) -> None:
     """Learn a folder of class folders on the device, and write the state.
 
-    Known classes, told by their names, are learnt in their own task, and new ones in a new task.
+    Known classes are told by their names. Where the bundle has tasks, they are learnt in their own,
+    and new ones in a new task; else all are one lesson, which looks at its images and says whether
+    the features have to be adapted to them, and what that costs.
     The state file is written at the end and in one step: an interrupted run leaves it as it was.
     With --camera the images are pictures of what it sees, one class after another.
     """
     source.check()
-    learner = bundle.learner(kept.state)
-    out = kept.file(bundle.path)
+    learner = lesson.open(bundle, files.state)
+    out = files.file(bundle.path)
     with source.open() as capture:
-        learnt = _learn(learner, source.read(capture), lesson, kept)
+        learnt = _learn(learner, source.read(capture), lesson, files)
         learner.save(out)
-        if kept.result is not None:
-            _write_result(kept.result, bundle.path, learner, source, lesson, learnt)
+        if files.result is not None:
+            _write_result(files.result, bundle.path, learner, source, learnt)
         if as_json:
             click.echo(json.dumps(_outcome(out, learner, learnt), indent=2))
         else:
@@ -201,22 +207,55 @@ def learn(
 
 
 def _learn(
-    learner: "OnDeviceLearner", classes: "Classes", lesson: LessonOptions, kept: StateOptions
+    learner: "OnDeviceLearner", classes: "Classes", lesson: TeachingOptions, files: StateOptions
 ) -> _Learnt:
     """Learn the images, and look at the board meanwhile where that is to be reported."""
     from mobile.measure.sampling import Monitor
 
     images = sum(map(len, classes.values()))
-    with nullcontext() if kept.result is None else Monitor(_INTERVAL) as monitor:
+    epochs = learner.epochs if lesson.epochs is None else lesson.epochs
+    one_pass = learner.manifest.config.one_pass
+    with nullcontext() if files.result is None else Monitor(_INTERVAL) as monitor:
         start = time.monotonic()
-        with progress_bar("learning", images * (1 + lesson.epochs)) as bar:
+        with _Bars(images if one_pass else images * (1 + epochs)) as bars:
             lessons = learner.learn(
-                classes, lesson.epochs, lesson.batch_size, kept.seed, kept.task, bar.update
+                classes,
+                lesson.epochs,
+                lesson.batch_size,
+                files.seed,
+                files.task,
+                bars.update,
+                lesson.keep,
+                bars.decided,
             )
         seconds = time.monotonic() - start
     samples = () if monitor is None else monitor.samples
     since = tuple(replace(one, seconds=one.seconds - start) for one in samples)
-    return _Learnt(lessons, images, seconds, since)
+    return _Learnt(lessons, images, bars.looks / images if one_pass else epochs, seconds, since)
+
+
+class _Bars:
+    """A progress bar, and another where a lesson decides to adapt: a context manager."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self._bar = progress_bar("learning", looks)
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, images: int) -> None:
+        self._bar.update(images)
+
+    def decided(self, forecast: "Forecast") -> None:
+        if forecast.looks:
+            self._bar.close()
+            click.echo(forecast_sentence(forecast), err=True)
+            self.looks += forecast.looks
+            self._bar = progress_bar("adapting", forecast.looks)
 
 
 def _write_result(
@@ -224,7 +263,6 @@ def _write_result(
     bundle: Path,
     learner: "OnDeviceLearner",
     source: SourceOptions,
-    lesson: LessonOptions,
     learnt: _Learnt,
 ) -> None:
     from mobile.measure.learning import Learning
@@ -235,7 +273,7 @@ def _write_result(
         new=tuple(label for one in learnt.lessons for label in one.new),
         known=tuple(label for one in learnt.lessons for label in one.known),
         images=learnt.images,
-        epochs=lesson.epochs,
+        epochs=learnt.passes,
         seconds=learnt.seconds,
         peak_rss_mb=peak_rss_mb(),
         samples=learnt.samples,
@@ -244,10 +282,12 @@ def _write_result(
 
 
 def _outcome(out: Path, learner: "OnDeviceLearner", learnt: _Learnt) -> dict[str, Any]:
+    kept = learner.kept
     return {
         "state": str(out),
         "bytes": out.stat().st_size,
-        "lessons": [asdict(lesson) for lesson in learnt.lessons],
+        "kept": {"limit": kept.limit, "pictures": kept.count, "bytes": kept.bytes},
+        "lessons": [lesson_json(lesson) for lesson in learnt.lessons],
         "classes": learner.class_names,
         "seconds": learnt.seconds,
         "peak_rss_mb": peak_rss_mb(),
@@ -256,21 +296,14 @@ def _outcome(out: Path, learner: "OnDeviceLearner", learnt: _Learnt) -> dict[str
 
 def _print(bundle: Path, out: Path, learner: "OnDeviceLearner", learnt: _Learnt) -> None:
     for lesson in learnt.lessons:
-        click.echo(_sentence(lesson))
-    manifest = learner.manifest
+        click.echo(lesson_sentence(lesson))
+    manifest, kept = learner.manifest, learner.kept
+    tasks = "" if manifest.config.one_pass else f"{learner.known_tasks} of {manifest.tasks} tasks, "
     click.echo(
-        f"wrote {out}: {len(learner.class_names)} of {manifest.classes} classes, "
-        f"{learner.known_tasks} of {manifest.tasks} tasks, {out.stat().st_size / 1e6:.2f} MB; "
-        f"learning took {learnt.seconds:.1f} s"
+        f"wrote {out}: {len(learner.class_names)} of {manifest.classes} classes, {tasks}"
+        f"{out.stat().st_size / 1e6:.2f} MB; learning took {learnt.seconds:.1f} s"
     )
+    if kept.limit:
+        click.echo(f"kept beside it: {counted(kept.count, 'picture')}, {kept.bytes / 1e6:.2f} MB")
     command = ["cbpnet-mobile", "predict", str(bundle), "--state", str(out), "IMAGE..."]
     click.echo(f"classify with it: {shlex.join(command)}")
-
-
-def _sentence(lesson: "Lesson") -> str:
-    parts = [
-        f"{kind} {listed(names)}"
-        for kind, names in (("new:", lesson.new), ("known:", lesson.known))
-        if names
-    ]
-    return f"task {lesson.task} ({'; '.join(parts)}): {counted(lesson.images, 'image')}"

@@ -45,8 +45,9 @@ def predict(
 ) -> None:
     """Classify images with a bundle and what it has learnt.
 
-    Prints the best classes with their probabilities (not calibrated), and the task whose prompt
-    was used, counted from 1. With --camera, what it sees, until it is stopped.
+    Prints the best classes with their probabilities (not calibrated); where the bundle has tasks,
+    also the one whose prompt was used, counted from 1. With --camera, what it sees, until it is
+    stopped.
     """
     if bool(images) == (camera.camera is not None):
         raise click.UsageError("name images, or --camera")

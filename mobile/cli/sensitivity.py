@@ -222,7 +222,7 @@ def _draw(
     dataset: Dataset, backbone: "Backbone", counts: Sequence[int], seed: int
 ) -> "list[list[Tensor]]":
     """Draw disjoint sets of training images, each as normalised batches."""
-    from cbpnet.data.preprocessing import load_batch, normalise
+    from cbpnet.data.pixels import load_batch, normalise
 
     source, preprocessing = dataset.train, backbone.preprocessing
     if sum(counts) > len(source):

@@ -171,7 +171,7 @@ Example, the figures of docs/plasticity.md:
 def stream(backbone: BackboneOptions, lessons: StreamOptions) -> None:
     """Learn a long stream of small lessons whose domain changes, and report what is still learnt.
 
-    Compares learners that never adapt their prompt, on the first lesson, on hard ones or always,
+    Compares learners that never adapt their prompt, on the first lesson, on foreign ones or always,
     with and without continual backpropagation of prompt tokens, with a new prompt for every lesson,
     and with all images counted anew.
     """

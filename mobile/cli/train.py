@@ -68,7 +68,7 @@ class StateOptions:
         """Begin the run that lives in the file, or go on with it."""
         from cbpnet.method.learner import Learner
         from cbpnet.run.session import TrainingSession
-        from cbpnet.run.state_file import StateInfo
+        from cbpnet.run.state_info import StateInfo
 
         learner = Learner(
             backbone,

@@ -9,12 +9,12 @@ import click
 
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.text import counted
-from mobile.cli.bundle_options import BundleOptions
+from mobile.cli.bundle_options import BundleOptions, TeachingOptions
+from mobile.cli.lesson_report import decision_words
 from mobile.cli.option_groups import takes
-from mobile.cli.options import LessonOptions
 
 if TYPE_CHECKING:
-    from mobile.device.runtime import Lesson
+    from mobile.device.lessons import Lesson
 
 __all__ = ["watch"]
 
@@ -25,7 +25,7 @@ Example:
   cbpnet-mobile watch pets.pte --inbox lessons --state pets.safetensors
 """
 )
-@takes(bundle=BundleOptions, lesson=LessonOptions)
+@takes(bundle=BundleOptions, lesson=TeachingOptions)
 @click.option(
     "--inbox",
     type=click.Path(path_type=Path, file_okay=False),
@@ -47,7 +47,12 @@ Example:
 )
 @click.option("--once", is_flag=True, help="End when no lesson is waiting; default: wait for more.")
 def watch(
-    bundle: BundleOptions, lesson: LessonOptions, inbox: Path, state: Path, every: float, once: bool
+    bundle: BundleOptions,
+    lesson: TeachingOptions,
+    inbox: Path,
+    state: Path,
+    every: float,
+    once: bool,
 ) -> None:
     """Learn every lesson that is put into a folder, until it is stopped.
 
@@ -57,13 +62,13 @@ def watch(
     from mobile.device.inbox import Inbox
 
     make_folder(state.parent)
-    learner = bundle.learner(state if state.exists() else None)
+    learner = lesson.open(bundle, state if state.exists() else None)
     lessons = Inbox(inbox, learner, state)
     click.echo(f"watching {lessons.waiting}; {_known(learner.class_names)}")
     while True:
         start = time.monotonic()
         found = lessons.learn_next(
-            lambda images: learner.learn(images, lesson.epochs, lesson.batch_size)
+            lambda images: learner.learn(images, lesson.epochs, lesson.batch_size, keep=lesson.keep)
         )
         if found is not None:
             name, tasks = found
@@ -87,4 +92,6 @@ def _known(class_names: Sequence[str]) -> str:
 def _sentence(tasks: Sequence["Lesson"]) -> str:
     images = sum(task.images for task in tasks)
     new = [label for task in tasks for label in task.new]
-    return f"learnt {counted(images, 'image')}" + (f", new: {', '.join(new)}" if new else "")
+    decided = [decision_words(task.decision) for task in tasks if task.decision is not None]
+    named = [f", new: {', '.join(new)}"] if new else []
+    return "; ".join([f"learnt {counted(images, 'image')}" + "".join(named), *decided])

@@ -1,6 +1,6 @@
 """Images as a program holds them, for a backbone that wants them its own way."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,12 @@ from PIL import Image
 from torch import Tensor
 
 from cbpnet.data.images import decode_image, upright_rgb
-from cbpnet.data.preprocessing import Preprocessing, normalise, prepare
+from cbpnet.data.pixels import normalise, prepare
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
+from cbpnet.run.training import LessonImages
 
-__all__ = ["ImageLike", "Images", "as_list", "normalised", "prepare_images"]
+__all__ = ["ImageLike", "Images", "as_list", "lesson_images", "normalised", "prepare_images"]
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
 Images = ImageLike | Iterable[ImageLike]
@@ -48,6 +50,15 @@ def prepare_images(
     if any(image.dtype != torch.uint8 for image in pixels):
         pixels = [normalised(image.unsqueeze(0), preprocessing)[0] for image in pixels]
     return torch.stack(pixels)
+
+
+def lesson_images(
+    images: Mapping[int, Sequence[ImageLike]], preprocessing: Preprocessing
+) -> LessonImages:
+    """Return images by class number as a lesson; raises as `prepare_images`."""
+    pixels = prepare_images([image for few in images.values() for image in few], preprocessing)
+    counts = torch.tensor([len(few) for few in images.values()])
+    return LessonImages(pixels, torch.tensor(list(images)).repeat_interleave(counts))
 
 
 def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -12,7 +12,8 @@ from pathlib import Path
 from cbpnet.data.folder import read_class_folders
 from cbpnet.host.atomic import flush_folder, make_folder, write_atomically
 from cbpnet.host.errors import InputError
-from mobile.device.runtime import Lesson, OnDeviceLearner
+from mobile.device.lessons import Lesson
+from mobile.device.runtime import OnDeviceLearner
 
 __all__ = ["Inbox"]
 

@@ -1,4 +1,4 @@
-"""What is learnt where: which labels are new, and the task that each of them is learnt in."""
+"""What is known, what is learnt in a lesson, and where: which labels are new, and which task."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import listed
 from cbpnet.method.state import LearnerState
+from cbpnet.run.lesson import Decision
+from mobile.device.kept_pictures import NO_PICTURES, KeptPictures
 
-__all__ = ["Knowledge", "plan_lessons"]
+__all__ = ["Forecast", "Knowledge", "Lesson", "new_labels", "plan_lessons"]
 
 
 @dataclass(frozen=True)
@@ -16,21 +18,77 @@ class Knowledge:
     """All that learning changes, in one object, so that it changes at once.
 
     ``class_names`` are the known classes' labels, by class number; ``lessons`` counts the calls of
-    learn on the device.
+    learn on the device; ``kept`` are pictures of known classes.
     """
 
     state: LearnerState
     class_names: tuple[str, ...]
     lessons: int
+    kept: KeptPictures = NO_PICTURES
 
     @property
     def known_tasks(self) -> int:
-        """The number of tasks that have been begun."""
+        """The number of tasks that have been begun, or of lessons where there are no tasks."""
         return self.state.known_tasks
 
     def task_of(self, label: str) -> int:
         """Return the task, counted from 0, that a known class belongs to."""
         return int(self.state["classes.task"][self.class_names.index(label)])
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is still to come of a one-pass lesson when its ``images`` have been looked at.
+
+    ``looks`` is what progress will yet count, and ``seconds`` is judged by what looking took.
+    """
+
+    decision: Decision
+    images: int
+    looks: int
+    seconds: float
+
+    @property
+    def passes(self) -> float:
+        """Passes forward or backward through the trunk, for each of the images."""
+        return self.decision.passes / self.images
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What was learnt at once, and the labels of the images.
+
+    ``new`` are the labels that were not known before, ``known`` the others. ``task`` is the task's
+    number, counted from 1, where the bundle has tasks, else None; ``decision`` says whether a
+    one-pass bundle adapted its features and why, and is None of another.
+    """
+
+    task: int | None
+    new: tuple[str, ...]
+    known: tuple[str, ...]
+    images: int
+    decision: Decision | None = None
+
+
+def new_labels(before: Knowledge, labels: Sequence[str]) -> list[str]:
+    """Return those labels that are new.
+
+    Raises:
+        InputError: there is no label, a label differs from another one in case or Unicode form
+            only, or there is no room for the new classes.
+    """
+    if not labels:
+        raise InputError("there are no images to learn from; right would be one class or more")
+    _check_labels(before.class_names, labels)
+    new = [label for label in labels if label not in before.class_names]
+    capacity = len(before.state["classes.count"])
+    free = capacity - len(before.class_names)
+    if len(new) > free:
+        raise InputError(
+            f"{listed(new)}: {len(new)} new classes do not fit, {free} of the bundle's {capacity} "
+            "are free; learn fewer, or export with more --classes"
+        )
+    return new
 
 
 def plan_lessons(
@@ -42,20 +100,9 @@ def plan_lessons(
     counted from 1, names a known one that they join.
 
     Raises:
-        InputError: there is no label, a label differs from another one in case or Unicode form
-            only, there is no room for the new classes or their task, or ``task`` has no use.
+        InputError: as `new_labels`; or there is no room for the new task, or ``task`` has no use.
     """
-    if not labels:
-        raise InputError("there are no images to learn from; right would be one class or more")
-    _check_labels(before.class_names, labels)
-    new = [label for label in labels if label not in before.class_names]
-    capacity = len(before.state["classes.task"])
-    free = capacity - len(before.class_names)
-    if len(new) > free:
-        raise InputError(
-            f"{listed(new)}: {len(new)} new classes do not fit, {free} of the bundle's {capacity} "
-            "are free; learn fewer, or export with more --classes"
-        )
+    new = new_labels(before, labels)
     planned: dict[int, list[str]] = {}
     for label in labels:
         if label not in new:

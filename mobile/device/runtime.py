@@ -1,24 +1,25 @@
 """Classifying and learning on a device, from a bundle: without timm, torchao or the exporter."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.capacity import grow
-from cbpnet.run.state_file import check_fit, load_state, save_state
-from cbpnet.run.training import INFERENCE_BATCH, Progress, TaskImages, TrainingConfig, learn_task
+from cbpnet.run.training import INFERENCE_BATCH, Progress
 from mobile.device.bundle import Manifest
-from mobile.device.images import ImageLike, Images, as_list, normalised, prepare_images
-from mobile.device.lessons import Knowledge, plan_lessons
+from mobile.device.images import Images, as_list, normalised, prepare_images
+from mobile.device.kept_pictures import KeptPictures
+from mobile.device.lessons import Forecast, Knowledge, Lesson
+from mobile.device.one_pass_teacher import OnePassTeacher
 from mobile.device.program import Program
-from mobile.device.program_learner import ProgramLearner
+from mobile.device.saved import load_knowledge, save_knowledge
+from mobile.device.task_teacher import TaskTeacher
+from mobile.device.teacher import Teacher, Teaching
 
-__all__ = ["Lesson", "OnDeviceLearner", "Prediction"]
+__all__ = ["OnDeviceLearner", "Prediction"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Prediction:
     """What an image was taken for.
 
     ``ranking`` has every known class with its probability, the best first; the probabilities are
-    the softmax of the scores and not calibrated. ``task`` is the number, counted from 1, of the
-    task whose prompt was used; None for a learner without prompts.
+    not calibrated. ``task`` is the number, counted from 1, of the task whose prompt was used; None
+    for a learner without prompts of tasks.
     """
 
     ranking: tuple[tuple[str, float], ...]
@@ -44,19 +45,6 @@ class Prediction:
         return self.ranking[0][1]
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What was learnt in one task: its number, counted from 1, and the labels of the images.
-
-    ``new`` are the labels that were not known before, ``known`` the others.
-    """
-
-    task: int
-    new: tuple[str, ...]
-    known: tuple[str, ...]
-    images: int
-
-
 class OnDeviceLearner:
     """A bundle and what it has learnt so far.
 
@@ -68,21 +56,26 @@ class OnDeviceLearner:
     Args:
         bundle: the `.pte` file.
         state: a state file to go on from; without it, the state in the bundle.
+        pictures: whether to go on with the pictures that are kept with the state, if there are any.
+            To classify, none are needed.
 
     Raises:
         InputError: the bundle or the state cannot be used; the message says why.
     """
 
-    def __init__(self, bundle: str | Path, state: str | Path | None = None) -> None:
+    def __init__(
+        self, bundle: str | Path, state: str | Path | None = None, pictures: bool = True
+    ) -> None:
         program = Program(Path(bundle))
         self.manifest: Manifest = program.manifest
-        self._learner = ProgramLearner(program)
+        one_pass = self.manifest.config.one_pass
+        self._teacher: Teacher = OnePassTeacher(program) if one_pass else TaskTeacher(program)
         self._learning = threading.Lock()
         self._knowledge = Knowledge(
-            self._learner.stored_state(), self.manifest.class_names, lessons=0
+            self._teacher.stored_state(), self.manifest.class_names, lessons=0
         )
         if state is not None:
-            self.resume(state)
+            self.resume(state, pictures)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -91,13 +84,23 @@ class OnDeviceLearner:
 
     @property
     def known_tasks(self) -> int:
-        """The number of tasks that have been begun."""
+        """The number of tasks that have been begun, or of lessons where there are no tasks."""
         return self._knowledge.known_tasks
 
     @property
     def lessons(self) -> int:
         """The number of lessons since the server's state, or since nothing was known."""
         return self._knowledge.lessons
+
+    @property
+    def kept(self) -> KeptPictures:
+        """The pictures of known classes that are kept."""
+        return self._knowledge.kept
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the images where `learn` is not told how many."""
+        return self._teacher.epochs
 
     def predict(self, images: Images, progress: Progress = lambda images: None) -> list[Prediction]:
         """Return what each image is taken for.
@@ -113,148 +116,100 @@ class OnDeviceLearner:
         if not knowledge.class_names:
             raise InputError("no class is known yet; learn some first, or name a state file")
         predictions: list[Prediction] = []
-        for part in self._batches(as_list(images)):
-            batch = self._normalised(part)
-            query = self._learner.query(batch)
-            scores, task = self._learner.predict(knowledge.state, batch, query)
-            predictions += _rank(scores, task, knowledge.class_names)
-            progress(len(batch))
+        everything = as_list(images)
+        for start in range(0, len(everything), INFERENCE_BATCH):
+            few = everything[start : start + INFERENCE_BATCH]
+            pixels = prepare_images(few, self.manifest.preprocessing, first=start + 1)
+            found = self._teacher.classify(
+                knowledge.state, normalised(pixels, self.manifest.preprocessing)
+            )
+            predictions += _rank(*found, knowledge.class_names)
+            progress(len(few))
         return predictions
 
     def learn(
         self,
         images: Mapping[str, Images],
-        epochs: int = 5,
+        epochs: int | None = None,
         batch_size: int = 10,
         seed: int | None = None,
         task: int | None = None,
         progress: Progress = lambda images: None,
+        keep: int | None = None,
+        decided: Callable[[Forecast], object] = lambda forecast: None,
     ) -> list[Lesson]:
-        """Learn from images by label, and return the lessons, one for each task.
+        """Learn from images by label, and return the lessons.
 
-        Known classes are learnt in their own task, task after task; new ones begin a task of their
-        own, the last, unless ``task`` names a known one that they join. All or nothing: after a
-        failure or an interruption nothing has been learnt.
+        A one-pass bundle learns known and new classes in one lesson, and decides when it has looked
+        at the images whether its features have to be adapted to them. A bundle with tasks has a
+        lesson for each: known classes are learnt in their own task, task after task; new ones begin
+        a task of their own, the last, unless ``task`` names a known one that they join.
+
+        All or nothing: after a failure or an interruption nothing has been learnt.
 
         Args:
             images: for each label its images, as `predict` takes them.
-            epochs: passes over the images.
+            epochs: passes over the images, of a one-pass bundle those of an adaptation; by default
+                the bundle's own number.
             batch_size: images of a step.
-            seed: of the images' order and of fresh units; by default the number of lessons so far,
-                so that no two lessons share random numbers.
+            seed: of the images' order and of fresh units; by default no two lessons share random
+                numbers.
             task: the number, counted from 1, of the known task that new classes join.
-            progress: is told of each image once for its query and once in each epoch.
+            progress: is told of images that went through the trunk: of each once, and once in each
+                epoch; of a one-pass bundle where it adapts, and then once more, with kept pictures.
+            keep: pictures of each class that a one-pass bundle keeps, to measure on them what a
+                later adaptation does to old classes; 0 drops them. Default: as before, 0 at first.
+            decided: is told what is still to come when a one-pass bundle has decided.
 
         Raises:
             InputError: an image cannot be used, a label has no images or differs from another one
-                in case or Unicode form only, or there is no room for its class or task.
+                in case or Unicode form only, there is no room for its class or task, or an option
+                is not for this kind of bundle.
         """
-        training = TrainingConfig(epochs, batch_size, batch_size)
         given = {label: as_list(few) for label, few in images.items()}
         for label, few in given.items():
             if not few:
                 raise InputError(f"class {label!r} has no images; right would be one or more")
+        if keep is not None and keep < 0:
+            raise InputError(f"keep is {keep}; it must be at least 0")
+        how = Teaching(epochs, batch_size, seed, task, keep, progress, decided)
         with self._learning:
-            before = self._knowledge
-            plan = plan_lessons(before, list(given), task)
-            names = before.class_names
-            names += tuple(label for label in given if label not in names)
-            state = before.state
-            for number, labels in plan.items():
-                shown = self._look_at(
-                    {names.index(label): given[label] for label in labels}, progress
-                )
-                # What finds queries is not needed while learning, nor the other way round; to load
-                # a method again takes about as long as a step.
-                self._learner.release()
-                state = learn_task(
-                    self._learner,
-                    state,
-                    number,
-                    shown,
-                    self.manifest.preprocessing,
-                    training,
-                    before.lessons if seed is None else seed,
-                    progress,
-                )
-                self._learner.release()
-            self._knowledge = Knowledge(state, names, before.lessons + 1)
-        return [
-            Lesson(
-                task=number + 1,
-                new=tuple(label for label in labels if label not in before.class_names),
-                known=tuple(label for label in labels if label in before.class_names),
-                images=sum(len(given[label]) for label in labels),
-            )
-            for number, labels in plan.items()
-        ]
+            self._knowledge, lessons = self._teacher.teach(self._knowledge, given, how)
+        return lessons
 
     def save(self, path: str | Path) -> None:
         """Write what has been learnt; an older file at ``path`` is replaced whole or not at all.
 
-        Raises:
-            InputError: the file cannot be written; an older one is as it was.
-        """
-        known = self._knowledge
-        info = self.manifest.state_info(known.class_names, {"lessons": known.lessons})
-        save_state(Path(path), known.state, info)
+        Kept pictures go to a file of their own beside it, see `mobile.device.kept_file`.
 
-    def resume(self, path: str | Path) -> None:
+        Raises:
+            InputError: a file cannot be written; the older ones are as they were.
+        """
+        save_knowledge(Path(path), self._knowledge, self.manifest)
+
+    def resume(self, path: str | Path, pictures: bool = True) -> None:
         """Go on from a state file, which another host may have written with less capacity.
+
+        Args:
+            path: the state file.
+            pictures: whether to go on with the pictures that are kept with it, if there are any.
 
         Raises:
             InputError: the file is no intact state, or one of another backbone, other settings or
-                more capacity.
+                more capacity; or its kept pictures are not beside it.
         """
-        state, info = load_state(Path(path))
-        manifest = self.manifest
-        expected = manifest.state_info(info.class_names, info.progress)
-        try:
-            check_fit(info, replace(expected, classes=info.classes, tasks=info.tasks))
-            state = grow(state, info.config, info.dim, manifest.classes, manifest.tasks)
-        except InputError as error:
-            raise InputError(f"{path} does not fit this bundle: {error}") from error
-        known = int((state["classes.task"] >= 0).sum())
-        if known != len(info.class_names):
-            raise InputError(
-                f"{path} knows {known} classes and names {len(info.class_names)} of them; "
-                "use a state that `cbpnet-mobile` wrote"
-            )
         with self._learning:
-            self._knowledge = Knowledge(state, info.class_names, info.progress.get("lessons", 0))
-
-    def _look_at(self, images: Mapping[int, Sequence[ImageLike]], progress: Progress) -> TaskImages:
-        """Return images by class number, each decoded once, with their query features."""
-        everything = [image for few in images.values() for image in few]
-        pixels, queries = [], []
-        for part in self._batches(everything):
-            pixels.append(part)
-            queries.append(self._learner.query(self._normalised(part)))
-            progress(len(part))
-        if any(part.dtype != torch.uint8 for part in pixels):
-            pixels = [self._normalised(part) for part in pixels]
-        counts = torch.tensor([len(few) for few in images.values()])
-        labels = torch.tensor(list(images)).repeat_interleave(counts)
-        return TaskImages(torch.cat(pixels), labels, torch.cat(queries))
-
-    def _batches(self, images: Sequence[ImageLike]) -> Iterator[Tensor]:
-        for start in range(0, len(images), INFERENCE_BATCH):
-            few = images[start : start + INFERENCE_BATCH]
-            yield prepare_images(few, self.manifest.preprocessing, first=start + 1)
-
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        return normalised(pixels, self.manifest.preprocessing)
+            self._knowledge = load_knowledge(Path(path), self.manifest, pictures)
 
 
-def _rank(scores: Tensor, task: Tensor, names: Sequence[str]) -> list[Prediction]:
-    """Return the predictions of scores [B, C] and one-hot tasks [B, T]."""
-    probabilities, order = scores[:, : len(names)].softmax(dim=1).sort(dim=1, descending=True)
+def _rank(
+    probabilities: Tensor, tasks: Sequence[int | None], names: Sequence[str]
+) -> list[Prediction]:
+    """Return the predictions of probabilities [B, C], by the known classes' names."""
+    ranked, order = probabilities[:, : len(names)].sort(dim=1, descending=True)
     return [
         Prediction(
-            tuple((names[number], value) for number, value in zip(row, values, strict=True)),
-            chosen.index(1) + 1 if 1 in chosen else None,
+            tuple((names[number], value) for number, value in zip(row, values, strict=True)), task
         )
-        for row, values, chosen in zip(
-            order.tolist(), probabilities.tolist(), task.tolist(), strict=True
-        )
+        for row, values, task in zip(order.tolist(), ranked.tolist(), tasks, strict=True)
     ]

@@ -18,16 +18,16 @@ from cbpnet.backbone.vit import Backbone
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
+from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.layout import (
-    STATE,
     MethodName,
     count_parameters,
     counted_axes,
     forward_methods,
+    methods_of,
     stored_in,
 )
-from cbpnet.method.learner import Learner
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import Layout, LearnerState
 from mobile.device.bundle import (
     BackboneInfo,
     Manifest,
@@ -37,21 +37,35 @@ from mobile.device.bundle import (
     manifest_to_json,
     seal,
 )
+from mobile.export.bundle_learner import (
+    BundleLearner,
+    bundle_functions,
+    make_learner,
+    trained_by,
+    trained_prefix,
+)
 from mobile.export.calibration import (
     ReportImages,
     calibration_batches,
     calibration_passes,
     report_quantisation,
 )
+from mobile.export.comparison import Agreement
 from mobile.export.lowering import Delegation, Lowered, lower
-from mobile.export.split_learner import SplitLearner
-from mobile.export.tracing import TracedProgram, bundle_functions, trace
-from mobile.export.verification import Agreement, verify
+from mobile.export.tracing import TracedProgram, trace
+from mobile.export.verification import verify
 from mobile.targets import ResolvedTarget
 from mobile.targets.backend import Calibration
 from quantize.trunk import FrozenTrunk
 
-__all__ = ["CALIBRATING", "REPORTING", "STAGES", "Export", "ExportSettings", "export_bundle"]
+__all__ = [
+    "CALIBRATING",
+    "REPORTING",
+    "Export",
+    "ExportSettings",
+    "export_bundle",
+    "export_stages",
+]
 
 _PACKAGES = ("cbpnet-mobile", "torch", "executorch", "torchao", "timm")
 
@@ -61,18 +75,16 @@ _SERIALISING, _VERIFYING = "serialising", "running it against PyTorch"
 _TRACED: dict[MethodName, float] = {
     "initial_state": 0.3,
     "query": 3.4,
+    "features": 3.4,
     "observe": 0.2,
     "begin_task": 0.2,
+    "solve": 2,
+    "leave_one_out": 0.2,
     "predict": 3,
+    "compare": 0.2,
+    "carry": 2,
     "gradients": 8.4,
     "update": 0.9,
-}
-STAGES = {
-    _QUANTISING: 0.2,
-    **{_TRACING.format(name): share for name, share in _TRACED.items()},
-    _LOWERING: 71,
-    _SERIALISING: 8,
-    _VERIFYING: 4,
 }
 
 # The stages after the first where there are real images to calibrate on, or to report on.
@@ -82,12 +94,23 @@ REPORTING = "comparing with fp32 on real images"
 Stage = Callable[[str], object]
 
 
+def export_stages(config: LearnerConfig) -> dict[str, float]:
+    """Return the titles of an export's stages, in order, and the share of the time of each."""
+    return {
+        _QUANTISING: 0.2,
+        **{_TRACING.format(name): _TRACED[name] for name in methods_of(config)},
+        _LOWERING: 71,
+        _SERIALISING: 8,
+        _VERIFYING: 4,
+    }
+
+
 @dataclass(frozen=True)
 class ExportSettings:
     """What a bundle is made for.
 
-    ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already.
-    ``micro_batch`` images go through it at a time.
+    ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already; a
+    one-pass learner has no tasks. ``micro_batch`` images go through it at a time.
 
     Raises:
         InputError: fewer than two classes, a task or an image.
@@ -136,10 +159,11 @@ def export_bundle(
 ) -> Export:
     """Trace, lower, verify and write a bundle whose `initial_state` is ``state``.
 
-    ``stage`` is told the title of each of `STAGES` as it begins. A target of static int8 takes its
-    ranges from the images ``calibration``, after the first stage under the title `CALIBRATING`.
-    With real ``images`` the manifest gets a quantisation report, made next under the title
-    `REPORTING`. An older file at ``path`` is replaced only by a bundle that passed every check.
+    ``stage`` is told the title of each of `export_stages` as it begins. A target of static int8
+    takes its ranges from the images ``calibration``, after the first stage under the title
+    `CALIBRATING`. With real ``images`` the manifest gets a quantisation report, made next under the
+    title `REPORTING`. An older file at ``path`` is replaced only by a bundle that passed all
+    checks.
 
     Raises:
         InputError: the backbone or target cannot be served, images to calibrate on are missing, a
@@ -194,14 +218,17 @@ def _frozen_learner(
     settings: ExportSettings,
     stage: Stage,
     calibration: Sequence[Path],
-) -> Learner:
+) -> BundleLearner:
     """Return the learner that is traced, on the backbone frozen in what it is lowered to."""
     target = settings.target
     stage(_QUANTISING)
-    trunk = FrozenTrunk(backbone, target.precision)
+    features = config.features
+    if config.adaptation.kind == "auto":  # which asks the classifier
+        features = with_classifier(features, backbone.logits)
+    trunk = FrozenTrunk(backbone, target.precision, features=features)
     if target.learns:
-        return Learner(trunk, config, settings.classes, settings.tasks)
-    exact = FrozenTrunk(backbone, "fp32")
+        return make_learner(trunk, None, config, settings.classes, settings.tasks)
+    exact = FrozenTrunk(backbone, "fp32", features=features)
     if target.precision == "fp32":
         forward = target.backend.unquantised(exact)
     else:
@@ -213,11 +240,15 @@ def _frozen_learner(
         forward = target.backend.quantised(
             exact, Calibration(batches, passes, settings.micro_batch)
         )
-    return SplitLearner(trunk, forward, config, settings.classes, settings.tasks)
+    return make_learner(trunk, forward, config, settings.classes, settings.tasks)
 
 
 def _trace(
-    learner: Learner, state: LearnerState, settings: ExportSettings, image_size: int, stage: Stage
+    learner: BundleLearner,
+    state: LearnerState,
+    settings: ExportSettings,
+    image_size: int,
+    stage: Stage,
 ) -> list[TracedProgram]:
     """Return every function of the bundle, traced; plain where no frozen layer is to be kept."""
     target, programs = settings.target, []
@@ -229,11 +260,11 @@ def _trace(
     return programs
 
 
-def _check_trainables(learner: Learner, programs: Sequence[TracedProgram]) -> None:
+def _check_trainables(learner: BundleLearner, programs: Sequence[TracedProgram]) -> None:
     """Raise `InputError` unless every trainable goes into `gradients` and comes out of `update`."""
     methods = {program.name: program for program in programs}
-    for name in learner.trainables:
-        tensor = STATE + stored_in(name)
+    for name in _trainables(learner):
+        tensor = trained_prefix(learner) + stored_in(name)
         if tensor not in methods["gradients"].inputs or tensor not in methods["update"].outputs:
             raise InputError(
                 f"{tensor} was baked into the program: it must be an input of gradients and an "
@@ -241,9 +272,15 @@ def _check_trainables(learner: Learner, programs: Sequence[TracedProgram]) -> No
             )
 
 
+def _trainables(learner: BundleLearner) -> Layout:
+    """Return what the steps of a bundle change, if it takes any."""
+    trained = trained_by(learner)
+    return {} if trained is None else trained.trainables
+
+
 def _manifest(
     backbone: Backbone,
-    learner: Learner,
+    learner: BundleLearner,
     state: LearnerState,
     settings: ExportSettings,
     programs: Sequence[TracedProgram],
@@ -253,7 +290,7 @@ def _manifest(
     budget: Budget = count_trainables(
         learner.config, backbone.dim, backbone.parameters_without_head
     )
-    counted = counted_axes(learner.config, backbone.dim)
+    trained = trained_by(learner)
     return Manifest(
         target=settings.target.name,
         target_options=dict(settings.target.options),
@@ -264,20 +301,26 @@ def _manifest(
         preprocessing=backbone.preprocessing,
         config=learner.config,
         classes=settings.classes,
-        tasks=settings.tasks,
+        tasks=1 if learner.config.one_pass else settings.tasks,
         class_names=settings.class_names,
         micro_batch=settings.micro_batch,
         image_size=backbone.image_size,
         trainable_parameters=budget.trainable,
         trainable_fraction=budget.share,
-        head_parameters=count_parameters(learner.trainables, "head"),
-        state=tuple(
-            StateTensor(name, shape, counted[name]) for name, shape in state.layout.items()
-        ),
+        head_parameters=count_parameters(_trainables(learner), "head"),
+        state=_tensors(learner.config, backbone.dim, state.layout),
+        adaptation=()
+        if trained is None or trained is learner
+        else _tensors(trained.config, backbone.dim, trained.layout),
         methods={program.name: _method(program, lowered) for program in programs},
         quantisation=report,
         versions={package: version(package) for package in _PACKAGES},
     )
+
+
+def _tensors(config: LearnerConfig, dim: int, layout: Layout) -> tuple[StateTensor, ...]:
+    counted = counted_axes(config, dim)
+    return tuple(StateTensor(name, shape, counted[name]) for name, shape in layout.items())
 
 
 def _method(program: TracedProgram, lowered: Lowered) -> MethodInfo:

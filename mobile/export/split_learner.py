@@ -1,19 +1,22 @@
-"""A learner on two backbones: one that is fast forward, and one through which gradients go."""
+"""Learners on two backbones: one that is fast forward, and one through which gradients go.
+
+Both are the same frozen network, rounded for different hardware.
+"""
 
 from torch import Tensor
 
+from cbpnet.method.adaptation import Adaptation
 from cbpnet.method.config import LearnerConfig
+from cbpnet.method.layout import adaptation_config
 from cbpnet.method.learner import FeatureExtractor, Learner
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import LearnerState
 
-__all__ = ["SplitLearner"]
+__all__ = ["SplitLearner", "SplitOnePassLearner"]
 
 
 class SplitLearner(Learner):
-    """Queries and predicts on the backbone ``forward``, and learns on ``backbone``.
-
-    Both are the same frozen network, rounded for different hardware.
-    """
+    """Queries and predicts on the backbone ``forward``, and learns on ``backbone``."""
 
     def __init__(
         self,
@@ -35,3 +38,17 @@ class SplitLearner(Learner):
     ) -> tuple[Tensor, Tensor]:
         """Return `Learner.network_scores` on the forward backbone."""
         return self.forward.network_scores(state, images, query)
+
+
+class SplitOnePassLearner(OnePassLearner):
+    """Counts the features of the backbone ``forward``, and adapts them on ``backbone``."""
+
+    def __init__(
+        self,
+        backbone: FeatureExtractor,
+        forward: FeatureExtractor,
+        config: LearnerConfig,
+        classes: int,
+    ) -> None:
+        super().__init__(forward, config, classes)
+        self.adaptation = Adaptation(backbone, adaptation_config(config), classes, tasks=1)

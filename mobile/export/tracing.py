@@ -15,16 +15,14 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from cbpnet.method.layout import STATE, SUMS, MethodName, prefixed, unprefixed
-from cbpnet.method.learner import Learner
-from cbpnet.method.state import LearnerState
 from quantize.aten_decompositions import ATEN_DECOMPOSITIONS
+from quantize.inversion import INVERSE_DECOMPOSITION
 from quantize.rewrite import rewrite_frozen_operators
 
-__all__ = ["Function", "TracedProgram", "bundle_functions", "trace"]
+__all__ = ["Call", "Function", "Tensors", "TracedProgram", "makes", "trace"]
 
 Tensors = dict[str, Tensor]
-_Call = Callable[[Mapping[str, Tensor]], Tensors]
+Call = Callable[[Mapping[str, Tensor]], Tensors]
 
 _ATEN = torch.ops.aten
 _VIEWS = {_ATEN.view.default, _ATEN.reshape.default, _ATEN._unsafe_view.default}
@@ -38,7 +36,7 @@ class Function:
     """
 
     name: str
-    call: _Call
+    call: Call
     inputs: Tensors
     differentiates: bool = False
 
@@ -57,78 +55,6 @@ class TracedProgram:
     outputs: Tensors
     frozen_layers: int
     plain: bool = False
-
-
-def bundle_functions(
-    learner: Learner, state: LearnerState, micro_batch: int, image_size: int
-) -> list[Function]:
-    """Return every function of a bundle; ``state`` is what its `initial_state` gives.
-
-    What each takes and gives is documented at `Learner`, and in docs/bundle.md.
-    """
-    dim = learner.backbone.dim
-    images = {"images": torch.zeros(micro_batch, 3, image_size, image_size)}
-    query = {"query": torch.ones(micro_batch, dim)}
-    labels = {"labels": torch.zeros(micro_batch, dtype=torch.int64)}
-    states = prefixed(STATE, state)
-    sums = prefixed(SUMS, learner.zero_sums())
-
-    def state_of(given: Mapping[str, Tensor]) -> LearnerState:
-        return LearnerState(learner.layout, unprefixed(STATE, given))
-
-    makers = {name: _maker(value) for name, value in states.items()}
-
-    def initial_state(given: Mapping[str, Tensor]) -> Tensors:
-        return {name: make() for name, make in makers.items()}
-
-    def query_features(given: Mapping[str, Tensor]) -> Tensors:
-        return {"query": learner.query(given["images"])}
-
-    def observe(given: Mapping[str, Tensor]) -> Tensors:
-        return prefixed(STATE, learner.observe(state_of(given), given["query"], given["labels"]))
-
-    def begin_task(given: Mapping[str, Tensor]) -> Tensors:
-        return prefixed(STATE, learner.begin_task(state_of(given), given["task"], given["members"]))
-
-    def predict(given: Mapping[str, Tensor]) -> Tensors:
-        kind = learner.config.readout.kind
-        found, task = learner.scores(
-            state_of(given), given["images"], given["query"], ["none", kind]
-        )
-        outputs = {"scores": found[kind], "task": task}
-        return outputs if kind == "none" else outputs | {"network_scores": found["none"]}
-
-    def gradients(given: Mapping[str, Tensor]) -> Tensors:
-        found = learner.gradients(
-            state_of(given),
-            given["images"],
-            given["query"],
-            given["labels"],
-            unprefixed(SUMS, given),
-        )
-        return prefixed(SUMS, found)
-
-    def update(given: Mapping[str, Tensor]) -> Tensors:
-        found = learner.update(
-            state_of(given), unprefixed(SUMS, given), given["noise"], given["rate"]
-        )
-        return prefixed(STATE, found)
-
-    task = {"task": torch.zeros(1), "members": torch.zeros(learner.classes)}
-    step = {"noise": torch.zeros(learner.noise_shape), "rate": torch.ones(1)}
-    functions: dict[MethodName, tuple[_Call, Tensors]] = {
-        "initial_state": (initial_state, {}),
-        "query": (query_features, images),
-        "observe": (observe, query | labels | states),
-        "begin_task": (begin_task, task | states),
-        "predict": (predict, images | query | states),
-        "gradients": (gradients, images | query | labels | states | sums),
-        "update": (update, step | states | sums),
-    }
-    return [
-        Function(name, call, inputs, differentiates=name == "gradients")
-        for name, (call, inputs) in functions.items()
-    ]
 
 
 def trace(function: Function, plain: bool = False) -> TracedProgram:
@@ -152,7 +78,7 @@ def trace(function: Function, plain: bool = False) -> TracedProgram:
             early = not function.differentiates
             graph_module = make_fx(positional, ATEN_DECOMPOSITIONS, pre_dispatch=early)(*inputs)
         else:
-            graph_module = make_fx(positional)(*inputs)
+            graph_module = make_fx(positional, INVERSE_DECOMPOSITION)(*inputs)
     layers = rewrite_frozen_operators(graph_module)
     if plain:
         _drop_copies(graph_module)
@@ -210,6 +136,12 @@ def _results(graph_module: GraphModule) -> list[Node]:
     """Return the nodes that a graph gives."""
     results: Any = graph_module.graph.output_node().args[0]
     return list(results)
+
+
+def makes(tensors: Mapping[str, Tensor]) -> Call:
+    """Return a function that takes nothing and gives these tensors."""
+    makers = {name: _maker(value) for name, value in tensors.items()}
+    return lambda given: {name: make() for name, make in makers.items()}
 
 
 def _maker(value: Tensor) -> Callable[[], Tensor]:

@@ -12,15 +12,15 @@ class Learning:
     """New images learnt on a board.
 
     ``seconds`` are those of learning alone, ``images`` the different ones that were learnt, in
-    ``epochs`` passes. ``peak_rss_mb`` is the process's peak, in MB of 10^6 bytes. The samples'
-    times count from the beginning.
+    ``epochs`` passes, with a one-pass bundle all that it took. ``peak_rss_mb`` is the process's
+    peak, in MB of 10^6 bytes. The samples' times count from the beginning.
     """
 
     source: str
     new: tuple[str, ...]
     known: tuple[str, ...]
     images: int
-    epochs: int
+    epochs: float
     seconds: float
     peak_rss_mb: float
     samples: tuple[Sample, ...]

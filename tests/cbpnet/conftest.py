@@ -52,6 +52,8 @@ class PlainCBP:
 class ToyExtractor:
     """Features without a transformer: the image's first numbers, moved by every prefix entry."""
 
+    logits = 0  # it has no classifier
+
     def __init__(self, dim: int) -> None:
         self.dim = dim
 

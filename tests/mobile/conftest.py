@@ -28,7 +28,8 @@ from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import counted_axes
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
-from cbpnet.run.state_file import StateInfo, save_state
+from cbpnet.run.state_file import save_state
+from cbpnet.run.state_info import StateInfo
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from mobile.cli import export_job, main
 from mobile.device.bundle import (
@@ -37,12 +38,12 @@ from mobile.device.bundle import (
     MethodInfo,
     StateTensor,
     TensorInfo,
-    manifest_to_json,
     seal,
 )
+from mobile.export.bundle_learner import bundle_functions
 from mobile.export.exporter import Export, ExportSettings, export_bundle
 from mobile.export.lowering import lower
-from mobile.export.tracing import bundle_functions, trace
+from mobile.export.tracing import trace
 from mobile.targets import resolve_target
 
 TOY_CONFIG = LearnerConfig(
@@ -121,6 +122,7 @@ def build_toy(
         state=tuple(
             StateTensor(name, shape, counts[name]) for name, shape in learner.layout.items()
         ),
+        adaptation=(),
         methods={
             part.name: MethodInfo(
                 described(part.inputs),
@@ -135,7 +137,7 @@ def build_toy(
         quantisation=None,
         versions={"torch": torch.__version__},
     )
-    path.write_bytes(seal(bytes(lowered.serialise(manifest_to_json(manifest)))))
+    path.write_bytes(seal(lowered.serialise(), manifest))
     return path
 
 
@@ -197,6 +199,17 @@ def other_bundle(made_once: MadeOnce) -> Path:
     learner = toy_learner(dim=9, classes=4, tasks=2)
     state = learner.initial_state(torch.Generator().manual_seed(3))
     return made_once("other.pte", lambda path: build_toy(path, learner, state, (), "f" * 16))
+
+
+@pytest.fixture(scope="session")
+def program_in() -> Callable[[Path], bytes]:
+    """Take the ExecuTorch program out of a bundle: what stands before manifest and trailer."""
+
+    def take(bundle: Path) -> bytes:
+        content = bundle.read_bytes()
+        return content[: -48 - int.from_bytes(content[-36:-32], "little")]
+
+    return take
 
 
 @pytest.fixture(scope="session")

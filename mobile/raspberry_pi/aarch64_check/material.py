@@ -13,7 +13,7 @@ from cbpnet.backbone.presets import get_preset
 from cbpnet.backbone.vit import load_backbone
 from cbpnet.data.digits import load_digits
 from cbpnet.data.images import ImageSource
-from cbpnet.data.preprocessing import load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.sampling import Indices
 from cbpnet.method.config import CBPConfig
 from cbpnet.method.learner import Learner

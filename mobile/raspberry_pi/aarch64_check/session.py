@@ -19,7 +19,7 @@ from cbpnet.host.atomic import write_atomically
 from cbpnet.method.learner_interface import GradientSums
 from cbpnet.method.state import LearnerState
 from cbpnet.run.training import Progress
-from mobile.device.program_learner import ProgramLearner
+from mobile.device.program_steps import ProgramSteps
 from mobile.device.runtime import OnDeviceLearner
 
 __all__ = ["AFTER", "BEFORE", "STATE", "flip_sign", "run_session"]
@@ -57,14 +57,14 @@ def run_session(bundle: Path, pictures: Path, out: Path, killed: bool = False) -
 
 def flip_sign(name: str) -> None:
     """Plant a fault in this process: learn with the gradient of one tensor turned round."""
-    update = ProgramLearner.update
+    update = ProgramSteps.update
 
     def flipped(
-        self: ProgramLearner, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
+        self: ProgramSteps, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
     ) -> LearnerState:
         return update(self, state, sums | {name: -sums[name]}, noise, rate)
 
-    ProgramLearner.update = flipped  # type: ignore[method-assign]
+    ProgramSteps.update = flipped  # type: ignore[method-assign]
 
 
 def _kill_after(images: float) -> Progress:

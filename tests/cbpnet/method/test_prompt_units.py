@@ -221,3 +221,16 @@ def test_an_adaptation_begins_with_the_units_of_the_lessons_before(toy_extractor
         assert begun[name].equal(value)
     assert begun["adam.m.prompts.g"].eq(0).all()
     assert {name for name in begun if is_adapted(name)} == {"prompts.g", *UNITS}
+
+
+def test_a_backbone_that_does_not_give_its_attention_is_refused(toy_extractor):
+    class Bare:
+        dim = DIM
+
+        def __call__(self, images, prefixes=None):
+            return toy_extractor(DIM)(images, prefixes)
+
+    learner = Learner(Bare(), config_of(0.1), CLASSES, 1)
+    images, query, labels = torch.randn(2, 3, 4, 4), torch.randn(2, DIM), torch.tensor([0, 1])
+    with pytest.raises(InputError, match="a Bare does not say what attention prompt tokens"):
+        learner.gradients(begun(learner), images, query, labels, learner.zero_sums())

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cbpnet.method.prompts import one_hot
+from cbpnet.method.statistics import ClassStatistics
 from cbpnet.method.whitening import identity, left_out_scores, whitened_head, whitening
 
 CLASSES, SIZE = 5, 6
@@ -33,50 +34,64 @@ def statistics(x, labels):
 def formula(x, labels, prior, image):
     """The score of each known class for one image, by the definition."""
     count, mean, scatter = statistics(x, labels)
-    inverse = np.linalg.inv(scatter + prior * np.eye(SIZE))
+    known = np.count_nonzero(count)
+    weight = prior * np.trace(scatter) / (count.sum() - known)
+    inverse = np.linalg.inv(scatter + weight * np.eye(SIZE))
     middle, image = x.numpy().mean(0), image.numpy()
     scores = np.full(CLASSES, np.nan)
     for label in np.flatnonzero(count):
         away = mean[label] - middle
         scores[label] = (image - middle) @ inverse @ away / np.sqrt(away @ inverse @ away)
+        scores[label] *= np.sqrt(count.sum())
     return scores
 
 
 @pytest.mark.parametrize("prior", [0.1, 10.0])
 def test_the_head_gives_the_scores_of_the_formula(prior):
     x, labels = drawn()
-    count, mean, scatter = map(torch.from_numpy, statistics(x, labels))
-    inverse = whitening(scatter, torch.tensor([prior], dtype=torch.float64))
-    weight, bias = whitened_head(inverse, count, mean)
-    known = (count > 0).numpy()
+    found = ClassStatistics(*map(torch.from_numpy, statistics(x, labels)))
+    inverse = whitening(found, torch.tensor([prior], dtype=torch.float64))
+    weight, bias = whitened_head(inverse, found.count, found.mean)
+    known = (found.count > 0).numpy()
     for image in torch.randn(4, SIZE, dtype=torch.float64):
-        found = (weight @ image + bias).numpy()
-        np.testing.assert_allclose(found[known], formula(x, labels, prior, image)[known])
+        scores = (weight @ image + bias).numpy()
+        np.testing.assert_allclose(scores[known], formula(x, labels, prior, image)[known])
     assert not weight[3].any()
     assert bias[3] == 0
 
 
-@pytest.mark.parametrize("prior", [0.1, 10.0])
-def test_leaving_an_image_out_is_to_count_all_others(prior):
+@pytest.mark.parametrize("weight", [0.1, 10.0])
+def test_leaving_an_image_out_is_to_count_all_others(weight):
+    """The prior's own weight stays what it is with all images."""
     x, labels = drawn()
-    count, mean, scatter = map(torch.from_numpy, statistics(x, labels))
-    inverse = whitening(scatter, torch.tensor([prior], dtype=torch.float64))
+    count, mean, scatter = statistics(x, labels)
     targets = one_hot(labels, CLASSES).double()
-    found = left_out_scores(inverse, count, mean, x, targets).numpy()
+    inverse = np.linalg.inv(scatter + weight * np.eye(SIZE))
+    found = left_out_scores(*map(torch.from_numpy, (inverse, count, mean)), x, targets).numpy()
     for number in range(len(x)):
         others = torch.arange(len(x)) != number
+        _, _, left = statistics(x[others], labels[others])
+        prior = weight / np.trace(left) * (len(x) - 1 - 4)
         expected = formula(x[others], labels[others], prior, x[number])
+        expected *= np.sqrt(len(x) / (len(x) - 1))
         known = ~np.isnan(expected)
         np.testing.assert_allclose(found[number][known], expected[known], rtol=1e-8)
 
 
 def test_a_single_class_scores_nothing_and_not_nan():
     x, labels = drawn((3, 0, 0, 0, 0))
-    count, mean, scatter = map(torch.from_numpy, statistics(x, labels))
-    weight, bias = whitened_head(whitening(scatter, torch.ones(1).double()), count, mean)
+    known = ClassStatistics(*map(torch.from_numpy, statistics(x, labels)))
+    inverse = whitening(known, torch.ones(1).double())
+    weight, bias = whitened_head(inverse, known.count, known.mean)
     assert weight.abs().max() < 1e-6
     assert bias.abs().max() < 1e-6
 
 
 def test_the_identity_is_one():
     assert identity(4, torch.zeros(1)).equal(torch.eye(4))
+
+
+def test_single_pictures_have_no_scatter_and_the_plain_metric():
+    x, labels = drawn((1, 1, 1, 0, 0))
+    known = ClassStatistics(*map(torch.from_numpy, statistics(x, labels)))
+    assert whitening(known, torch.ones(1).double()).equal(torch.eye(SIZE).double())

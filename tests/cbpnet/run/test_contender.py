@@ -8,7 +8,7 @@ import torch
 from cbpnet.backbone.presets import get_preset
 from cbpnet.backbone.vit import load_backbone
 from cbpnet.data.digits import load_digits
-from cbpnet.data.preprocessing import load_batch
+from cbpnet.data.pixels import load_batch
 from cbpnet.data.stream import make_stream
 from cbpnet.method.learner import Learner
 from cbpnet.run.contender import LearnerContender

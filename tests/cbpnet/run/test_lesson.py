@@ -1,5 +1,6 @@
 """A lesson of the one-pass learner: what it decides, and what it comes to know."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -78,7 +79,7 @@ def test_lesson_after_lesson_old_and_new_classes_are_known(toy_extractor, kind, 
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("auto", ["one class", "first", "easy", "hard"]),
+        ("auto", ["one class", "first", "familiar", "foreign"]),
         ("first", ["one class", "first", "adapted before", "adapted before"]),
         ("always", ["one class", "always", "always", "always"]),
         ("never", ["never"] * 4),
@@ -89,10 +90,30 @@ def test_it_adapts_where_its_kind_says_so(toy_extractor, kind, expected):
     lessons = images([0]), images([1, 2]), images([3, 4]), images([4, 5], noise=3.0)
     found, state = reasons(learner, *lessons)
     assert found == expected
-    assert state["lessons.adapted"] == sum(one in ("first", "hard", "always") for one in found)
+    assert state["lessons.adapted"] == sum(one in ("first", "foreign", "always") for one in found)
 
 
-def test_an_easy_lesson_leaves_the_features_alone_and_costs_one_pass(learner):
+class Classifying(OnePassLearner):
+    """A learner whose classifier is as sure of an image as it is bright."""
+
+    def confidence(self, images):
+        return images.mean(dim=(1, 2, 3)) / 4 + 0.5
+
+
+@pytest.mark.parametrize(("brightness", "expected"), [(0.1, "foreign"), (0.9, "familiar")])
+def test_where_there_is_a_classifier_it_says_whether_images_are_foreign(
+    toy_extractor, brightness, expected
+):
+    learner = Classifying(toy_extractor(DIM), config(), CLASSES)
+    state = learn(learner, start(learner), images([0, 1])).state
+    shown = images([2, 3], noise=0.01)
+    pixels = (0.05 * shown.pixels + 255 * brightness * 0.95).to(torch.uint8)
+    decision = learn(learner, state, LessonImages(pixels, shown.labels)).decision
+    assert decision.reason == expected
+    assert decision.confidence == pytest.approx(brightness, abs=0.05)
+
+
+def test_a_familiar_lesson_leaves_the_features_alone_and_costs_one_pass(learner):
     _, state = reasons(learner, images([0, 1]))
     seen = []
     outcome = learn_lesson(
@@ -115,18 +136,18 @@ def test_without_an_adaptation_the_order_of_images_and_lessons_is_nothing(toy_ex
     assert one["readout.prior"].equal(other["readout.prior"])
 
 
-def test_the_prior_is_the_likeliest_of_the_lesson_left_out(toy_extractor):
-    """By brute force: the learner without each image in turn, at each prior and scale."""
-    few = ReadoutConfig("whitened", priors=(0.1, 3.0, 100.0), scales=(0.3, 3.0))
+def test_prior_and_scale_are_the_likeliest_of_the_lessons_left_out(toy_extractor):
+    """By brute force, up to what one image more weighs: the learner without each in turn."""
+    few = ReadoutConfig("whitened", priors=(0.03, 1.0, 30.0), scales=(0.1, 1.0))
     learner = OnePassLearner(toy_extractor(DIM), replace(config("never"), readout=few), CLASSES)
-    shown, state = images([0, 1, 2], each=4, noise=0.4), start(learner)
-    rows = torch.arange(12)
+    shown, state = images([0, 1, 2], each=12, noise=0.4), start(learner)
+    rows = torch.arange(36)
     x = learner.features(state, shown.batch(rows, PREPROCESSING))
     found = {}
     for prior in few.priors:
         for scale in few.scales:
-            total = 0.0
-            for number in range(12):
+            total = -2 * math.log10(prior) ** 2
+            for number in range(36):
                 others = rows != number
                 known = learner.observe(state, x[others], shown.labels[others])
                 known, _ = learner.solve(known, torch.tensor([prior]), torch.tensor([scale]))
@@ -136,17 +157,23 @@ def test_the_prior_is_the_likeliest_of_the_lesson_left_out(toy_extractor):
     best = max(found, key=found.get)
     outcome = learn(learner, state, shown).state
     assert (float(outcome["readout.prior"]), float(outcome["readout.scale"])) == pytest.approx(best)
+    expected = [[found[p, s] + 2 * math.log10(p) ** 2 for s in few.scales] for p in few.priors]
+    torch.testing.assert_close(
+        outcome["readout.evidence"], torch.tensor(expected), rtol=0.1, atol=0.5
+    )
 
 
 def test_single_pictures_leave_the_prior_as_it_was(learner):
     state = start(learner)
     outcome = learn(learner, state, images([0], each=1))
     assert outcome.decision.accuracy is None
-    assert outcome.state["readout.prior"].equal(state["readout.prior"])
+    for name in ("readout.prior", "readout.scale"):
+        assert outcome.state[name].equal(state[name])
 
 
 def test_kept_pictures_move_their_class_to_where_they_are_now(toy_extractor):
-    learner = OnePassLearner(toy_extractor(DIM), config("always"), CLASSES)
+    free = replace(config("always"), adaptation=AdaptationConfig("always", anchor=0.0))
+    learner = OnePassLearner(toy_extractor(DIM), free, CLASSES)
     state = learn(learner, start(learner), images([0, 1])).state
     kept = images([0, 1], each=5, seed=4)
     plain = learn(learner, state, images([2, 3])).state

@@ -8,14 +8,15 @@ import torch
 
 from cbpnet.backbone.presets import get_preset
 from cbpnet.backbone.vit import load_backbone
-from cbpnet.data.preprocessing import load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.stream import make_stream
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.learner import Learner
 from cbpnet.run.protocol import TaskAccuracy, run_protocol
 from cbpnet.run.session import TrainingSession
-from cbpnet.run.state_file import StateInfo, load_state, save_state
+from cbpnet.run.state_file import load_state, save_state
+from cbpnet.run.state_info import StateInfo
 from cbpnet.run.training import TrainingConfig
 
 CONFIG = get_preset("micro").config

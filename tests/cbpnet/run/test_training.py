@@ -8,7 +8,7 @@ import torch
 from cbpnet.backbone.presets import check_budget, count_trainables, get_preset
 from cbpnet.backbone.vit import load_backbone
 from cbpnet.data.digits import load_digits
-from cbpnet.data.preprocessing import load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.stream import make_stream
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import Learner

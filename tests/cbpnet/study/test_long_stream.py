@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cbpnet.data.long_stream import make_long_stream
-from cbpnet.data.preprocessing import load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.host.errors import InputError
 from cbpnet.host.random_streams import random_stream
 from cbpnet.method.config import (
@@ -30,7 +30,7 @@ from cbpnet.study.long_stream import (
 CONFIG = LearnerConfig(
     PromptConfig((0, 1), 3, ()),
     cbp=CBPConfig(maturity=2),
-    readout=ReadoutConfig("whitened", priors=(10.0, 100.0), scales=(1.0, 4.0)),
+    readout=ReadoutConfig("whitened", priors=(0.3, 1.0), scales=(0.5, 1.0)),
     adaptation=AdaptationConfig("auto", epochs=2, final_rate=0.1),
 )
 PROTOCOL = LongStreamProtocol(5, (2, 3), 3, 2, running_every=2)

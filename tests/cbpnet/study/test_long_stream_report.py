@@ -19,9 +19,10 @@ def record(own, known, final, drift=0.0, replaced=0):
         LessonRecord(
             ("signs", "clothes")[number % 2],
             2,
-            "hard" if adapted else "never",
+            "foreign" if adapted else "never",
             adapted,
             0.5,
+            None,
             known / 100,
             own[number >= 2] / 100,
             drift / 100,

@@ -143,7 +143,7 @@ def test_a_full_disk_ends_it_and_the_lesson_is_learnt_later(
         raise InputError("cannot write state: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mobile.device.runtime.save_state", full)
+        patch.setattr("mobile.device.saved.save_state", full)
         with pytest.raises(InputError, match="No space left"):
             inbox.learn_next(lambda images: learner.learn(images, epochs=1))
     assert names(folder)["learning"] == ["000000-a"]

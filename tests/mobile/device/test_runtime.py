@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 import torch
 
-from cbpnet.data.preprocessing import normalise
+from cbpnet.data.pixels import normalise
 from cbpnet.host.errors import InputError
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from mobile.device.images import prepare_images
+from mobile.device.lessons import Lesson
 from mobile.device.program import Program
-from mobile.device.runtime import Lesson, OnDeviceLearner
+from mobile.device.runtime import OnDeviceLearner
 
 
 @pytest.fixture

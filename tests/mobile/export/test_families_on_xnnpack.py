@@ -52,7 +52,7 @@ def test_a_family_lowers_like_a_plain_vit_and_learns(
     export = export_bundle(tmp_path / "small.pte", backbone, CONFIG, state, settings)
     calls = {method: part.delegate_calls for method, part in export.delegation.items()}
     assert (calls["query"], calls["predict"], calls["gradients"]) == (1, 1, 2)
-    assert export.agreement.query > 0.999
+    assert export.agreement.features > 0.999
     assert min(export.agreement.gradients.values()) > 0.99
 
     learner = OnDeviceLearner(export.path)

@@ -6,8 +6,9 @@ from executorch.exir.backend.partitioner import Partitioner, PartitionResult
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import Learner
+from mobile.export.bundle_learner import bundle_functions
 from mobile.export.lowering import lower
-from mobile.export.tracing import Function, bundle_functions, trace
+from mobile.export.tracing import Function, trace
 from mobile.targets.xnnpack import Backend
 from quantize.frozen_linear import FrozenLinear
 from quantize.trunk import FrozenTrunk
@@ -112,7 +113,7 @@ def test_arithmetic_of_products_and_of_the_rest():
 
 def test_lowering_is_quiet(recwarn, capfd):
     lowered = lower([layer_and_head("int8")], Backend().partitioner)
-    lowered.serialise("{}")
+    lowered.serialise()
     shown = [one for one in recwarn if not issubclass(one.category, DeprecationWarning)]
     assert [str(warning.message) for warning in shown] == []
     assert capfd.readouterr().err == ""

@@ -5,7 +5,8 @@ import torch
 
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
-from mobile.export.tracing import Function, bundle_functions, trace
+from mobile.export.bundle_learner import bundle_functions
+from mobile.export.tracing import Function, trace
 from quantize.trunk import FrozenTrunk
 
 TRAINED = ["block.w_in", "block.b_in", "block.w_out", "head.weight"]

@@ -25,7 +25,7 @@ def right(small_backbone, server):
 
 def test_a_right_bundle_agrees(fp32_export, right, server):
     found = verify(fp32_export.path, right, server.grown, "fp32", 16)
-    assert found.query > 0.9999
+    assert found.features > 0.9999
     assert found.scores < 1e-4
     assert found.gradients.keys() == right.trainables.keys()
     assert all(cosine > 0.9999 for cosine in found.gradients.values())
@@ -43,7 +43,7 @@ def test_a_program_of_another_backbone_is_refused(fp32_export, small_backbone, s
     with torch.no_grad():
         vit.patch_embed.proj.weight.mul_(-1)
     other = Backbone("other", vit)
-    with pytest.raises(InputError, match="disagrees with PyTorch: the cosine of query is 0"):
+    with pytest.raises(InputError, match="disagrees with PyTorch: the cosine of the features is 0"):
         verify(fp32_export.path, learner_on(other, server), server.grown, "fp32", 16)
 
 
@@ -56,7 +56,7 @@ def test_wrong_gradients_of_a_right_network_are_refused(fp32_export, right, serv
         return found | {"block.w_in": -found["block.w_in"]}
 
     monkeypatch.setattr(Learner, "gradients", turned)
-    with pytest.raises(InputError, match=r"the cosine of block\.w_in is -1\.0000"):
+    with pytest.raises(InputError, match=r"the cosine of the gradient of block\.w_in is -1\.0000"):
         verify(fp32_export.path, right, server.grown, "fp32", 16)
 
 

@@ -12,9 +12,10 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.config import PromptConfig
 from cbpnet.method.initial import draw_state
 from cbpnet.method.learner import Learner
+from mobile.export.bundle_learner import bundle_functions
 from mobile.export.exporter import ExportSettings, export_bundle
 from mobile.export.lowering import lower
-from mobile.export.tracing import bundle_functions, trace
+from mobile.export.tracing import trace
 from mobile.targets import TARGETS, resolve_target
 from mobile.targets.backend import Calibration
 from quantize.half_precision import HalfPrecisionTrunk
@@ -64,7 +65,7 @@ def test_query_and_predict_are_core_mls_and_the_rest_is_not(export):
 @pytest.mark.skipif(sys.platform == "darwin", reason="here Core ML runs")
 def test_what_this_machine_cannot_run_has_no_figure(export):
     agreement = export[0].agreement
-    assert (agreement.query, agreement.scores) == (None, None)
+    assert (agreement.features, agreement.scores) == (None, None)
     assert min(agreement.gradients.values()) > 0.9
 
 

@@ -105,7 +105,7 @@ def test_the_trunk_goes_to_the_compiler_and_the_learner_stays(
     assert b"QnnBackend" in program
     assert CONTEXT in program
     assert b"XnnpackBackend" in program
-    assert export.agreement.query is None
+    assert export.agreement.features is None
     patches, trunk = compiled
     assert patches.keys() == trunk.keys() == {"query", "predict"}
     assert trunk["predict"] > trunk["query"] > 50 > patches["query"]

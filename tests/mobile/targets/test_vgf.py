@@ -81,7 +81,7 @@ def test_all_of_query_and_predict_but_indices_is_vgfs(export):
 @needs_vgf
 def test_where_nothing_runs_it_only_what_learns_is_compared(export):
     runs = resolve_target("vgf", "int8").backend.runs_here
-    assert (export.agreement.query is not None) == runs
+    assert (export.agreement.features is not None) == runs
     assert (export.agreement.scores is not None) == runs
     assert min(export.agreement.gradients.values()) > 0.9
 

@@ -1,0 +1,57 @@
+"""What the commands say of a lesson, in words and as JSON."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cbpnet.host.text import counted, listed
+
+if TYPE_CHECKING:
+    from cbpnet.run.lesson import Decision, Reason
+    from mobile.device.lessons import Forecast, Lesson
+
+__all__ = ["decision_words", "forecast_sentence", "lesson_json", "lesson_sentence"]
+
+_WHY: "dict[Reason, str]" = {
+    "first": "first lesson of two classes or more",
+    "always": "every lesson adapts them",
+    "foreign": "the pictures are foreign to the backbone",
+    "familiar": "the backbone knows such pictures",
+    "adapted before": "adapted before",
+    "one class": "one class has nothing to be told apart from",
+    "never": "this bundle never adapts them",
+}
+
+
+def lesson_sentence(lesson: "Lesson") -> str:
+    """Return what was learnt, and what a one-pass bundle decided."""
+    name = "lesson" if lesson.task is None else f"task {lesson.task}"
+    parts = [
+        f"{kind} {listed(names)}"
+        for kind, names in (("new:", lesson.new), ("known:", lesson.known))
+        if names
+    ]
+    learnt = f"{name} ({'; '.join(parts)}): {counted(lesson.images, 'image')}"
+    return learnt if lesson.decision is None else f"{learnt}; {decision_words(lesson.decision)}"
+
+
+def decision_words(decision: "Decision") -> str:
+    """Return how a lesson's images were told apart, and whether the features were adapted."""
+    accuracy = decision.accuracy
+    found = "" if accuracy is None else f"{100 * accuracy:.0f} % right left out; "
+    done = "the features were adapted" if decision.adapts else "the features stay"
+    return f"{found}{done} ({_WHY[decision.reason]})"
+
+
+def forecast_sentence(forecast: "Forecast") -> str:
+    """Return what an adaptation is going to cost."""
+    return (
+        f"adapting ({_WHY[forecast.decision.reason]}): "
+        f"about {forecast.passes:.0f} passes an image, {forecast.seconds:.0f} s"
+    )
+
+
+def lesson_json(lesson: "Lesson") -> dict[str, Any]:
+    """Return a lesson's fields, and of its decision whether it adapts."""
+    decision = lesson.decision
+    found = None if decision is None else asdict(decision) | {"adapts": decision.adapts}
+    return asdict(lesson) | {"decision": found}

@@ -1,0 +1,57 @@
+"""What training needs of a bundle's program: gradients of a step's images, then an update."""
+
+import torch
+from torch import Tensor
+
+from cbpnet.method.config import LearnerConfig
+from cbpnet.method.layout import SUMS, noise_shape, prefixed, unprefixed
+from cbpnet.method.learner_interface import GradientSums
+from cbpnet.method.state import LearnerState
+from mobile.device.batches import fold_batches
+from mobile.device.program import Program
+
+__all__ = ["ProgramSteps"]
+
+
+class ProgramSteps:
+    """The steps of `cbpnet.method.learner.Learner`, where they are documented, on a program.
+
+    Attributes:
+        program: whose methods run them.
+        config: the settings of what is trained.
+        prefix: what stands before the names of its state's tensors.
+    """
+
+    def __init__(self, program: Program, config: LearnerConfig, prefix: str) -> None:
+        self.program, self.config, self.prefix = program, config, prefix
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """The shape of the uniform random numbers in [0, 1) that `update` takes."""
+        return noise_shape(self.config, self.program.manifest.backbone.dim)
+
+    def zero_sums(self) -> GradientSums:
+        """Return empty sums: one tensor a trainable, and the step's statistics."""
+        given = self.program.manifest.methods["gradients"].outputs
+        return unprefixed(SUMS, {tensor.name: torch.zeros(tensor.shape) for tensor in given})
+
+    def gradients(
+        self,
+        state: LearnerState,
+        images: Tensor,
+        query: Tensor,
+        labels: Tensor,
+        sums: GradientSums,
+    ) -> GradientSums:
+        """Return the sums with images of the current task added."""
+        rows = {"images": images, "query": query, "labels": labels}
+        fixed, carried = prefixed(self.prefix, state), prefixed(SUMS, sums)
+        return unprefixed(SUMS, fold_batches(self.program, "gradients", rows, fixed, carried))
+
+    def update(
+        self, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
+    ) -> LearnerState:
+        """Return the state after one step."""
+        inputs = {"noise": noise, "rate": rate} | prefixed(SUMS, sums)
+        found = self.program.call("update", inputs | prefixed(self.prefix, state))
+        return state.replace(unprefixed(self.prefix, found))

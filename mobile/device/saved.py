@@ -1,0 +1,99 @@
+"""What a learner knows, as files: a state, and beside it the pictures that it keeps.
+
+The two belong together: the state holds the pictures' SHA-256. The pictures are written first,
+under a name of their own; whatever ends the writing, the state that is there has its own pictures
+beside it.
+"""
+
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from cbpnet.host.atomic import write_atomically
+from cbpnet.host.dataclass_json import from_json
+from cbpnet.host.errors import InputError
+from cbpnet.method.capacity import grow
+from cbpnet.run.state_file import load_state, save_state
+from cbpnet.run.state_info import StateInfo, check_fit
+from mobile.device.bundle import Manifest
+from mobile.device.kept_file import KeptRecord, kept_path, pack, read_kept, remove_others
+from mobile.device.kept_pictures import NO_PICTURES
+from mobile.device.lessons import Knowledge
+
+__all__ = ["load_knowledge", "save_knowledge"]
+
+
+def save_knowledge(path: Path, known: Knowledge, manifest: Manifest) -> None:
+    """Write a state file, and its kept pictures if there are any; older ones go.
+
+    Raises:
+        InputError: a file cannot be written; the older ones are as they were.
+    """
+    progress: dict[str, Any] = {"lessons": known.lessons}
+    pictures = None
+    if known.kept.limit:
+        data, record = pack(known.kept, known.class_names)
+        progress["kept"] = asdict(record)
+        pictures = kept_path(path, record.sha256)
+        fresh = not pictures.exists()
+        write_atomically(pictures, data)
+    try:
+        save_state(path, known.state, manifest.state_info(known.class_names, progress))
+    except InputError:  # so that the state is the old one
+        if pictures is not None and fresh:
+            with suppress(OSError):
+                pictures.unlink()
+        raise
+    remove_others(path, pictures)
+
+
+def load_knowledge(path: Path, manifest: Manifest, pictures: bool) -> Knowledge:
+    """Read what `save_knowledge` wrote, perhaps of a bundle with less capacity.
+
+    Args:
+        path: the state file.
+        manifest: the bundle's.
+        pictures: whether its kept pictures are read, if there are any; else they are given up.
+
+    Raises:
+        InputError: the file is no intact state, or one of another backbone, other settings or more
+            capacity; or its kept pictures are not beside it.
+    """
+    state, info = load_state(path)
+    try:
+        _check_kind(path, info, manifest)
+        expected = manifest.state_info(info.class_names, info.progress)
+        check_fit(info, replace(expected, classes=info.classes, tasks=info.tasks))
+        state = grow(state, info.config, info.dim, manifest.classes, manifest.tasks)
+        record = _kept_record(info)
+    except InputError as error:
+        raise InputError(f"{path} does not fit this bundle: {error}") from error
+    known = state.known_classes
+    if known != len(info.class_names):
+        raise InputError(
+            f"{path} knows {known} classes and names {len(info.class_names)} of them; "
+            "use a state that `cbpnet-mobile` wrote"
+        )
+    kept = NO_PICTURES
+    if record is not None and pictures:
+        kept = read_kept(path, record, known, manifest.image_size)
+    return Knowledge(state, info.class_names, info.progress.get("lessons", 0), kept)
+
+
+def _check_kind(path: Path, info: StateInfo, manifest: Manifest) -> None:
+    if manifest.config.one_pass and not info.config.one_pass:
+        raise InputError(
+            "it is a state of CBPNet's tasks and the bundle learns in one pass; `cbpnet-mobile "
+            f"move {path} --bundle BUNDLE --out FILE` takes its classes over"
+        )
+    if info.config.one_pass and not manifest.config.one_pass:
+        raise InputError(
+            "it is a state of the one-pass learner and the bundle's adaptation is cbpnet; go on in "
+            "a one-pass bundle"
+        )
+
+
+def _kept_record(info: StateInfo) -> KeptRecord | None:
+    found = info.progress.get("kept")
+    return None if found is None else from_json(KeptRecord, found)

@@ -1,0 +1,100 @@
+"""Teaching a bundle of the paper's learner: task after task, each with its own classes."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from cbpnet.host.errors import InputError
+from cbpnet.method.state import LearnerState
+from cbpnet.run.training import (
+    INFERENCE_BATCH,
+    Progress,
+    TaskImages,
+    TrainingConfig,
+    learn_task,
+)
+from mobile.device.images import ImageLike, lesson_images
+from mobile.device.lessons import Knowledge, Lesson, plan_lessons
+from mobile.device.program import Program
+from mobile.device.program_learner import ProgramLearner
+from mobile.device.teacher import Teaching
+
+__all__ = ["TaskTeacher"]
+
+_EPOCHS = 5
+
+
+class TaskTeacher:
+    """A `Teacher` of a bundle that has tasks."""
+
+    epochs = _EPOCHS
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._learner = ProgramLearner(program)
+
+    def stored_state(self) -> LearnerState:
+        """Return the state in the bundle."""
+        return self._learner.stored_state()
+
+    def classify(self, state: LearnerState, images: Tensor) -> tuple[Tensor, list[int | None]]:
+        """Return the probabilities [B, C] of normalised images, and the tasks used, from 1."""
+        scores, chosen = self._learner.predict(state, images, self._learner.query(images))
+        tasks = [row.index(1) + 1 if 1 in row else None for row in chosen.tolist()]
+        return scores.softmax(dim=1), tasks
+
+    def teach(
+        self, before: Knowledge, images: Mapping[str, Sequence[ImageLike]], how: Teaching
+    ) -> tuple[Knowledge, list[Lesson]]:
+        """Return what is known after learning images by label, and a lesson for each task."""
+        if how.keep:
+            raise InputError(
+                f"keep is {how.keep} and this bundle, whose adaptation is cbpnet, learns without "
+                "kept pictures; right would be to keep 0"
+            )
+        epochs = self.epochs if how.epochs is None else how.epochs
+        training = TrainingConfig(epochs, how.batch_size, how.batch_size)
+        plan = plan_lessons(before, list(images), how.task)
+        names = before.class_names
+        names += tuple(label for label in images if label not in names)
+        preprocessing = self._program.manifest.preprocessing
+        state = before.state
+        for number, labels in plan.items():
+            shown = self._look(
+                {names.index(label): images[label] for label in labels}, how.progress
+            )
+            # What finds queries is not needed while learning, nor the other way round; to load a
+            # method again takes about as long as a step.
+            self._program.release()
+            state = learn_task(
+                self._learner,
+                state,
+                number,
+                shown,
+                preprocessing,
+                training,
+                before.lessons if how.seed is None else how.seed,
+                how.progress,
+            )
+            self._program.release()
+        lessons = [
+            Lesson(
+                task=number + 1,
+                new=tuple(label for label in labels if label not in before.class_names),
+                known=tuple(label for label in labels if label in before.class_names),
+                images=sum(len(images[label]) for label in labels),
+            )
+            for number, labels in plan.items()
+        ]
+        return Knowledge(state, names, before.lessons + 1), lessons
+
+    def _look(self, images: Mapping[int, Sequence[ImageLike]], progress: Progress) -> TaskImages:
+        """Return images by class number with their query features."""
+        preprocessing = self._program.manifest.preprocessing
+        shown = lesson_images(images, preprocessing)
+        queries = []
+        for rows in torch.arange(len(shown.labels)).split(INFERENCE_BATCH):
+            queries.append(self._learner.query(shown.batch(rows, preprocessing)))
+            progress(len(rows))
+        return TaskImages(shown.pixels, shown.labels, torch.cat(queries))

@@ -1,0 +1,46 @@
+"""What an application's learner needs of each kind of bundle: to classify, and to be taught."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from cbpnet.method.state import LearnerState
+from cbpnet.run.training import Progress
+from mobile.device.images import ImageLike
+from mobile.device.lessons import Forecast, Knowledge, Lesson
+
+__all__ = ["Teacher", "Teaching"]
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How images are learnt, as `mobile.device.runtime.OnDeviceLearner.learn` describes it."""
+
+    epochs: int | None
+    batch_size: int
+    seed: int | None
+    task: int | None
+    keep: int | None
+    progress: Progress
+    decided: Callable[[Forecast], object]
+
+
+class Teacher(Protocol):
+    """A bundle's program with what is done on a device around it."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the images where a lesson does not say how many."""
+
+    def stored_state(self) -> LearnerState:
+        """Return the state in the bundle."""
+
+    def classify(self, state: LearnerState, images: Tensor) -> tuple[Tensor, list[int | None]]:
+        """Return the probabilities [B, C] of normalised images, and the tasks used, from 1."""
+
+    def teach(
+        self, before: Knowledge, images: Mapping[str, Sequence[ImageLike]], how: Teaching
+    ) -> tuple[Knowledge, list[Lesson]]:
+        """Return what is known after learning images by label, and the lessons."""
