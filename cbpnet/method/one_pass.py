@@ -11,14 +11,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from cbpnet.method.adaptation import Adaptation
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.drift import Drift
 from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.features import join_parts
 from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import adaptation_config, drift_layout, is_adapted, state_layout
-from cbpnet.method.learner import FeatureExtractor
+from cbpnet.method.learner import FeatureExtractor, Learner
 from cbpnet.method.learner_interface import Evidence
 from cbpnet.method.linear_readout import solve_readout
 from cbpnet.method.prompts import one_hot, prefixes
@@ -47,7 +46,7 @@ class OnePassLearner:
 
     def __init__(self, backbone: FeatureExtractor, config: LearnerConfig, classes: int) -> None:
         self.backbone, self.config, self.classes = backbone, config, classes
-        self.adaptation = Adaptation(backbone, adaptation_config(config), classes, tasks=1)
+        self.adaptation = Learner(backbone, adaptation_config(config), classes, tasks=1)
         self.layout = state_layout(config, backbone.dim, classes, tasks=1)
 
     def initial_state(self, generator: torch.Generator) -> LearnerState:
@@ -150,7 +149,6 @@ class OnePassLearner:
         start = {name: torch.zeros(shape) for name, shape in own.items()}
         start["classes.task"] -= 1
         start |= {name: value.clone() for name, value in state.items() if is_adapted(name)}
-        start["classes.count"] = state["classes.count"] * (1 - members)
         start["classes.mean"] = state["classes.mean"][:, : self.backbone.dim].clone()
         return self.adaptation.begin_task(
             LearnerState(own, start), torch.full((1,), _FIRST_TASK), members

@@ -40,7 +40,7 @@ _ADAPTING = ("first", "always", "foreign")
 _ASKED = 10  # every tenth image: a tenth of a pass more
 _FEWEST_CLASSES = 2  # that a cross-entropy tells apart
 _PASSES_OF_A_STEP = 3  # forward, and two of its size backward
-_DOUBT = 2.0  # nats, of a prior ten times smaller or larger than 1
+_DOUBT = 8.0  # nats, of a prior ten times smaller or larger than 1
 _LESSON_PAIR, _KEPT_PAIR = 0.3, 1.0  # what a pair of features counts in the map of the drift
 _NOT_KEPT = -1
 
@@ -117,7 +117,7 @@ def learn_lesson(
         generator = random_stream(seed, int(state["lessons.count"]) + 1)
         begun = counted
         if start is not None:
-            begun = _restarted(learner, counted, start, look(start, images), images.labels)
+            begun = _count(learner, start, look(start, images), images.labels)
         between()
         adapted = _adapt(learner, begun, x, images, preprocessing, training, generator, progress)
         between()
@@ -299,19 +299,6 @@ def _adapt(
     task = TaskImages(images.pixels, images.labels, x[:, : start["prompts.g"].shape[-1]])
     adapted = train(learner.adaptation, start, task, preprocessing, training, generator, progress)
     return {name: value for name, value in adapted.items() if is_adapted(name)}
-
-
-def _restarted(
-    learner: OnePassInterface,
-    counted: LearnerState,
-    start: LearnerState,
-    x: Tensor,
-    labels: Tensor,
-) -> LearnerState:
-    """Return a counted state with another's prompt, and class means of features ``x`` by that."""
-    seen = _count(learner, start, x, labels)
-    taken = {name: value for name, value in seen.items() if is_adapted(name)}
-    return counted.replace({**taken, "classes.mean": seen["classes.mean"]})
 
 
 def _carried(

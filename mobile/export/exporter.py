@@ -20,6 +20,7 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.layout import (
+    Layout,
     MethodName,
     count_parameters,
     counted_axes,
@@ -27,14 +28,13 @@ from cbpnet.method.layout import (
     methods_of,
     stored_in,
 )
-from cbpnet.method.state import Layout, LearnerState
+from cbpnet.method.state import LearnerState
 from mobile.device.bundle import (
     BackboneInfo,
     Manifest,
     MethodInfo,
     StateTensor,
     TensorInfo,
-    manifest_to_json,
     seal,
 )
 from mobile.export.bundle_learner import (
@@ -191,7 +191,7 @@ def export_bundle(
             lowered = lower(programs, learning.partitioner, backend.partitioner, backend.passes)
         manifest = _manifest(backbone, learner, state, settings, programs, lowered, report)
         stage(_SERIALISING)
-        bundle = seal(lowered.serialise(manifest_to_json(manifest)))
+        bundle = seal(lowered.serialise(), manifest)
     stage(_VERIFYING)
     with TemporaryDirectory() as folder:
         trial = Path(folder) / path.name

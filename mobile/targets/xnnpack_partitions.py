@@ -71,11 +71,11 @@ def _computed_from(earlier: Partition, later: Partition) -> list[Node]:
 
 
 def _ancestors(node: Node, partition: Partition) -> set[Node]:
-    """Return a node and all of a partition that it is computed from."""
+    """Return a node and all of a partition that it is computed from, constants too."""
     found, open_ = {node}, [node]
     while open_:
         for source in open_.pop().all_input_nodes:
-            if source.op != "placeholder" and source in partition.nodes and source not in found:
+            if source in partition.nodes and source not in found:
                 found.add(source)
                 open_.append(source)
     return found
