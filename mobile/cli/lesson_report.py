@@ -14,8 +14,8 @@ __all__ = ["decision_json", "decision_words", "forecast_sentence", "lesson_json"
 _WHY: "dict[Reason, str]" = {
     "first": "first lesson of two classes or more",
     "always": "every lesson adapts them",
-    "foreign": "the pictures are foreign to the backbone",
-    "familiar": "the backbone knows such pictures",
+    "foreign": "images unlike the backbone's",
+    "familiar": "images like the backbone's",
     "adapted before": "adapted before",
     "one class": "one class has nothing to be told apart from",
     "never": "this learner never adapts them",
