@@ -17,7 +17,7 @@ from benchmarks.step import Model
 from benchmarks.worker import Assignment, Worker
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.tables import markdown_table
-from mobile.device.program import Program
+from mobile.device.bundle import read_manifest
 
 __all__ = ["AXES", "BASE", "Point", "Scaled", "measure_scaling", "points", "write_scaling"]
 
@@ -125,7 +125,7 @@ def measure_scaling(
         model: Scaled(
             made[name],
             made[name].path.stat().st_size,
-            {key: info.macs for key, info in Program(made[name].path).manifest.methods.items()},
+            {key: info.macs for key, info in read_manifest(made[name].path).methods.items()},
             workers[name].learning_mb,
             {each: spreads[Call(name, each)] for each in _OPERATIONS},
             {

@@ -8,7 +8,8 @@ from torch import Tensor
 from benchmarks.pytorch_learner import build_learner, load_backbone
 from benchmarks.step import Model, Step
 from cbpnet.data.catalogue import load_dataset
-from cbpnet.data.preprocessing import Preprocessing, load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.run.training import begin_task
 
 __all__ = ["CLASSES_SHOWN", "make_step"]

@@ -4,5 +4,9 @@ from .learner_agreement import (
     QuantisationReport as QuantisationReport,
     compare_learners as compare_learners,
 )
+from .one_pass_agreement import (
+    OnePassReport as OnePassReport,
+    compare_one_pass_learners as compare_one_pass_learners,
+)
 from .operators import Operators as Operators
 from .trunk import FrozenTrunk as FrozenTrunk

@@ -1,5 +1,6 @@
 """The forward pass in half precision, for accelerators that have no other."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -30,11 +31,14 @@ class HalfPrecisionTrunk(nn.Module):
 
     Attributes:
         dim: width D of the features.
+        logits: see `FrozenTrunk`.
     """
+
+    logits: int
 
     def __init__(self, trunk: FrozenTrunk) -> None:
         super().__init__()
-        self.dim = trunk.dim
+        self.dim, self.logits = trunk.dim, trunk.logits
         self.trunk = trunk.with_operators(_HALF_PRECISION).half()
         self.trunk.position = trunk.position
         self.trunk.patch_embed.register_forward_pre_hook(lambda _, inputs: (inputs[0].half(),))
@@ -43,6 +47,9 @@ class HalfPrecisionTrunk(nn.Module):
 
     def forward(self, images: Tensor, prefixes: Prefixes = None) -> Tensor:
         """Return features [B, D] in fp32; see `FrozenTrunk.forward`."""
+        return self.parts(images, prefixes, ("pooled",))[0]
+
+    def parts(self, images: Tensor, prefixes: Prefixes, names: Sequence[str]) -> list[Tensor]:
+        """Return several features [B, d] in fp32; see `FrozenTrunk.parts`."""
         halves = {layer: prefix.half() for layer, prefix in (prefixes or {}).items()}
-        features: Tensor = self.trunk(images, halves)
-        return features.float()
+        return [part.float() for part in self.trunk.parts(images, halves, names)]

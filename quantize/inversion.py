@@ -42,7 +42,8 @@ def _sweep(matrix: Tensor, steps: Tensor, invert: Callable[[Tensor], Tensor]) ->
         swept = swept - beside @ invert(rows @ columns) @ beside.T - 2 * rows.T @ rows
         return swept, swept[0, :1].clone()  # a scan gives something at every step
 
-    return scan(step, matrix, steps)[0]
+    swept: Tensor = scan(step, matrix, steps)[0]
+    return swept
 
 
 def _inverse_of_block(block: Tensor) -> Tensor:

@@ -15,7 +15,14 @@ from cbpnet.method.prompts import gather_task, prefixes
 from cbpnet.method.state import LearnerState
 from quantize.distance import flat_cosine, mean_cosine, sqnr_db
 
-__all__ = ["FeatureAgreement", "GradientAgreement", "QuantisationReport", "compare_learners"]
+__all__ = [
+    "FeatureAgreement",
+    "GradientAgreement",
+    "QuantisationReport",
+    "compare_features",
+    "compare_gradients",
+    "compare_learners",
+]
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def compare_learners(
         prompted=None if without else _features(found, "prompted"),
         top1_agreement=_share([a.best == b.best for a, b in found]),
         task_agreement=_share([(a.task == b.task).all(dim=1) for a, b in found]),
-        gradients=_gradients(trained),
+        gradients=compare_gradients(trained),
     )
 
 
@@ -135,23 +142,31 @@ def _prompted(learner: Learner, state: LearnerState, images: Tensor, task: Tenso
     return normalise_feature(learner.backbone(images, given))
 
 
-def _features(found: Sequence[tuple[_Outcome, _Outcome]], name: str) -> FeatureAgreement:
-    exact, rounded = (torch.cat([getattr(pair[i], name) for pair in found]) for i in (0, 1))
+def compare_features(exact: Tensor, rounded: Tensor) -> FeatureAgreement:
+    """Compare features [N, F] of the same images."""
     ratio = None if exact.equal(rounded) else sqnr_db(exact, rounded)
     return FeatureAgreement(mean_cosine(exact, rounded), ratio)
 
 
-def _share(hits: Sequence[Tensor]) -> float:
-    return torch.cat(list(hits)).double().mean().item()
-
-
-def _gradients(pairs: Sequence[tuple[GradientSums, GradientSums]]) -> dict[str, GradientAgreement]:
+def compare_gradients(
+    pairs: Sequence[tuple[GradientSums, GradientSums]],
+) -> dict[str, GradientAgreement]:
+    """Compare the sums of both learners, batch by batch; what they hold besides is left out."""
     found = {}
     for name in pairs[0][0] if pairs else ():
         if name not in _STATISTICS:
             cosines = [flat_cosine(exact[name], rounded[name]) for exact, rounded in pairs]
             found[name] = GradientAgreement(sum(cosines) / len(cosines), min(cosines))
     return found
+
+
+def _features(found: Sequence[tuple[_Outcome, _Outcome]], name: str) -> FeatureAgreement:
+    exact, rounded = (torch.cat([getattr(pair[i], name) for pair in found]) for i in (0, 1))
+    return compare_features(exact, rounded)
+
+
+def _share(hits: Sequence[Tensor]) -> float:
+    return torch.cat(list(hits)).double().mean().item()
 
 
 # What a step's sums hold beside gradients.

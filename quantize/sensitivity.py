@@ -16,7 +16,10 @@ __all__ = ["Sensitivity", "Trial", "by_kind", "keep_until"]
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What rounding something does to the features: mean cosine with fp32's, and SQNR in dB."""
+    """What rounding something does to the features: mean cosine with fp32's, and SQNR in dB.
+
+    Several features of an image are taken as one vector.
+    """
 
     name: str
     cosine: float
@@ -54,7 +57,11 @@ class Trial:
     def _features(self, trunk: FrozenTrunk) -> Tensor:
         with torch.no_grad():
             return torch.cat(
-                [trunk(images, given) for images in self.batches for given in self.passes]
+                [
+                    torch.cat(trunk.parts(images, given, trunk.features), dim=1)
+                    for images in self.batches
+                    for given in self.passes
+                ]
             )
 
 

@@ -118,7 +118,7 @@ def calibrate(
     with torch.no_grad():
         for images in batches:
             for prefixes in passes:
-                observed(images, prefixes)
+                observed.parts(images, prefixes, observed.features)
     if not seen:
         raise InputError("calibration needs at least one image; right would be some hundred")
     return seen

@@ -2,8 +2,8 @@
 
 It computes what `Backbone` computes. Every elementwise scale and shift that stands before or after
 a linear layer (layer norm's, LayerScale's, attention's 1/sqrt(d)) is folded into that layer's
-weights; patches are embedded by a linear layer on rearranged pixels; and tokens that the pooling
-does not read are dropped in the last layer once attention has read them.
+weights; patches are embedded by a linear layer on rearranged pixels; and tokens that no feature
+reads are dropped in the last layer once attention has read them.
 
 Where layer norms are all that reads the residual stream, which subtract each token's mean, nothing
 is written to it but vectors of mean 0: what the layers that write would add to the mean is folded
@@ -17,9 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cbpnet.backbone.architecture import MLP, Architecture, AttentionPooling, Layer, Linear
+from cbpnet.backbone.architecture import (
+    MLP,
+    Architecture,
+    AttentionPooling,
+    Layer,
+    Linear,
+    Pooling,
+)
+from cbpnet.backbone.features import BLOCK_EPS
 from cbpnet.backbone.vit import Backbone
 from cbpnet.host.errors import InputError
+from cbpnet.method.feature_names import check_prepared
 from quantize.folding import (
     after_norm,
     centred_output,
@@ -58,16 +67,18 @@ class FrozenTrunk(nn.Module):
 
     ``keep_fp32`` names layers that stay in fp32: "patch_embed", "blocks.0.qkv", "blocks.0.proj",
     "blocks.0.fc1", "blocks.0.fc2" and so on. In int8, what a block keeps for its backward pass is
-    in half precision.
+    in half precision. ``features`` are those that `parts` can be asked for, as
+    `cbpnet.method.feature_names` defines them.
 
     Attributes:
         dim: width D of tokens and features.
         image_size: height and width of the images in pixels.
         layers: the frozen linear layers by name.
+        logits: the number of the classifier's logits where they are among the features, else 0.
 
     Raises:
-        InputError: the backbone has a part that cannot be lowered or is not in fp32, or a name in
-            ``keep_fp32`` is no layer.
+        InputError: the backbone has a part that cannot be lowered, is not in fp32 or lacks one of
+            the features, or a name in ``keep_fp32`` is no layer.
     """
 
     position: Tensor
@@ -80,11 +91,13 @@ class FrozenTrunk(nn.Module):
         features: Sequence[str] = ("pooled",),
     ) -> None:
         super().__init__()
+        backbone.check_features(features)
         self.features = tuple(features)
+        self.logits = backbone.logits if f"logits{backbone.logits}" in features else 0
         self.name, self.dim, self.image_size = backbone.name, backbone.dim, backbone.image_size
         architecture = backbone.architecture
         _check_lowerable(backbone, architecture)
-        self.centred = _reads_through_norms(architecture)
+        self.centred = _reads_through_norms(architecture, features)
         self.layers: dict[str, FrozenLinear] = {}
 
         def make(name: str, linear: Linear) -> FrozenLinear:
@@ -112,6 +125,13 @@ class FrozenTrunk(nn.Module):
             else FrozenPool(pooling, self.position.shape[1])
         )
         self.feature_norm = FrozenNorm(architecture.feature_norm)
+        patches = Pooling("avg", architecture.first_patch, None)
+        self.patch_mean = FrozenPool(patches, self.position.shape[1])
+        block_norm = nn.LayerNorm(self.dim, BLOCK_EPS, elementwise_affine=False)
+        self.block_norm = FrozenNorm(block_norm, centred=self.centred)
+        for name in features:
+            if (linear := backbone.on_pooled(name)) is not None:
+                self.add_module(name, make(name, linear))
         names = [f"blocks.{index}" for index in range(len(self.blocks))]
         inside = KEEPING_HALVES if precision == "int8" else EXACT
         self.operators = {_BETWEEN: EXACT, **dict.fromkeys([*names, _POOL], inside)}
@@ -138,29 +158,49 @@ class FrozenTrunk(nn.Module):
 
         Raises InputError for images of another size and a prefix for a layer that does not exist.
         """
+        return self.parts(images, prefixes, ("pooled",))[0]
+
+    def parts(
+        self, images: Tensor, prefixes: Mapping[int, Tensor] | None, names: Sequence[str]
+    ) -> list[Tensor]:
+        """Return several features [B, d] from one pass; see `Backbone.parts`.
+
+        Raises InputError as `forward` does, and for a name that is not among the `features`.
+        """
         prefixes = prefixes or {}
         self._check_input(images, prefixes)
+        check_prepared(names, self.features)
+        between = self.operators[_BETWEEN]
+        found: dict[str, Tensor] = {}
+        tokens = self._embed(images)
+        last = len(self.blocks) - 1
+        patches_read = "patches" in names or f"block{last}" in names
+        for index, block in enumerate(self.blocks):
+            rows = self.pool.rows if index == last and not patches_read else None
+            operators = self.operators[f"blocks.{index}"]
+            tokens = block(tokens, prefixes.get(index), rows, operators)
+            if (name := f"block{index}") in names:
+                found[name] = self.block_norm(self.patch_mean(tokens, between), between)
+        tokens = self.norm(tokens, between)
+        if "patches" in names:
+            found["patches"] = self.patch_mean(tokens, between)
+        if patches_read and self.pool.rows is not None:
+            tokens = select_tokens(tokens, 0, self.pool.rows)
+        pooled = self.pool(tokens, self.operators[_POOL])
+        found["pooled"] = self.feature_norm(pooled, between)
+        for name in names:
+            if name in self.layers:
+                found[name] = self.layers[name](found["pooled"])
+        return [found[name] for name in names]
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """Return the tokens [B, N, D] that the first layer is given."""
         between = self.operators[_BETWEEN]
         tokens = self.patch_norm(self.patch_embed(_patches(images, self.patch)), between)
         extra = self.position.shape[1] - tokens.shape[1]
         tokens = self.embedding(F.pad(tokens, (0, 0, extra, 0)) + self.position)
         tokens = self.pre_norm(tokens, between)
-        if self.centred:
-            tokens = centred(tokens)
-        last = len(self.blocks) - 1
-        for index, block in enumerate(self.blocks):
-            rows = self.pool.rows if index == last else None
-            operators = self.operators[f"blocks.{index}"]
-            tokens = block(tokens, prefixes.get(index), rows, operators)
-        pooled = self.pool(self.norm(tokens, between), self.operators[_POOL])
-        features: Tensor = self.feature_norm(pooled, between)
-        return features
-
-    def parts(
-        self, images: Tensor, prefixes: Mapping[int, Tensor] | None, names: Sequence[str]
-    ) -> list[Tensor]:
-        """Return several features [B, d] from one pass; see `Backbone.parts`."""
-        return [self(images, prefixes)]
+        return centred(tokens) if self.centred else tokens
 
     def _check_input(self, images: Tensor, prefixes: Mapping[int, Tensor]) -> None:
         expected = (3, self.image_size, self.image_size)
@@ -271,11 +311,12 @@ def _unchanged(linear: Linear) -> Linear:
     return linear
 
 
-def _reads_through_norms(architecture: Architecture) -> bool:
+def _reads_through_norms(architecture: Architecture, features: Collection[str]) -> bool:
     """Return whether layer norms are all that reads the residual stream."""
     norms = [norm for layer in architecture.layers for norm in (layer.norm1, layer.norm2)]
     last = architecture.norm
-    if isinstance(last, nn.Identity) and not isinstance(architecture.pooling, AttentionPooling):
+    read_as_it_is = "patches" in features or isinstance(architecture.pooling, AttentionPooling)
+    if isinstance(last, nn.Identity) and not read_as_it_is:
         last = architecture.feature_norm  # a mean of tokens of mean 0 has mean 0
     return all(isinstance(norm, nn.LayerNorm) for norm in (*norms, last))
 

@@ -167,6 +167,14 @@ def test_every_module_of_a_device_is_imported_without_the_exporter() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_a_bundle_and_a_states_info_are_read_without_torch() -> None:
+    code = "import sys, mobile.device.bundle, cbpnet.run.state_info; print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("name", FACES)
 def test_a_face_shows_what_is_there(name: str) -> None:
     face = importlib.import_module(name)

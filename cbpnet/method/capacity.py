@@ -5,8 +5,8 @@ from torch import Tensor
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.layout import counted_axes, state_layout
-from cbpnet.method.state import Counted, LearnerState
+from cbpnet.method.layout import Counted, counted_axes, state_layout
+from cbpnet.method.state import LearnerState
 
 __all__ = ["grow"]
 

@@ -137,8 +137,7 @@ class AdaptationConfig:
     classifier goes by the lesson's leave-one-out accuracy, which has to be below ``accuracy``.
 
     ``epochs`` are passes over a lesson's images; the learning rates fall by a cosine to the share
-    ``final_rate``, in [0, 1]. ``anchor`` is the weight of the squared distance between an image's
-    feature and the one before, where old classes are known.
+    ``final_rate``, in [0, 1].
     """
 
     kind: AdaptationKind = "cbpnet"
@@ -146,7 +145,6 @@ class AdaptationConfig:
     accuracy: float = 0.85
     epochs: int = 6
     final_rate: float = 0.02
-    anchor: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,6 @@ class LearnerConfig:
         for name in ("confidence", "accuracy", "final_rate"):
             value = getattr(adaptation, name)
             _require(f"adaptation.{name}", value, 0 <= value <= 1, "in [0, 1]")
-        _require_finite("adaptation.anchor", adaptation.anchor)
         epochs = adaptation.epochs
         _require("adaptation.epochs", epochs, epochs >= 1, "at least 1")
         for name in ("priors", "scales"):

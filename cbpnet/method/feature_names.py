@@ -16,7 +16,14 @@ from collections.abc import Sequence
 
 from cbpnet.host.errors import InputError
 
-__all__ = ["check_features", "feature_number", "feature_size", "is_rectified", "with_classifier"]
+__all__ = [
+    "check_features",
+    "check_prepared",
+    "feature_number",
+    "feature_size",
+    "is_rectified",
+    "with_classifier",
+]
 
 _PLAIN = ("pooled", "patches")
 _NUMBERED = re.compile(r"(block|logits|random)(0|[1-9][0-9]{0,4})")
@@ -34,6 +41,16 @@ def check_features(names: Sequence[str]) -> None:
         raise InputError(f"features are {', '.join(names)}; the first must be pooled")
     if len(set(names)) < len(names):
         raise InputError(f"features are {', '.join(names)}; each must be named once")
+
+
+def check_prepared(names: Sequence[str], prepared: Sequence[str]) -> None:
+    """Raise `InputError` for a name that is not among those that a trunk was made to compute."""
+    for name in names:
+        if name not in prepared:
+            raise InputError(
+                f"feature {name!r} was not asked for when the trunk was made; it computes "
+                f"{', '.join(prepared)}"
+            )
 
 
 def feature_number(kind: str, name: str) -> int | None:

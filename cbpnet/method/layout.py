@@ -11,8 +11,6 @@ from typing import Literal, TypeVar
 
 from cbpnet.method.config import LearnerConfig, ReadoutConfig
 from cbpnet.method.feature_names import feature_size
-from cbpnet.method.readout import readout_axes
-from cbpnet.method.state import Axes, Counted, Layout, sized
 
 __all__ = [
     "ADAPTATION",
@@ -21,6 +19,9 @@ __all__ = [
     "POOL_OF",
     "STATE",
     "SUMS",
+    "Axes",
+    "Counted",
+    "Layout",
     "MethodName",
     "adaptation_config",
     "count_parameters",
@@ -32,11 +33,19 @@ __all__ = [
     "noise_shape",
     "part",
     "prefixed",
+    "readout_axes",
+    "sized",
     "state_layout",
     "stored_in",
     "trainable_layout",
     "unprefixed",
 ]
+
+# What an axis counts whose length is the capacity.
+Counted = Literal["classes", "tasks"]
+# Tensors by name, in order: the lengths of their axes, or what an axis counts.
+Axes = dict[str, tuple[int | Counted, ...]]
+Layout = dict[str, tuple[int, ...]]
 
 MethodName = Literal[
     "initial_state",
@@ -82,6 +91,14 @@ POOL_OF = {"prompts.e": "prompts.e", "prompts.key": "prompts.keys"}
 MOMENTS = ("adam.m.", "adam.v.")
 
 _Value = TypeVar("_Value")
+
+
+def sized(axes: Axes, capacity: Mapping[Counted, int]) -> Layout:
+    """Return the shapes that tensors have in a capacity."""
+    return {
+        name: tuple(axis if isinstance(axis, int) else capacity[axis] for axis in shape)
+        for name, shape in axes.items()
+    }
 
 
 def trainable_layout(config: LearnerConfig, dim: int, classes: int) -> Layout:
@@ -146,6 +163,23 @@ def drift_layout(config: LearnerConfig, dim: int, classes: int) -> Layout:
 def feature_width(config: LearnerConfig, dim: int) -> int:
     """Return the size F of a one-pass learner's features."""
     return sum(feature_size(name, dim) for name in config.features)
+
+
+def readout_axes(config: ReadoutConfig, dim: int) -> Axes:
+    """Return the names and axes of the readout's statistics.
+
+    The class means serve the block's objective and a new class's head as well, so they are always
+    kept.
+    """
+    axes: Axes = {"classes.count": ("classes",), "classes.mean": ("classes", dim)}
+    if config.kind == "rls":
+        inputs = dim + config.features + 1
+        axes |= {
+            "readout.projection": (dim, config.features),
+            "readout.inverse": (inputs, inputs),
+            "readout.weight": ("classes", inputs),
+        }
+    return axes
 
 
 def noise_shape(config: LearnerConfig, dim: int) -> tuple[int, ...]:

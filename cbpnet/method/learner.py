@@ -227,7 +227,6 @@ class Learner:
             match = cosines(query, trained["prompts.key"])
             weight = self.config.prompts.key_weight
             loss = loss - weight * (match * targets.sum(dim=1, keepdim=True)).sum()
-        loss = loss + self.penalty(state, feature, query, targets)
         activity = None
         if self.config.block is not None:
             block, form = _block(trained), self.config.block
@@ -240,12 +239,6 @@ class Learner:
                 hidden = block_output(block, feature, form.activation)[1]
             activity = hidden.abs()
         return loss, logits, activity
-
-    def penalty(
-        self, state: LearnerState, feature: Tensor, query: Tensor, targets: Tensor
-    ) -> Tensor | float:
-        """Return what a subclass adds to the loss of a micro-batch's features [B, D]."""
-        return 0.0
 
     def gradients(
         self,

@@ -18,27 +18,10 @@ import torch
 from torch import Tensor
 
 from cbpnet.method.config import ReadoutConfig, ReadoutKind
+from cbpnet.method.layout import readout_axes, sized
 from cbpnet.method.rows import cosines, times_rows
-from cbpnet.method.state import Axes, sized
 
-__all__ = ["initial_readout", "observe_images", "readout_axes", "readout_scores"]
-
-
-def readout_axes(config: ReadoutConfig, dim: int) -> Axes:
-    """Return the names and axes of the readout's statistics.
-
-    The class means serve the block's objective and a new class's head as well, so they are always
-    kept.
-    """
-    axes: Axes = {"classes.count": ("classes",), "classes.mean": ("classes", dim)}
-    if config.kind == "rls":
-        inputs = dim + config.features + 1
-        axes |= {
-            "readout.projection": (dim, config.features),
-            "readout.inverse": (inputs, inputs),
-            "readout.weight": ("classes", inputs),
-        }
-    return axes
+__all__ = ["initial_readout", "observe_images", "readout_scores"]
 
 
 def initial_readout(

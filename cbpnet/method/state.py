@@ -30,26 +30,14 @@ and hidden units. The one-pass learner has `prompts.g` and
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-__all__ = ["Axes", "Counted", "Layout", "LearnerState", "sized"]
+from cbpnet.method.layout import Layout
 
-# What an axis counts whose length is the capacity.
-Counted = Literal["classes", "tasks"]
-# Tensors by name, in order: the lengths of their axes, or what an axis counts.
-Axes = dict[str, tuple[int | Counted, ...]]
-Layout = dict[str, tuple[int, ...]]
-
-
-def sized(axes: Axes, capacity: Mapping[Counted, int]) -> Layout:
-    """Return the shapes that tensors have in a capacity."""
-    return {
-        name: tuple(axis if isinstance(axis, int) else capacity[axis] for axis in shape)
-        for name, shape in axes.items()
-    }
+__all__ = ["LearnerState"]
 
 
 class LearnerState(Mapping[str, Tensor]):

@@ -18,7 +18,8 @@ from .protocol import (
 from .queries import Queries as Queries, query_stream as query_stream
 from .result_store import ResultStore as ResultStore
 from .session import TrainingSession as TrainingSession
-from .state_file import StateInfo as StateInfo, load_state as load_state, save_state as save_state
+from .state_file import load_state as load_state, save_state as save_state
+from .state_info import StateInfo as StateInfo
 from .training import (
     TaskImages as TaskImages,
     TrainingConfig as TrainingConfig,

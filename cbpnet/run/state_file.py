@@ -7,62 +7,25 @@ for every tensor in the order of their names, its name and its bytes.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
-from cbpnet.method.config import LearnerConfig
-from cbpnet.method.layout import state_layout
-from cbpnet.method.state import Layout, LearnerState
+from cbpnet.method.state import LearnerState
+from cbpnet.run.state_info import StateInfo
 
-__all__ = [
-    "FORMAT",
-    "VERSION",
-    "StateInfo",
-    "check_fit",
-    "load_state",
-    "read_intact",
-    "save_state",
-]
+__all__ = ["FORMAT", "VERSION", "load_state", "read_intact", "save_state"]
 
 FORMAT = "cbpnet-mobile learner state"
 VERSION = 2
-
-
-@dataclass(frozen=True)
-class StateInfo:
-    """What a state belongs to and how far it has come.
-
-    ``backbone`` is its timm name, ``weights`` the `fingerprint_weights` of its fp32 weights and
-    ``dim`` its width D; ``classes`` and ``tasks`` are the capacity.
-    ``class_names`` are the labels of the known classes, by class number. ``progress`` is for
-    whoever resumes: any JSON object, for instance the seed and the finished tasks.
-    """
-
-    backbone: str
-    weights: str
-    dim: int
-    preprocessing: Preprocessing
-    config: LearnerConfig
-    classes: int
-    tasks: int
-    class_names: tuple[str, ...]
-    progress: dict[str, Any]
-
-    @property
-    def layout(self) -> Layout:
-        """The layout of the state's tensors."""
-        return state_layout(self.config, self.dim, self.classes, self.tasks)
 
 
 def save_state(path: Path, state: LearnerState, info: StateInfo) -> None:
@@ -126,20 +89,6 @@ def read_intact(path: Path, versions: Collection[int]) -> tuple[str, dict[str, T
     return text, tensors
 
 
-def check_fit(found: StateInfo, expected: StateInfo) -> None:
-    """Raise `InputError`, naming both sides, unless a state can go on as ``expected`` says.
-
-    Backbone, weights, preprocessing, settings and capacity must be equal; class names and
-    progress may differ.
-    """
-    for name, theirs, ours in _differences(found, expected):
-        if name not in ("class_names", "progress"):
-            raise InputError(
-                f"the state was made with {name} {theirs!r}, this learner has {ours!r}; "
-                "they must be equal"
-            )
-
-
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"state file {path} does not exist or is not a file")
@@ -181,13 +130,3 @@ def _check_tensors(info: StateInfo, tensors: Mapping[str, Tensor]) -> None:
     for name, value in tensors.items():
         if value.dtype != torch.float32:
             raise ValueError(f"state tensor {name!r} is {value.dtype}; it must be torch.float32")
-
-
-def _differences(found: Any, expected: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield the dotted name and both values of every field in which two dataclasses differ."""
-    for field in fields(found):
-        theirs, ours = getattr(found, field.name), getattr(expected, field.name)
-        if is_dataclass(theirs) and is_dataclass(ours):
-            yield from _differences(theirs, ours, f"{prefix}{field.name}.")
-        elif theirs != ours:
-            yield prefix + field.name, theirs, ours

@@ -25,7 +25,7 @@ COMMANDS = {
     "plasticity": "Learn a long stream of two-class tasks with block and head alone, on frozen "
     "features.",
     "predict": "Classify images with a bundle and what it has learnt.",
-    "presets": "List the presets: backbone, sizes, and the share of the backbone that is trained.",
+    "presets": "List the presets: backbone, both learners, and the share of the backbone that is trained.",
     "report": "Put the results of boards side by side on one page that needs no network.",
     "sensitivity": "Find what a target with static int8 must keep in fp32.",
     "targets": "List the targets of export: what each runs on, what was verified how.",

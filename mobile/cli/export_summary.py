@@ -120,20 +120,24 @@ def _agreement(found: Agreement, manifest: Manifest) -> str:
 
 
 def _quantisation(report: Mapping[str, Any]) -> str:
+    features = report.get("features") or report["query"]
+    said = [f"cosine of the features {features['cosine']:.4f}"]
     gradients = [found["cosine"] for found in report["gradients"].values()]
-    return (
-        f"against fp32, on {report['images']} real images: cosine of the query "
-        f"{report['query']['cosine']:.4f}, of gradients {min(gradients):.3f} to "
-        f"{max(gradients):.3f}; the same class for {100 * report['top1_agreement']:.1f} %"
-    )
+    if gradients:
+        said.append(f"of gradients {min(gradients):.3f} to {max(gradients):.3f}")
+    found = f"against fp32, on {report['images']} real images: {', '.join(said)}"
+    same = report["top1_agreement"]
+    return found if same is None else f"{found}; the same class for {100 * same:.1f} %"
 
 
 def _room(written: Export) -> str:
     manifest = written.manifest
     known, tasks = len(manifest.class_names), written.known_tasks
+    classes, more = f"{manifest.classes} classes", f"{manifest.classes - known} more classes"
+    if not manifest.config.one_pass:
+        classes += f" in {manifest.tasks} tasks"
+        more += f" in {manifest.tasks - tasks} more tasks"
     if not known:
-        return f"room for {manifest.classes} classes in {manifest.tasks} tasks"
-    return (
-        f"knows {known} classes in {tasks} tasks, with room for {manifest.classes - known} more "
-        f"classes in {manifest.tasks - tasks} more tasks"
-    )
+        return f"room for {classes}"
+    lessons = "lessons" if manifest.config.one_pass else "tasks"
+    return f"knows {known} classes in {tasks} {lessons}, with room for {more}"

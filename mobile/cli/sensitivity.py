@@ -222,7 +222,7 @@ def _draw(
     dataset: Dataset, backbone: "Backbone", counts: Sequence[int], seed: int
 ) -> "list[list[Tensor]]":
     """Draw disjoint sets of training images, each as normalised batches."""
-    from cbpnet.data.preprocessing import load_batch, normalise
+    from cbpnet.data.pixels import load_batch, normalise
 
     source, preprocessing = dataset.train, backbone.preprocessing
     if sum(counts) > len(source):
@@ -247,8 +247,10 @@ def _random_prompts(backbone: "Backbone", seed: int) -> "Prefixes":
     from cbpnet.method.initial import draw_state
     from cbpnet.method.prompts import prefixes
 
-    preset = choose_preset(backbone.name, backbone.dim, backbone.parameters_without_head)
-    config = preset.config
+    preset = choose_preset(
+        backbone.name, backbone.dim, backbone.depth, backbone.parameters_without_head
+    )
+    config = preset.config("cbpnet")
     state = draw_state(config, backbone.dim, 1, 1, torch.Generator().manual_seed(seed))
     return prefixes(
         state["prompts.g"], state["prompts.e"], config.prompts.g_layers, config.prompts.e_layers

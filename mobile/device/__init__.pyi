@@ -1,4 +1,4 @@
-from .bundle import Manifest as Manifest, open_bundle as open_bundle
+from .bundle import Manifest as Manifest, open_bundle as open_bundle, read_manifest as read_manifest
 from .images import ImageLike as ImageLike
 from .inbox import Inbox as Inbox
 from .lessons import Forecast as Forecast, Lesson as Lesson

@@ -1,16 +1,17 @@
-"""The bundle: one `.pte` file that any ExecuTorch runtime loads, with a checksum at its end.
+"""The bundle: one `.pte` file that any ExecuTorch runtime loads, and that says what it is.
 
-An ExecuTorch program, then a trailer of 48 bytes, which the runtime ignores:
+An ExecuTorch program, then a `Manifest` as JSON in UTF-8, then a trailer of 48 bytes; the runtime
+ignores what follows the program:
 
 | bytes | what |
 |---|---|
 | 8 | `CBPNETMB` |
-| 4 | format version, unsigned, little-endian: 2 |
-| 4 | zero |
+| 4 | format version, unsigned, little-endian: 3 |
+| 4 | bytes of the manifest, unsigned, little-endian |
 | 32 | SHA-256 of everything before it |
 
-The program's method `manifest` returns a `Manifest` as JSON. The file is verified before the
-runtime sees a byte of it: a damaged program can end the process.
+The file is verified before the runtime sees a byte of it: a damaged program can end the process.
+Nothing here needs a runtime, or torch.
 """
 
 import hashlib
@@ -25,30 +26,29 @@ from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.state import Counted, Layout
-from cbpnet.run.state_file import StateInfo
+from cbpnet.method.layout import Counted, Layout
+from cbpnet.run.state_info import StateInfo
 
 __all__ = [
-    "FORMAT",
     "VERSION",
     "BackboneInfo",
     "Manifest",
     "MethodInfo",
     "StateTensor",
     "TensorInfo",
-    "manifest_from_json",
-    "manifest_to_json",
     "open_bundle",
+    "read_manifest",
     "seal",
 ]
 
-FORMAT = "cbpnet-mobile bundle"
-VERSION = 2
+VERSION = 3
 
 _MAGIC = b"CBPNETMB"
 _HEAD = struct.Struct("<8sII")
 _DIGEST = hashlib.sha256().digest_size
 _TRAILER = _HEAD.size + _DIGEST
+_LARGEST = 1 << 22  # bytes of a manifest, of which ten thousand class names take a tenth
+_DEEPEST = 100  # levels of its JSON
 _PIECE = 1 << 18  # bytes that are read at a time
 _PROGRAM_MAGIC = slice(4, 8)  # of an ExecuTorch program: ET12 and the like
 
@@ -152,45 +152,35 @@ class Manifest:
         )
 
 
-def manifest_to_json(manifest: Manifest) -> str:
-    """Return the string that a bundle's method `manifest` gives."""
-    return json.dumps({"format": FORMAT, "format_version": VERSION, **asdict(manifest)})
-
-
-def manifest_from_json(text: str) -> Manifest:
-    """Return the manifest that `manifest_to_json` wrote.
-
-    Raises:
-        InputError: the text is of another format or version, or its entries are not a manifest's.
-    """
-    try:
-        content = from_json(dict[str, Any], json.loads(text))
-        found = content.pop("format", None), content.pop("format_version", None)
-        if found != (FORMAT, VERSION):
-            raise ValueError(f"its format is {found}, right would be {(FORMAT, VERSION)}")
-        return from_json(Manifest, content)
-    except ValueError as error:
-        raise InputError(
-            f"the bundle's manifest cannot be read ({error}); export the bundle again"
-        ) from error
-
-
-def seal(program: bytes) -> bytes:
-    """Return a bundle: an ExecuTorch program's bytes with the trailer at their end."""
-    content = program + _HEAD.pack(_MAGIC, VERSION, 0)
+def seal(program: bytes, manifest: Manifest) -> bytes:
+    """Return a bundle: an ExecuTorch program's bytes, the manifest and the trailer."""
+    text = json.dumps(asdict(manifest)).encode()
+    content = program + text + _HEAD.pack(_MAGIC, VERSION, len(text))
     return content + hashlib.sha256(content).digest()
 
 
-def open_bundle(path: Path) -> BinaryIO:
-    """Open a bundle and verify it; it is read in pieces, and nothing of it is kept.
+def read_manifest(path: Path) -> Manifest:
+    """Verify a bundle and return what it says of itself.
 
     Raises:
-        InputError: the file cannot be read, is no bundle, a bundle of another format, or damaged.
+        InputError: as `open_bundle`.
+    """
+    file, manifest = open_bundle(path)
+    file.close()
+    return manifest
+
+
+def open_bundle(path: Path) -> tuple[BinaryIO, Manifest]:
+    """Open a bundle, verify it and read its manifest; of the program nothing is kept in memory.
+
+    Raises:
+        InputError: the file cannot be read, is no bundle, a bundle of another format, or damaged,
+            or its manifest cannot be read.
     """
     try:
         file = path.open("rb")
         try:
-            _verify(file, path)
+            return file, _read_manifest(file, path)
         except BaseException:
             file.close()
             raise
@@ -199,13 +189,31 @@ def open_bundle(path: Path) -> BinaryIO:
             f"bundle {path} cannot be read: {error.strerror}; "
             "name a file that `cbpnet-mobile export` wrote"
         ) from error
-    return file
 
 
-def _verify(file: BinaryIO, path: Path) -> None:
+def _read_manifest(file: BinaryIO, path: Path) -> Manifest:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TRAILER))
     trailer = file.read()
+    _verify(file, size, trailer, path)
+    length = _HEAD.unpack_from(trailer)[2]
+    most = min(size - _TRAILER, _LARGEST)
+    if length > most:
+        raise InputError(
+            f"bundle {path} says that its manifest has {length:,} bytes; at most {most:,} would be "
+            "right here, so export the bundle again"
+        )
+    file.seek(size - _TRAILER - length)
+    try:
+        return from_json(Manifest, _parsed(file.read(length)))
+    except ValueError as error:
+        raise InputError(
+            f"the manifest of bundle {path} cannot be read ({error}); export the bundle again"
+        ) from error
+
+
+def _verify(file: BinaryIO, size: int, trailer: bytes, path: Path) -> None:
+    """Raise `InputError` unless a file is an intact bundle of this format."""
     file.seek(0)
     start = file.read(_PROGRAM_MAGIC.stop)
     if size <= _TRAILER or trailer[: len(_MAGIC)] != _MAGIC:
@@ -223,6 +231,26 @@ def _verify(file: BinaryIO, path: Path) -> None:
             f"bundle {path} has format version {version}; this version of cbpnet-mobile reads "
             f"version {VERSION}, so {right}"
         )
+
+
+def _parsed(text: bytes) -> Any:
+    """Return JSON as a value; a `ValueError` says what else it is."""
+    deep = f"it is nested deeper than {_DEEPEST} levels"
+    try:
+        value = json.loads(text.decode())
+    except RecursionError as error:
+        raise ValueError(deep) from error
+    if _deeper(value, _DEEPEST):
+        raise ValueError(deep)
+    return value
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Return whether a JSON value has more levels of objects and arrays."""
+    if not isinstance(value, dict | list):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(part, levels - 1) for part in parts)
 
 
 def _sha256(file: BinaryIO, size: int) -> bytes:

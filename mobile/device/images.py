@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from cbpnet.data.images import decode_image, upright_rgb
-from cbpnet.data.preprocessing import Preprocessing, normalise, prepare
+from cbpnet.data.pixels import normalise, prepare
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import LessonImages
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cbpnet.data.preprocessing import Preprocessing, normalise
+from cbpnet.data.pixels import normalise
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import LessonImages
 

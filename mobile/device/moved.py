@@ -6,7 +6,7 @@ import torch
 
 from cbpnet.host.errors import InputError
 from cbpnet.run.class_means import ClassMeans
-from cbpnet.run.state_file import check_fit
+from cbpnet.run.state_info import check_fit
 from mobile.device.lessons import Knowledge
 from mobile.device.one_pass_program import OnePassProgram
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from cbpnet.host.errors import InputError
 from cbpnet.host.packages import installed_version
 from cbpnet.method.layout import MethodName, methods_of
-from mobile.device.bundle import Manifest, TensorInfo, manifest_from_json, open_bundle
+from mobile.device.bundle import TensorInfo, open_bundle
 from mobile.device.cores import performance_cores
 
 __all__ = ["Program", "get_threads", "set_threads"]
@@ -78,7 +78,7 @@ class Program:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = open_bundle(path)
+        self._file, self.manifest = open_bundle(path)
         weakref.finalize(self, self._file.close)
         self._verified = _condition(self._file)
         self._lock = threading.Lock()
@@ -87,14 +87,10 @@ class Program:
         try:
             program = self._loaded()
             found = {program.get_method_name(index) for index in range(program.num_methods())}
-            if "manifest" not in found:
-                raise InputError(f"{path} has no method 'manifest'; export the bundle again")
-            (text,) = self._method("manifest").call([])
         except RuntimeError as error:
             raise InputError(
                 f"bundle {path} cannot be loaded by the installed executorch: {error}"
             ) from error
-        self.manifest: Manifest = manifest_from_json(text)
         for name in methods_of(self.manifest.config):
             if name not in found or name not in self.manifest.methods:
                 raise InputError(f"bundle {path} lacks the method {name!r}; export it again")

@@ -14,7 +14,8 @@ from cbpnet.host.atomic import write_atomically
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
 from cbpnet.method.capacity import grow
-from cbpnet.run.state_file import StateInfo, check_fit, load_state, save_state
+from cbpnet.run.state_file import load_state, save_state
+from cbpnet.run.state_info import StateInfo, check_fit
 from mobile.device.bundle import Manifest
 from mobile.device.kept_file import KeptRecord, kept_path, pack, read_kept, remove_others
 from mobile.device.kept_pictures import NO_PICTURES

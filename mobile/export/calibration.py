@@ -1,6 +1,6 @@
 """What an export does with real images of the user's: it calibrates, and reports on rounding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -10,11 +10,13 @@ from torch import Tensor
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.folder import read_class_folders
 from cbpnet.data.images import decode_image
-from cbpnet.data.preprocessing import Preprocessing, normalise, prepare
+from cbpnet.data.pixels import normalise, prepare
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.layout import part, trainable_layout
 from cbpnet.method.learner import Learner
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.prompts import prefixes
 from cbpnet.run.training import (
     INFERENCE_BATCH,
@@ -23,7 +25,9 @@ from cbpnet.run.training import (
     initial_state,
     learn_task,
 )
+from mobile.export.bundle_learner import BundleLearner
 from quantize.learner_agreement import QuantisationReport, compare_learners
+from quantize.one_pass_agreement import OnePassReport, compare_one_pass_learners
 from quantize.static_int8 import Prefixes
 
 __all__ = [
@@ -82,10 +86,11 @@ def calibration_batches(images: Sequence[Path], preprocessing: Preprocessing) ->
 
 
 def calibration_passes(config: LearnerConfig, dim: int) -> list[Prefixes]:
-    """Return the prefixes to calibrate with: none, for the query, and prompts.
+    """Return the prefixes to calibrate with: none where images go without, and prompts.
 
     The prompts are drawn: those that a device will learn do not exist yet. How large they may
-    become hardly matters, see docs/quantisation.md.
+    become hardly matters, see docs/quantisation.md. A one-pass learner has them always, and those
+    of zeros too.
     """
     generator = torch.Generator().manual_seed(_SEED)
     drawn = {
@@ -93,31 +98,37 @@ def calibration_passes(config: LearnerConfig, dim: int) -> list[Prefixes]:
         for name, shape in trainable_layout(config, dim, classes=0).items()
         if part(name) == "prompts"
     }
+    if not drawn:
+        return [None]
+    if config.one_pass:
+        return [_prefixes(config, drawn), _prefixes(config, {n: 0 * p for n, p in drawn.items()})]
+    return [None, _prefixes(config, drawn)]
+
+
+def _prefixes(config: LearnerConfig, drawn: Mapping[str, Tensor]) -> Prefixes:
     prompts = config.prompts
-    given = prefixes(
-        drawn.get("prompts.g"), drawn.get("prompts.e"), prompts.g_layers, prompts.e_layers
-    )
-    return [None, given]
+    g_prompt, e_prompt = drawn.get("prompts.g"), drawn.get("prompts.e")
+    return prefixes(g_prompt, e_prompt, prompts.g_layers, prompts.e_layers)
 
 
 def report_quantisation(
-    backbone: Backbone, learner: Learner, images: ReportImages
-) -> QuantisationReport:
-    """Compare a learner on a rounded trunk with the one on the exact backbone.
+    backbone: Backbone, learner: BundleLearner, images: ReportImages
+) -> QuantisationReport | OnePassReport:
+    """Compare a learner on a rounded trunk with the one on the exact backbone, ten images a time.
 
-    The exact learner learns the images as one task for one epoch, from nothing; in that state both
-    classify them and give their gradients, ten images a time.
+    The paper's exact learner learns the images as one task for one epoch, from nothing; in that
+    state both classify them and give their gradients. One-pass learners count them.
     """
-    exact = Learner(backbone, learner.config, learner.classes, learner.tasks)
     preprocessing = backbone.preprocessing
-    pixels = torch.stack(
-        [prepare(decode_image(path), preprocessing) for paths in images for path in paths]
-    )
-    counts = torch.tensor([len(paths) for paths in images])
-    labels = torch.arange(len(images)).repeat_interleave(counts)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SEED))
-    pixels, labels = pixels[order], labels[order]
+    pixels, labels = _read_images(images, preprocessing)
     shown = normalise(pixels, preprocessing.mean, preprocessing.std)
+    size = _TRAINING.batch_size
+    batches = list(zip(shown.split(size), labels.split(size), strict=True))
+    if isinstance(learner, OnePassLearner):
+        counting = OnePassLearner(backbone, learner.config, learner.classes)
+        start = counting.initial_state(torch.Generator().manual_seed(_SEED))
+        return compare_one_pass_learners(counting, learner, start, batches)
+    exact = Learner(backbone, learner.config, learner.classes, learner.tasks)
     with torch.no_grad():
         query = torch.cat([exact.query(part) for part in shown.split(INFERENCE_BATCH)])
     state = learn_task(
@@ -129,7 +140,15 @@ def report_quantisation(
         _TRAINING,
         _SEED,
     )
-    size = _TRAINING.batch_size
-    return compare_learners(
-        exact, learner, state, zip(shown.split(size), labels.split(size), strict=True)
+    return compare_learners(exact, learner, state, batches)
+
+
+def _read_images(images: ReportImages, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+    """Return the pixels of images in a random order, and their labels."""
+    pixels = torch.stack(
+        [prepare(decode_image(path), preprocessing) for paths in images for path in paths]
     )
+    counts = torch.tensor([len(paths) for paths in images])
+    labels = torch.arange(len(images)).repeat_interleave(counts)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SEED))
+    return pixels[order], labels[order]

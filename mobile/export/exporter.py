@@ -18,7 +18,9 @@ from cbpnet.backbone.vit import Backbone
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
+from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.layout import (
+    Layout,
     MethodName,
     count_parameters,
     counted_axes,
@@ -26,14 +28,13 @@ from cbpnet.method.layout import (
     methods_of,
     stored_in,
 )
-from cbpnet.method.state import Layout, LearnerState
+from cbpnet.method.state import LearnerState
 from mobile.device.bundle import (
     BackboneInfo,
     Manifest,
     MethodInfo,
     StateTensor,
     TensorInfo,
-    manifest_to_json,
     seal,
 )
 from mobile.export.bundle_learner import (
@@ -108,8 +109,8 @@ def export_stages(config: LearnerConfig) -> dict[str, float]:
 class ExportSettings:
     """What a bundle is made for.
 
-    ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already.
-    ``micro_batch`` images go through it at a time.
+    ``classes`` and ``tasks`` are its capacity, ``class_names`` what its state knows already; a
+    one-pass learner has no tasks. ``micro_batch`` images go through it at a time.
 
     Raises:
         InputError: fewer than two classes, a task or an image.
@@ -190,7 +191,7 @@ def export_bundle(
             lowered = lower(programs, learning.partitioner, backend.partitioner, backend.passes)
         manifest = _manifest(backbone, learner, state, settings, programs, lowered, report)
         stage(_SERIALISING)
-        bundle = seal(lowered.serialise(manifest_to_json(manifest)))
+        bundle = seal(lowered.serialise(), manifest)
     stage(_VERIFYING)
     with TemporaryDirectory() as folder:
         trial = Path(folder) / path.name
@@ -221,10 +222,13 @@ def _frozen_learner(
     """Return the learner that is traced, on the backbone frozen in what it is lowered to."""
     target = settings.target
     stage(_QUANTISING)
-    trunk = FrozenTrunk(backbone, target.precision, features=config.features)
+    features = config.features
+    if config.adaptation.kind == "auto":  # which asks the classifier
+        features = with_classifier(features, backbone.logits)
+    trunk = FrozenTrunk(backbone, target.precision, features=features)
     if target.learns:
         return make_learner(trunk, None, config, settings.classes, settings.tasks)
-    exact = FrozenTrunk(backbone, "fp32", features=config.features)
+    exact = FrozenTrunk(backbone, "fp32", features=features)
     if target.precision == "fp32":
         forward = target.backend.unquantised(exact)
     else:
@@ -297,7 +301,7 @@ def _manifest(
         preprocessing=backbone.preprocessing,
         config=learner.config,
         classes=settings.classes,
-        tasks=settings.tasks,
+        tasks=1 if learner.config.one_pass else settings.tasks,
         class_names=settings.class_names,
         micro_batch=settings.micro_batch,
         image_size=backbone.image_size,

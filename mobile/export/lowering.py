@@ -56,15 +56,10 @@ class Lowered:
     edge: EdgeProgramManager
     delegation: dict[str, Delegation]
 
-    def serialise(self, manifest: str) -> bytes:
-        """Return the bytes of the ExecuTorch program with its ``manifest`` as a method."""
-        edge = EdgeProgramManager(
-            {name: self.edge.exported_program(name) for name in self.delegation},
-            constant_methods={"manifest": manifest},
-            compile_config=_EDGE,
-        )
+    def serialise(self) -> bytes:
+        """Return the bytes of the ExecuTorch program."""
         with _quiet():
-            program: bytes = edge.to_executorch(_BUFFERS).buffer
+            program: bytes = self.edge.to_executorch(_BUFFERS).buffer
         return program
 
 

@@ -26,6 +26,7 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from cbpnet.host.errors import InputError
+from cbpnet.method.feature_names import check_prepared
 from mobile.targets.backend import Calibration
 from quantize.aten_decompositions import ATEN_DECOMPOSITIONS
 from quantize.integer import BEND, integer_form
@@ -56,6 +57,7 @@ class RoundedTrunk:
 
     Attributes:
         dim: width D of the features.
+        features, logits: see `FrozenTrunk`.
     """
 
     def __init__(
@@ -65,13 +67,14 @@ class RoundedTrunk:
         calibration: Calibration,
     ) -> None:
         self.dim, self.micro_batch = form.dim, calibration.micro_batch
+        self.features, self.logits = form.features, form.logits
         images = torch.cat(list(calibration.batches))
         given: dict[tuple[int, ...], list[tuple[Tensor, ...]]] = {}
         for prefixes in calibration.passes:
-            given.setdefault(_layers(prefixes), []).extend(self._parts(images, prefixes))
+            given.setdefault(_layers(prefixes), []).extend(self._batches(images, prefixes))
         self.graphs = {
-            layers: _quantised(_captured(form, layers, parts[0]), quantiser, parts)
-            for layers, parts in given.items()
+            layers: _quantised(_captured(form, layers, batches[0]), quantiser, batches)
+            for layers, batches in given.items()
         }
 
     def __call__(self, images: Tensor, prefixes: Prefixes = None) -> Tensor:
@@ -79,16 +82,28 @@ class RoundedTrunk:
 
         Raises InputError for prefixes of other layers than were calibrated.
         """
+        return self.parts(images, prefixes, ("pooled",))[0]
+
+    def parts(self, images: Tensor, prefixes: Prefixes, names: Sequence[str]) -> list[Tensor]:
+        """Return several features [B, d]; see `FrozenTrunk.parts`.
+
+        Raises InputError for prefixes of other layers than were calibrated, and for a name that is
+        not among the form's features.
+        """
+        check_prepared(names, self.features)
         graph = self.graphs.get(_layers(prefixes))
         if graph is None:
             raise InputError(
                 f"prefixes stand before the layers {list(_layers(prefixes))}; calibrated were "
                 f"{' and '.join(str(list(layers)) for layers in self.graphs)}"
             )
-        found = [_run(graph, part) for part in self._parts(images, prefixes)]
-        return found[0] if len(images) == self.micro_batch else torch.cat(found)[: len(images)]
+        batches = [_run(graph, batch) for batch in self._batches(images, prefixes)]
+        found = dict(zip(self.features, zip(*batches, strict=True), strict=True))
+        if len(images) == self.micro_batch:
+            return [found[name][0] for name in names]
+        return [torch.cat(found[name])[: len(images)] for name in names]
 
-    def _parts(self, images: Tensor, prefixes: Prefixes) -> Iterator[tuple[Tensor, ...]]:
+    def _batches(self, images: Tensor, prefixes: Prefixes) -> Iterator[tuple[Tensor, ...]]:
         """Yield a graph's inputs for ``micro_batch`` images a time; the last may come twice."""
         count = len(images)
         given = [images]
@@ -141,9 +156,9 @@ def _layers(prefixes: Prefixes) -> tuple[int, ...]:
     return tuple(sorted(prefixes or {}))
 
 
-def _run(graph: GraphModule, given: Sequence[Tensor]) -> Tensor:
+def _run(graph: GraphModule, given: Sequence[Tensor]) -> Sequence[Tensor]:
     with torch.fx.traceback.preserve_node_meta():  # by which Arm's exporter knows what it rounded
-        features: Tensor = Interpreter(graph).run(*given)
+        features: Sequence[Tensor] = Interpreter(graph).run(*given)
     return features
 
 
@@ -154,9 +169,9 @@ class _Positional(nn.Module):
         super().__init__()
         self.trunk, self.layers = trunk, layers
 
-    def forward(self, images: Tensor, *prefixes: Tensor) -> Tensor:
-        features: Tensor = self.trunk(images, dict(zip(self.layers, prefixes, strict=True)))
-        return features
+    def forward(self, images: Tensor, *prefixes: Tensor) -> list[Tensor]:
+        given = dict(zip(self.layers, prefixes, strict=True))
+        return self.trunk.parts(images, given, self.trunk.features)
 
 
 def _captured(form: FrozenTrunk, layers: Sequence[int], given: tuple[Tensor, ...]) -> GraphModule:
@@ -178,12 +193,12 @@ def _captured(form: FrozenTrunk, layers: Sequence[int], given: tuple[Tensor, ...
 def _quantised(
     graph: GraphModule,
     quantiser: Callable[[], TOSAQuantizer],
-    parts: Sequence[tuple[Tensor, ...]],
+    batches: Sequence[tuple[Tensor, ...]],
 ) -> GraphModule:
-    """Return a graph that is rounded by the ranges that its tensors have on ``parts``."""
+    """Return a graph that is rounded by the ranges that its tensors have on ``batches``."""
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
         prepared = prepare_pt2e(graph, quantiser())
-        for given in parts:
+        for given in batches:
             prepared(*given)
         converted: GraphModule = convert_pt2e(prepared)
     return converted

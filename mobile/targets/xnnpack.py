@@ -14,7 +14,7 @@ from torch.fx.passes.infra.partitioner import Partition
 from mobile.targets import backend
 from mobile.targets.xnnpack_halves import HalvedConfig, RestoredConfig
 from mobile.targets.xnnpack_layers import FrozenLinearConfig, FrozenLinearTransposedConfig
-from mobile.targets.xnnpack_partitions import keep_fewer_bytes
+from mobile.targets.xnnpack_partitions import keep_fewer_bytes, make_fewer_calls
 
 __all__ = ["Backend"]
 
@@ -65,8 +65,7 @@ class _TrunkPartitioner(XnnpackPartitioner):  # type: ignore[misc]  # executorch
 
     def generate_partitions(self, ep: ExportedProgram) -> list[Partition]:
         """Return the partitions with a frozen layer in them."""
-        found = super().generate_partitions(ep)
-        taken = [part for part in found if any(_is_frozen_layer(node) for node in part.nodes)]
+        taken = make_fewer_calls(super().generate_partitions(ep), _is_frozen_layer)
         keep_fewer_bytes(taken)
         return taken
 

@@ -1,13 +1,31 @@
-"""Which delegate computes what: as few bytes as possible are kept from one to the next."""
+"""Which delegate computes what: few calls, and few bytes that are kept from one to the next."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 from torch.fx import Node
 from torch.fx.passes.infra.partitioner import Partition
 
-__all__ = ["keep_fewer_bytes"]
+__all__ = ["keep_fewer_bytes", "make_fewer_calls"]
+
+
+def make_fewer_calls(
+    partitions: Sequence[Partition], is_layer: Callable[[Node], bool]
+) -> list[Partition]:
+    """Return the partitions with a layer in them, as few as moving layers earlier leaves.
+
+    A partitioner may put a layer together with crumbs, though it computes nothing for them: then
+    the partition whose results it reads takes it over.
+    """
+    for later in partitions:
+        for earlier in partitions:
+            layers = [node for node in later.nodes if is_layer(node)]
+            movable = set() if earlier is later else set(_computed_from(earlier, later))
+            if layers and movable.issuperset(layers):
+                needed = set().union(*(_ancestors(layer, later) for layer in layers))
+                _hand_over(later, earlier, needed)
+    return [part for part in partitions if any(map(is_layer, part.nodes))]
 
 
 def keep_fewer_bytes(partitions: Sequence[Partition]) -> None:
@@ -28,10 +46,13 @@ def _move(earlier: Partition, later: Partition) -> None:
         if node in later.nodes:
             needed = _ancestors(node, later)
             if _crossing(earlier, later, needed) < _crossing(earlier, later, set()):
-                for each in movable:
-                    if each in needed:
-                        later.remove_node(each)
-                        earlier.add_node(each)
+                _hand_over(later, earlier, needed)
+
+
+def _hand_over(giver: Partition, taker: Partition, nodes: set[Node]) -> None:
+    for node in [each for each in giver.nodes if each in nodes]:
+        giver.remove_node(node)
+        taker.add_node(node)
 
 
 def _computed_from(earlier: Partition, later: Partition) -> list[Node]:
@@ -50,11 +71,11 @@ def _computed_from(earlier: Partition, later: Partition) -> list[Node]:
 
 
 def _ancestors(node: Node, partition: Partition) -> set[Node]:
-    """Return a node and all of a partition that it is computed from."""
+    """Return a node and all of a partition that it is computed from, constants too."""
     found, open_ = {node}, [node]
     while open_:
         for source in open_.pop().all_input_nodes:
-            if source.op != "placeholder" and source in partition.nodes and source not in found:
+            if source in partition.nodes and source not in found:
                 found.add(source)
                 open_.append(source)
     return found

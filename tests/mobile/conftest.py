@@ -36,7 +36,8 @@ from cbpnet.method.layout import counted_axes
 from cbpnet.method.learner import Learner
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import LearnerState
-from cbpnet.run.state_file import StateInfo, save_state
+from cbpnet.run.state_file import save_state
+from cbpnet.run.state_info import StateInfo
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from mobile.cli import export_job, main
 from mobile.device.bundle import (
@@ -45,7 +46,6 @@ from mobile.device.bundle import (
     MethodInfo,
     StateTensor,
     TensorInfo,
-    manifest_to_json,
     seal,
 )
 from mobile.export.bundle_learner import bundle_functions
@@ -163,7 +163,7 @@ def build_toy(
         quantisation=None,
         versions={"torch": torch.__version__},
     )
-    path.write_bytes(seal(bytes(lowered.serialise(manifest_to_json(manifest)))))
+    path.write_bytes(seal(lowered.serialise(), manifest))
     return path
 
 
@@ -230,6 +230,17 @@ def other_bundle(made_once: MadeOnce) -> Path:
     learner = toy_learner(dim=9, classes=4, tasks=2)
     state = learner.initial_state(torch.Generator().manual_seed(3))
     return made_once("other.pte", lambda path: build_toy(path, learner, state, (), "f" * 16))
+
+
+@pytest.fixture(scope="session")
+def program_in() -> Callable[[Path], bytes]:
+    """Take the ExecuTorch program out of a bundle: what stands before manifest and trailer."""
+
+    def take(bundle: Path) -> bytes:
+        content = bundle.read_bytes()
+        return content[: -48 - int.from_bytes(content[-36:-32], "little")]
+
+    return take
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,6 @@ OUT_OF_RANGE = {
     "adaptation.accuracy": [-0.1, 1.1, math.nan],
     "adaptation.final_rate": [-0.1, 1.1, math.nan],
     "adaptation.epochs": [0, -1],
-    "adaptation.anchor": [-0.1, math.nan, math.inf],
 }
 
 AT_THE_EDGE = {

@@ -19,6 +19,7 @@ from cbpnet.method.layout import (
     forward_methods,
     methods_of,
     prefixed,
+    readout_axes,
     state_layout,
     stored_in,
     trainable_layout,
@@ -148,3 +149,15 @@ def test_the_documented_table_names_every_tensor(config):
     ]
     layout = state_layout(config, DIM, CLASSES, TASKS)
     assert [n for n in layout if not any(re.fullmatch(p, n) for p in patterns)] == []
+
+
+def test_the_readouts_layout_depends_on_its_kind():
+    means = {"classes.count": ("classes",), "classes.mean": ("classes", 4)}
+    rls = {
+        "readout.projection": (4, 3),
+        "readout.inverse": (8, 8),
+        "readout.weight": ("classes", 8),
+    }
+    assert readout_axes(ReadoutConfig("none"), 4) == means
+    assert readout_axes(ReadoutConfig("means"), 4) == means
+    assert readout_axes(ReadoutConfig("rls", features=3), 4) == means | rls

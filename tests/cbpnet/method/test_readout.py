@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge
 
 from cbpnet.method.config import ReadoutConfig
 from cbpnet.method.prompts import one_hot
-from cbpnet.method.readout import initial_readout, observe_images, readout_axes, readout_scores
+from cbpnet.method.readout import initial_readout, observe_images, readout_scores
 
 DIM, CLASSES = 12, 5
 # A power of two: its reciprocal, where the state starts, is exact in fp32.
@@ -43,18 +43,6 @@ def ridge(state, query, labels, regularisation, classes=CLASSES):
     targets = np.eye(classes)[labels]
     model = Ridge(alpha=regularisation, fit_intercept=False, solver="cholesky")
     return model.fit(inputs_of(state, query), targets)
-
-
-def test_layout_depends_on_the_kind():
-    means = {"classes.count": ("classes",), "classes.mean": ("classes", 4)}
-    rls = {
-        "readout.projection": (4, 3),
-        "readout.inverse": (8, 8),
-        "readout.weight": ("classes", 8),
-    }
-    assert readout_axes(ReadoutConfig("none"), 4) == means
-    assert readout_axes(ReadoutConfig("means"), 4) == means
-    assert readout_axes(ReadoutConfig("rls", features=3), 4) == means | rls
 
 
 @pytest.mark.parametrize("config", [RLS, RANDOM_FEATURES])

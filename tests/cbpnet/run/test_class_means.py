@@ -14,7 +14,8 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.config import AdaptationConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.initial import draw_state
 from cbpnet.run.class_means import read_class_means
-from cbpnet.run.state_file import StateInfo, load_state, save_state
+from cbpnet.run.state_file import load_state, save_state
+from cbpnet.run.state_info import StateInfo
 
 ONE_PASS = LearnerConfig(
     PromptConfig((0,), 1, (), 1),

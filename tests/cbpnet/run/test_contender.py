@@ -8,7 +8,7 @@ import torch
 from cbpnet.backbone.presets import get_preset
 from cbpnet.backbone.vit import load_backbone
 from cbpnet.data.digits import load_digits
-from cbpnet.data.preprocessing import load_batch
+from cbpnet.data.pixels import load_batch
 from cbpnet.data.stream import make_stream
 from cbpnet.method.learner import Learner
 from cbpnet.run.contender import LearnerContender
@@ -16,7 +16,7 @@ from cbpnet.run.protocol import run_protocol
 from cbpnet.run.queries import query_stream
 from cbpnet.run.training import TrainingConfig
 
-CONFIG = get_preset("micro").config
+CONFIG = get_preset("micro").config("cbpnet")
 READOUTS = {"network": "none", "fused": "rls", "again": "rls"}
 TRAINING = TrainingConfig(epochs=2, batch_size=10, micro_batch=10)
 

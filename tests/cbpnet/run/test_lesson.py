@@ -146,7 +146,7 @@ def test_prior_and_scale_are_the_likeliest_of_the_lessons_left_out(toy_extractor
     found = {}
     for prior in few.priors:
         for scale in few.scales:
-            total = -2 * math.log10(prior) ** 2
+            total = -8 * math.log10(prior) ** 2
             for number in range(36):
                 others = rows != number
                 known = learner.observe(state, x[others], shown.labels[others])
@@ -157,7 +157,7 @@ def test_prior_and_scale_are_the_likeliest_of_the_lessons_left_out(toy_extractor
     best = max(found, key=found.get)
     outcome = learn(learner, state, shown).state
     assert (float(outcome["readout.prior"]), float(outcome["readout.scale"])) == pytest.approx(best)
-    expected = [[found[p, s] + 2 * math.log10(p) ** 2 for s in few.scales] for p in few.priors]
+    expected = [[found[p, s] + 8 * math.log10(p) ** 2 for s in few.scales] for p in few.priors]
     torch.testing.assert_close(
         outcome["readout.evidence"], torch.tensor(expected), rtol=0.1, atol=0.5
     )
@@ -172,8 +172,7 @@ def test_single_pictures_leave_the_prior_as_it_was(learner):
 
 
 def test_kept_pictures_move_their_class_to_where_they_are_now(toy_extractor):
-    free = replace(config("always"), adaptation=AdaptationConfig("always", anchor=0.0))
-    learner = OnePassLearner(toy_extractor(DIM), free, CLASSES)
+    learner = OnePassLearner(toy_extractor(DIM), config("always"), CLASSES)
     state = learn(learner, start(learner), images([0, 1])).state
     kept = images([0, 1], each=5, seed=4)
     plain = learn(learner, state, images([2, 3])).state

@@ -26,7 +26,8 @@ from cbpnet.method.config import (
 )
 from cbpnet.method.state import LearnerState
 from cbpnet.run import state_file
-from cbpnet.run.state_file import StateInfo, check_fit, load_state, save_state
+from cbpnet.run.state_file import load_state, save_state
+from cbpnet.run.state_info import StateInfo, check_fit
 
 INFO = StateInfo(
     backbone="vit_micro_patch8_32",

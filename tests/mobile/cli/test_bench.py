@@ -121,7 +121,7 @@ def letter(bundle: Path, path: Path) -> None:
     path.write_text("a letter to grandmother")
 
 
-def plain_program(bundle: Path, path: Path) -> None:
+def without_trailer(bundle: Path, path: Path) -> None:
     path.write_bytes(bundle.read_bytes()[:-48])
 
 
@@ -133,7 +133,7 @@ def absent(bundle: Path, path: Path) -> None:
     ("damage", "reason"),
     [
         (letter, "is not a bundle; export it again"),
-        (plain_program, "is a plain ExecuTorch program"),
+        (without_trailer, "is a plain ExecuTorch program"),
         (absent, "cannot be read: No such file"),
     ],
 )

@@ -15,7 +15,7 @@ from PIL import Image
 import mobile.cli.digits_demo
 from cbpnet.backbone.vit import load_backbone
 from cbpnet.data.digits import load_digits
-from cbpnet.data.preprocessing import load_batch, normalise
+from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.stream import make_stream
 from cbpnet.method.features import normalise_feature
 from cbpnet.study.closed_form import NearestClassMean

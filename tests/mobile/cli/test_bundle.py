@@ -21,8 +21,7 @@ from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.run.state_file import load_state
 from cbpnet.run.training import TrainingConfig
 from mobile.cli import COMMANDS, main
-from mobile.device.bundle import seal
-from mobile.device.program import Program
+from mobile.device.bundle import read_manifest
 from mobile.device.runtime import OnDeviceLearner
 
 Pictures = Callable[..., list[np.ndarray]]
@@ -100,7 +99,7 @@ def test_new_classes_join_a_known_task(bundle: Path, photos: Callable[..., Path]
         state.unlink(missing_ok=True)
 
 
-def plain_program(bundle: Path, path: Path) -> None:
+def without_trailer(bundle: Path, path: Path) -> None:
     path.write_bytes(bundle.read_bytes()[:-48])
 
 
@@ -115,8 +114,8 @@ def flipped(bundle: Path, path: Path) -> None:
 
 
 def newer(bundle: Path, path: Path) -> None:
-    content = bytearray(seal(bundle.read_bytes()[:-48]))
-    content[-40] = 3
+    content = bytearray(bundle.read_bytes())
+    content[-40] = 4
     path.write_bytes(content[:-32] + hashlib.sha256(content[:-32]).digest())
 
 
@@ -128,10 +127,10 @@ def letter(bundle: Path, path: Path) -> None:
     ("damage", "reason"),
     [
         (letter, "is not a bundle"),
-        (plain_program, "is a plain ExecuTorch program"),
+        (without_trailer, "is a plain ExecuTorch program"),
         (truncated, "a bundle cut short"),
         (flipped, "is damaged: its checksum does not match"),
-        (newer, "has format version 3; this version of cbpnet-mobile reads version 2"),
+        (newer, "has format version 4; this version of cbpnet-mobile reads version 3"),
         (lambda bundle, path: None, "cannot be read: No such file"),
     ],
 )
@@ -238,7 +237,7 @@ def test_inspect(bundle: Path) -> None:
         "image_size": 8,
     }
     assert {name: found[name] for name in expected} == expected
-    layout = Program(bundle).manifest.layout
+    layout = read_manifest(bundle).layout
     assert found["state_bytes"] == 4 * sum(int(np.prod(shape)) for shape in layout.values())
     for name in ("query", "predict", "gradients", "update", "observe", "initial_state"):
         assert found["methods"][name]["delegate_calls"] == 0
@@ -261,7 +260,7 @@ def test_evaluate_is_the_protocol_of_the_learner_in_pytorch(
     assert {"results.json", "results.csv", "table.md", "accuracy_over_tasks.png"} <= names
     report = json.loads((out / "results.json").read_text())
     stream = make_stream(load_folder(folder), 2, seed=4)
-    preprocessing = Program(bundle).manifest.preprocessing
+    preprocessing = read_manifest(bundle).preprocessing
     training, readouts = TrainingConfig(2, 3, 3), {"cbpnet": "none", "cbpnet+rls": "rls"}
     contender = LearnerContender(eager, stream, preprocessing, training, 4, readouts)
     record = ProtocolRecord(tuple(run_protocol(contender, stream)))

@@ -1,39 +1,92 @@
-"""A bundle is verified before any runtime sees it, and its manifest survives JSON."""
+"""A bundle is verified before any runtime sees it, and says without one what it is."""
 
+import dataclasses
 import hashlib
 import json
 import random
+import re
+import struct
 import subprocess
 import sys
 
 import pytest
 
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
-from mobile.device.bundle import manifest_from_json, manifest_to_json, open_bundle, seal
+from cbpnet.method.config import LearnerConfig, OptimiserConfig
+from mobile.device.bundle import (
+    BackboneInfo,
+    Manifest,
+    MethodInfo,
+    StateTensor,
+    TensorInfo,
+    open_bundle,
+    read_manifest,
+    seal,
+)
 from mobile.device.program import Program
 
 PROGRAM = b"\x20\0\0\0ET12" + bytes(range(256)) * 20
+MANIFEST = Manifest(
+    target="xnnpack",
+    target_options={"halves": "no"},
+    precision="int8",
+    backbone=BackboneInfo("vit_tiny", 5_500_000, 192, "0123456789abcdef"),
+    preprocessing=Preprocessing(224, (0.5, 0.25, 1 / 3), (0.5, 0.1, 0.7), "bicubic", 0.9),
+    config=LearnerConfig(optimiser=OptimiserConfig(max_norm=float("inf"))),
+    classes=10,
+    tasks=4,
+    class_names=("apple", "Apple", "\N{LATIN SMALL LETTER O WITH DIAERESIS} \N{SNOWMAN}\n", ""),
+    micro_batch=2,
+    image_size=224,
+    trainable_parameters=9600,
+    trainable_fraction=9600 / 5_500_000,
+    head_parameters=1920,
+    state=(StateTensor("head.weight", (10, 192), "classes"), StateTensor("adam.step", (1,), None)),
+    methods={
+        "query": MethodInfo(
+            (TensorInfo("images", "float32", (2, 3, 224, 224)),),
+            (TensorInfo("query", "float32", (2, 192)),),
+            1,
+            {"mul": 2},
+            1000,
+            7,
+        )
+    },
+    quantisation={"agreement": {"all": 0.5}, "layers": [1, None, "x"]},
+    versions={"torch": "2.13.0"},
+)
+VALUES = json.loads(json.dumps(dataclasses.asdict(MANIFEST)))
 
 
 @pytest.fixture
 def sealed(tmp_path):
     path = tmp_path / "x.pte"
-    path.write_bytes(seal(PROGRAM))
+    path.write_bytes(seal(PROGRAM, MANIFEST))
     return path
 
 
-def test_the_trailer_is_what_its_documentation_says():
-    content = seal(PROGRAM)
+def with_trailer(content, version, number):
+    """What a file of any version ends in; ``number`` is 0, or the bytes of the manifest."""
+    content += b"CBPNETMB" + struct.pack("<II", version, number)
+    return content + hashlib.sha256(content).digest()
+
+
+def test_the_file_is_what_its_documentation_says():
+    content = seal(PROGRAM, MANIFEST)
     assert content[: len(PROGRAM)] == PROGRAM
-    trailer = content[len(PROGRAM) :]
-    assert len(trailer) == 48
-    assert trailer[:16] == b"CBPNETMB" + (2).to_bytes(4, "little") + bytes(4)
-    assert trailer[16:] == hashlib.sha256(PROGRAM + trailer[:16]).digest()
+    text, trailer = content[len(PROGRAM) : -48], content[-48:]
+    assert json.loads(text.decode("utf-8")) == VALUES
+    assert trailer[:12] == b"CBPNETMB" + (3).to_bytes(4, "little")
+    assert trailer[12:16] == len(text).to_bytes(4, "little")
+    assert trailer[16:] == hashlib.sha256(content[:-32]).digest()
 
 
 def test_what_was_sealed_opens(sealed):
-    with open_bundle(sealed) as file:
+    file, manifest = open_bundle(sealed)
+    with file:
         assert file.name == str(sealed)
+    assert manifest == read_manifest(sealed) == MANIFEST
 
 
 @pytest.mark.parametrize("name", ["missing.pte", "."])
@@ -64,7 +117,7 @@ def test_a_truncated_bundle_is_refused(sealed, missing):
 
 def test_any_flipped_bit_is_found(sealed):
     content, rng = sealed.read_bytes(), random.Random(0)
-    places = [*rng.sample(range(len(PROGRAM)), 100), *range(len(PROGRAM), len(content))]
+    places = [*rng.sample(range(len(content)), 200), *range(len(content) - 48, len(content))]
     for place in places:
         damaged = bytearray(content)
         damaged[place] ^= 1 << rng.randrange(8)
@@ -74,12 +127,12 @@ def test_any_flipped_bit_is_found(sealed):
 
 
 @pytest.mark.parametrize(
-    ("version", "right"), [(1, "export the bundle again"), (3, "update cbpnet-mobile")]
+    ("version", "right"),
+    [(1, "export the bundle again"), (2, "export the bundle again"), (4, "update cbpnet-mobile")],
 )
 def test_another_format_is_named(sealed, version, right):
-    content = PROGRAM + b"CBPNETMB" + version.to_bytes(4, "little") + bytes(4)
-    sealed.write_bytes(content + hashlib.sha256(content).digest())
-    with pytest.raises(InputError, match=f"has format version {version}; .* version 2, so {right}"):
+    sealed.write_bytes(with_trailer(PROGRAM, version, 0))
+    with pytest.raises(InputError, match=f"has format version {version}; .* version 3, so {right}"):
         open_bundle(sealed)
 
 
@@ -106,46 +159,116 @@ print(refused)
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "200\n"
 
 
-def test_a_plain_program_with_a_bundles_end_is_no_bundle(tmp_path):
-    (tmp_path / "x.pte").write_bytes(seal(b"\0" * 4000))
+def test_what_is_no_program_is_not_loaded(tmp_path):
+    (tmp_path / "x.pte").write_bytes(seal(b"\0" * 4000, MANIFEST))
     with pytest.raises(InputError, match=r"x.pte cannot be loaded by the installed executorch"):
         Program(tmp_path / "x.pte")
 
 
-def test_a_manifest_survives_json(bundle):
-    manifest = Program(bundle).manifest
-    assert manifest_from_json(manifest_to_json(manifest)) == manifest
-    content = json.loads(manifest_to_json(manifest))
-    assert (content["format"], content["format_version"]) == ("cbpnet-mobile bundle", 2)
-    assert content["methods"]["query"]["inputs"] == [
-        {"name": "images", "dtype": "float32", "shape": [2, 3, 8, 8]}
-    ]
+def test_the_manifest_of_a_real_bundle(bundle):
+    manifest = read_manifest(bundle)
+    assert manifest == Program(bundle).manifest
+    assert manifest.methods["query"].inputs == (TensorInfo("images", "float32", (2, 3, 8, 8)),)
     assert manifest.layout == manifest.state_info((), {}).layout
-    counts = {tensor["name"]: tensor["counts"] for tensor in content["state"]}
+    counts = {tensor.name: tensor.counts for tensor in manifest.state}
     named = ("head.weight", "adam.m.head.weight", "prompts.e", "adam.m.prompts.e")
     assert [counts[name] for name in named] == ["classes", "classes", "tasks", None]
+
+
+def test_it_is_read_where_there_is_neither_torch_nor_a_runtime(bundle):
+    code = """
+import sys
+from pathlib import Path
+sys.modules |= dict.fromkeys(["executorch", "numpy", "torch"])  # which refuses to import them
+from mobile.device.bundle import read_manifest
+print(read_manifest(Path(sys.argv[1])).backbone.name)
+"""
+    command = [sys.executable, "-c", code, str(bundle)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "toy\n"
+
+
+def refused(path, text, length=None):
+    """The sentence for a bundle with a manifest of other bytes, or said to be of another length."""
+    path.write_bytes(with_trailer(PROGRAM + text, 3, len(text) if length is None else length))
+    with pytest.raises(InputError) as raised:
+        open_bundle(path)
+    (sentence,) = str(raised.value).splitlines()
+    assert str(path) in sentence
+    assert sentence.endswith("export the bundle again")
+    return sentence
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": "recipe"}, "its format is"),
-        ({"format_version": 1}, "its format is"),
         ({"colour": "red"}, "object contains unknown field `colour`"),
         (
             {"methods": {"query": {"inputs": []}}},
             r"methods\[...\]: .*missing required field `outputs`",
         ),
         ({"backbone": 3}, "backbone: expected `object`, got `int`"),
+        (
+            {"state": [{"name": "x", "shape": [1], "counts": "rows"}]},
+            r"state\[0\].counts: .*'rows'",
+        ),
     ],
 )
-def test_a_manifest_with_other_entries_is_one_sentence(bundle, change, reason):
-    content = json.loads(manifest_to_json(Program(bundle).manifest)) | change
-    with pytest.raises(InputError, match=rf"^the bundle's manifest cannot be read .*{reason}"):
-        manifest_from_json(json.dumps(content))
+def test_a_manifest_with_other_entries_is_one_sentence(tmp_path, change, reason):
+    found = refused(tmp_path / "x.pte", json.dumps(VALUES | change).encode())
+    assert re.search(rf"^the manifest of bundle .* cannot be read \({reason}", found)
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", "3"])
-def test_a_manifest_that_is_no_object_is_one_sentence(text):
-    with pytest.raises(InputError, match="manifest cannot be read"):
-        manifest_from_json(text)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "Expecting value"),
+        (b"no json", "Expecting value"),
+        (b"[]", "expected `object`, got `array`"),
+        (b"3", "expected `object`, got `int`"),
+        (b"{}", "object missing required field `target`"),
+        (b'{"target": "x', "Unterminated string"),
+        (b'{"target": "\xff"}', "'utf-8' codec can't decode byte 0xff in position 12"),
+        (json.dumps(VALUES).encode("utf-16"), "'utf-8' codec can't decode byte 0xff"),
+        (b'{"classes": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
+    ],
+)
+def test_a_manifest_that_is_none_is_one_sentence(tmp_path, text, reason):
+    found = refused(tmp_path / "x.pte", text)
+    assert f"the manifest of bundle {tmp_path / 'x.pte'} cannot be read ({reason}" in found
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a": '])
+@pytest.mark.parametrize("levels", [101, 990, 100_000])
+def test_a_manifest_that_is_nested_too_deep_is_one_sentence(tmp_path, opening, levels):
+    closing = "]" if opening == "[" else "}"
+    text = opening * (levels - 1) + "[]" + closing * (levels - 1)
+    found = refused(tmp_path / "x.pte", text.encode())
+    assert "cannot be read (it is nested deeper than 100 levels)" in found
+
+
+def test_as_many_levels_as_are_allowed_are_read(sealed):
+    deepest = json.loads("[" * 98 + "]" * 98)
+    manifest = dataclasses.replace(MANIFEST, quantisation={"x": deepest})
+    sealed.write_bytes(seal(PROGRAM, manifest))
+    assert read_manifest(sealed) == manifest
+
+
+def test_a_manifest_longer_than_its_file_is_one_sentence(tmp_path):
+    text = json.dumps(VALUES).encode()
+    there = len(PROGRAM) + len(text)
+    for length in (there + 1, 1 << 31, (1 << 32) - 1):
+        found = refused(tmp_path / "x.pte", text, length)
+        assert f"says that its manifest has {length:,} bytes; at most {there:,} would be" in found
+
+
+def test_a_manifest_of_another_length_than_said_is_one_sentence(tmp_path):
+    text = json.dumps(VALUES).encode()
+    assert "Extra data" in refused(tmp_path / "x.pte", text + text)
+    for length in (0, 1, len(text) - 1, len(text) + 1, len(text) + 300):
+        assert "cannot be read (" in refused(tmp_path / "x.pte", text, length)
+
+
+def test_a_huge_manifest_is_not_read(tmp_path):
+    text = b" " * (4_194_304 + 1)
+    found = refused(tmp_path / "x.pte", text)
+    assert "says that its manifest has 4,194,305 bytes; at most 4,194,304 would be right" in found

@@ -42,12 +42,11 @@ class Host:
 
     def __init__(self, path):
         self.bytes = path.read_bytes()
-        magic, version, zero = struct.unpack("<8sII", self.bytes[-48:-32])
-        assert (magic, version, zero) == (b"CBPNETMB", 2, 0)
+        magic, version, length = struct.unpack("<8sII", self.bytes[-48:-32])
+        assert (magic, version) == (b"CBPNETMB", 3)
         assert hashlib.sha256(self.bytes[:-32]).digest() == self.bytes[-32:]
+        self.manifest = json.loads(self.bytes[-48 - length : -48])
         self.program = _portable_lib._load_program_from_buffer(self.bytes)
-        self.manifest = json.loads(self.program.load_method("manifest").call([])[0])
-        assert self.manifest["format"] == "cbpnet-mobile bundle"
         self.size, self.micro_batch = self.manifest["image_size"], self.manifest["micro_batch"]
         self.state = self.call("initial_state")
         self.names = list(self.manifest["class_names"])

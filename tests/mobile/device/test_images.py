@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cbpnet.data.preprocessing import Preprocessing, normalise, prepare
+from cbpnet.data.pixels import normalise, prepare
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from mobile.device.images import as_list, normalised, prepare_images
 

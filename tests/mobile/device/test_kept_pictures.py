@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cbpnet.data.preprocessing import Preprocessing, normalise
+from cbpnet.data.pixels import normalise
+from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import LessonImages
 from mobile.device.kept_file import KeptRecord, kept_path, pack, read_kept, remove_others

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cbpnet.data.preprocessing import normalise
+from cbpnet.data.pixels import normalise
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.initial import draw_state

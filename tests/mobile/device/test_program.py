@@ -12,7 +12,7 @@ import torch
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import methods_of
-from mobile.device.bundle import manifest_from_json
+from mobile.device.bundle import read_manifest, seal
 from mobile.device.program import Program, get_threads, set_threads
 
 
@@ -128,13 +128,6 @@ def test_tensors_that_do_not_fit_are_refused(program, images, reason):
         program.call("query", tensors)
 
 
-def change_manifest(monkeypatch, change):
-    """Let programs read another manifest than the one in their file."""
-    monkeypatch.setattr(
-        "mobile.device.program.manifest_from_json", lambda text: change(manifest_from_json(text))
-    )
-
-
 def swap_inputs(manifest):
     method = manifest.methods["update"]
     swapped = dataclasses.replace(method, inputs=method.inputs[::-1])
@@ -162,11 +155,12 @@ def without_observe(manifest):
     ],
 )
 def test_a_manifest_that_does_not_describe_the_program_is_refused(
-    bundle, monkeypatch, change, reason
+    bundle, program_in, tmp_path, change, reason
 ):
-    change_manifest(monkeypatch, change)
+    path = tmp_path / "x.pte"
+    path.write_bytes(seal(program_in(bundle), change(read_manifest(bundle))))
     with pytest.raises(InputError, match=reason):
-        Program(bundle)
+        Program(path)
 
 
 @pytest.mark.parametrize(

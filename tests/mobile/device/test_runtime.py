@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 import torch
 
-from cbpnet.data.preprocessing import normalise
+from cbpnet.data.pixels import normalise
 from cbpnet.host.errors import InputError
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task

@@ -10,6 +10,7 @@ import mobile.export.exporter
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import methods_of
 from cbpnet.method.learner import Learner
+from mobile.device.bundle import read_manifest
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
 from mobile.export.bundle_learner import bundle_functions
@@ -18,17 +19,16 @@ from mobile.export.tracing import trace
 from mobile.targets import resolve_target
 
 CLASSES, TASKS = 6, 3
-TRAILER = 48
 
 
 class AsLowered:
     """The result of a lowering that took place before: the program of a bundle."""
 
-    def __init__(self, bundle):
+    def __init__(self, bundle, program):
         self.delegation = bundle.delegation
-        self.program = bundle.path.read_bytes()[:-TRAILER]
+        self.program = program
 
-    def serialise(self, manifest):
+    def serialise(self):
         return self.program
 
 
@@ -115,7 +115,7 @@ def test_int8_gradients_point_where_those_of_the_fp32_backbone_do(int8_bundle, e
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_delegates_are_few_and_hold_the_trunk(int8_bundle, fp32_export, precision):
     path = int8_bundle if precision == "int8" else fp32_export.path
-    manifest = Program(path).manifest
+    manifest = read_manifest(path)
     assert manifest.precision == precision
     assert manifest.methods.keys() == set(methods_of(manifest.config))
     calls = {name: method.delegate_calls for name, method in manifest.methods.items()}
@@ -140,7 +140,7 @@ def test_weights_are_stored_once(fp32_export, small_backbone):
 
 def test_the_manifest_describes_the_bundle(int8_bundle, fp32_export, small_backbone, server):
     for path in (int8_bundle, fp32_export.path):
-        manifest = Program(path).manifest
+        manifest = read_manifest(path)
         assert manifest.target == "xnnpack"
         assert manifest.backbone.weights == small_backbone.weights_fingerprint
         assert manifest.backbone.parameters == small_backbone.parameters_without_head
@@ -158,7 +158,7 @@ def test_the_manifest_describes_the_bundle(int8_bundle, fp32_export, small_backb
         share = trained / small_backbone.parameters_without_head
         assert manifest.trainable_fraction == pytest.approx(share)
         assert {"torch", "executorch", "torchao"} <= manifest.versions.keys()
-    assert Program(fp32_export.path).manifest.class_names == server.info.class_names
+    assert read_manifest(fp32_export.path).class_names == server.info.class_names
 
 
 def test_two_bundles_alternate_without_disturbing_each_other(int8_bundle, fp32_export, task):
@@ -183,7 +183,7 @@ def test_two_bundles_alternate_without_disturbing_each_other(int8_bundle, fp32_e
 
 
 def test_an_older_file_survives_an_export_that_fails(
-    fp32_export, small_backbone, server, tmp_path, monkeypatch
+    fp32_export, program_in, small_backbone, server, tmp_path, monkeypatch
 ):
     """The program is whole but of another state than asked for: verifying it is what fails."""
     traced = {}  # of both exports: the functions are the same
@@ -194,10 +194,12 @@ def test_an_older_file_survives_an_export_that_fails(
         return traced[function.name]
 
     monkeypatch.setattr(mobile.export.exporter, "trace", trace_once)
-    monkeypatch.setattr(mobile.export.exporter, "lower", lambda *_: AsLowered(fp32_export))
+    lowered = AsLowered(fp32_export, program_in(fp32_export.path))
+    monkeypatch.setattr(mobile.export.exporter, "lower", lambda *_: lowered)
     path = tmp_path / "x.pte"
     path.write_bytes(b"older")
-    settings = ExportSettings(resolve_target("xnnpack", "fp32"), CLASSES, TASKS, 2)
+    target, names = resolve_target("xnnpack", "fp32"), server.info.class_names
+    settings = ExportSettings(target, CLASSES, TASKS, 2, names)
     other = server.grown.replace({"head.weight": server.grown["head.weight"] + 1})
     with pytest.raises(InputError, match=r"initial_state has another head\.weight"):
         export_bundle(path, small_backbone, server.info.config, other, settings)

@@ -113,7 +113,7 @@ def test_arithmetic_of_products_and_of_the_rest():
 
 def test_lowering_is_quiet(recwarn, capfd):
     lowered = lower([layer_and_head("int8")], Backend().partitioner)
-    lowered.serialise("{}")
+    lowered.serialise()
     shown = [one for one in recwarn if not issubclass(one.category, DeprecationWarning)]
     assert [str(warning.message) for warning in shown] == []
     assert capfd.readouterr().err == ""

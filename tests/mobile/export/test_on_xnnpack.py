@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from cbpnet.data.preprocessing import normalise
+from cbpnet.data.pixels import normalise
 from cbpnet.method.learner import Learner
 from cbpnet.run.state_file import load_state
 from mobile.device.images import prepare_images

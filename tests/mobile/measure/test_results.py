@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cbpnet.host.errors import InputError
-from mobile.device.program import Program
+from mobile.device.bundle import read_manifest
 from mobile.measure.results import describe_bundle, find_results, take, write_result
 
 from . import made_up
@@ -67,7 +67,7 @@ def test_a_folder_without_results(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_of_a_bundle(bundle: Path) -> None:
-    found = describe_bundle(bundle, Program(bundle).manifest)
+    found = describe_bundle(bundle, read_manifest(bundle))
     assert (found.name, found.backbone, found.target) == (bundle.name, "toy", "portable")
     assert (found.image_size, found.micro_batch) == (8, 2)
     assert found.bytes == bundle.stat().st_size

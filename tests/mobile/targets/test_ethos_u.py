@@ -158,6 +158,22 @@ def test_whole_numbers_are_near_fp32(trunk, images, config, accelerator, least):
 
 
 @needs_vela
+def test_all_features_in_whole_numbers_are_near_fp32(small_backbone, images, config):
+    names = ("pooled", "patches", "block0", "block1", "logits1000", "random9")
+    trunk = FrozenTrunk(small_backbone, "fp32", features=names)
+    passes = calibration_passes(config, trunk.dim)
+    backend = resolve_target("ethos-u", "int8").backend
+    rounded = backend.quantised(trunk, Calibration([images], passes, 4))
+    assert rounded.logits == trunk.logits == 1000
+    for prefixes in passes:
+        given = images, prefixes, names
+        for found, exact in zip(rounded.parts(*given), trunk.parts(*given), strict=True):
+            assert torch.cosine_similarity(found, exact).min() > 0.999
+    with pytest.raises(InputError, match="'block2' was not asked for when the trunk was made"):
+        rounded.parts(images, None, ("pooled", "block2"))
+
+
+@needs_vela
 def test_prompts_may_grow_to_eight_times_the_size_of_those_that_were_drawn(trunk, images, config):
     passes = calibration_passes(config, trunk.dim)
     backend = resolve_target("ethos-u", "int8").backend

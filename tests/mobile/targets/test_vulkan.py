@@ -29,7 +29,7 @@ def lowered(small_backbone, server):
             if function.name in forward_methods(server.info.config)
         ]
         found = lower(programs, NotImplemented, backend.partitioner, backend.passes)
-        return found, found.serialise("{}")
+        return found, found.serialise()
 
     return {precision: build(precision) for precision in TARGETS["vulkan"].precisions}
 

@@ -43,7 +43,7 @@ def lowered_step(layers):
     """Both directions in one delegate, where a weight's bytes are two tensors with scales apart."""
     lowered = lower([learning_step(layers)], Backend().partitioner)
     assert lowered.delegation["step"].delegate_calls == 1
-    return lowered.serialise("{}")
+    return lowered.serialise()
 
 
 def run(program, *inputs):

@@ -36,7 +36,7 @@ def lowered_step(halves):
         (gradient,) = torch.autograd.grad(output, x, torch.erf(output.detach()))
         return gradient
 
-    return lowered.serialise("{}"), exact
+    return lowered.serialise(), exact
 
 
 @pytest.mark.parametrize(("halves", "least", "most"), [(False, 0, 1e-6), (True, 1e-5, 1e-3)])

@@ -1,4 +1,4 @@
-"""What crosses from one delegate to the next, on graphs small enough to count by hand."""
+"""What delegates compute and what crosses between them, on graphs small enough to count by hand."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.passes.infra.partitioner import Partition
 
-from mobile.targets.xnnpack_partitions import keep_fewer_bytes
+from mobile.targets.xnnpack_partitions import keep_fewer_bytes, make_fewer_calls
 
 
 def _partitions(
@@ -99,3 +99,33 @@ def test_what_needs_the_second_partition_or_a_value_of_neither_stays() -> None:
     before = _names(second)
     keep_fewer_bytes([first, second])
     assert _names(second) == before
+
+
+def _is_layer(node: Node) -> bool:
+    return node.name.startswith("sin")
+
+
+def test_a_layer_among_crumbs_goes_to_what_it_reads() -> None:
+    def function(x: Tensor) -> list[Tensor]:
+        y = torch.sin(x) * 2
+        return [torch.cos(y) + 1, torch.sin(y * 3) * 4]
+
+    first, second = _partitions(function, {"sin", "mul"}, torch.ones(5))
+    assert _names(second) == {"add", "mul_1", "sin_1", "mul_2"}
+    assert make_fewer_calls([second, first], _is_layer) == [first]
+    assert _names(first) == {"sin", "mul", "mul_1", "sin_1"}
+
+
+def test_a_layer_that_waits_for_the_cpu_keeps_its_partition() -> None:
+    def function(x: Tensor) -> list[Tensor]:
+        y = torch.sin(x)
+        return [torch.sin(torch.cos(y)), torch.sin(y)]
+
+    first, second = _partitions(function, {"sin"}, torch.ones(5))
+    assert make_fewer_calls([second, first], _is_layer) == [second, first]
+    assert _names(second) == {"sin_1", "sin_2"}
+
+
+def test_partitions_without_a_layer_are_left_out() -> None:
+    first, second = _partitions(lambda x: [torch.exp(torch.sin(x))], {"exp"}, torch.ones(5))
+    assert make_fewer_calls([first, second], _is_layer) == [second]

@@ -3,7 +3,7 @@ package cbpnet.app
 import android.content.res.AssetManager
 import cbpnet.core.InputException
 import cbpnet.core.StorageException
-import cbpnet.core.verifyBundle
+import cbpnet.core.readManifest
 import java.io.File
 import java.io.IOException
 import java.io.InputStream
@@ -20,18 +20,14 @@ class BundleFiles(private val assets: AssetManager, private val folder: File) {
     val hasBuiltIn: Boolean get() = ASSET in assets.list("").orEmpty()
 
     /**
-     * The bundle to be used, verified, or null where there is none.
+     * The bundle to be used, or null where there is none.
      *
-     * @throws InputException it is damaged or of another format, or there is no room to unpack it.
+     * @throws InputException there is no room to unpack it.
      */
-    fun current(): File? {
-        val file = when {
-            isChosen -> chosen
-            hasBuiltIn -> builtIn.also(::unpack)
-            else -> return null
-        }
-        verifyBundle(file)
-        return file
+    fun current(): File? = when {
+        isChosen -> chosen
+        hasBuiltIn -> builtIn.also(::unpack)
+        else -> null
     }
 
     /**
@@ -44,7 +40,7 @@ class BundleFiles(private val assets: AssetManager, private val folder: File) {
         val candidate = File(folder, "candidate.pte")
         try {
             copy(content, candidate)
-            verifyBundle(candidate)
+            readManifest(candidate)
             if (!candidate.renameTo(chosen)) throw StorageException("The bundle could not be kept. Try again.")
         } finally {
             candidate.delete()

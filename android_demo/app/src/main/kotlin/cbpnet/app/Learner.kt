@@ -4,6 +4,7 @@ import cbpnet.core.InputException
 import cbpnet.core.LearningSession
 import cbpnet.core.Program
 import cbpnet.core.StateStore
+import cbpnet.core.readManifest
 import cbpnet.executorch.ExecuTorchRunner
 import java.io.File
 import java.util.concurrent.Executors
@@ -54,9 +55,10 @@ class Learner(private val bundles: BundleFiles, private val states: File, privat
         runner?.close()
         runner = null
         if (bundle == null) return LearnerState.NoBundle
+        val manifest = readManifest(bundle)
         val opened = ExecuTorchRunner(bundle.path, settings.threads)
         runner = opened
-        val program = Program(opened)
-        return LearnerState.Ready(LearningSession(program, StateStore.of(states, program.manifest)), bundle)
+        val session = LearningSession(Program(opened, manifest), StateStore.of(states, manifest))
+        return LearnerState.Ready(session, bundle)
     }
 }

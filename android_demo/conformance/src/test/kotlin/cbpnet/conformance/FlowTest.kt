@@ -6,7 +6,7 @@ import cbpnet.core.LearningSession
 import cbpnet.core.Prediction
 import cbpnet.core.Program
 import cbpnet.core.StateStore
-import cbpnet.core.verifyBundle
+import cbpnet.core.readManifest
 import cbpnet.executorch.ExecuTorchRunner
 import java.io.Closeable
 import java.io.File
@@ -112,8 +112,10 @@ class FlowTest {
 /** The app's learner as it stands after a start. */
 private class App(folder: File, states: File) : Closeable {
     private val start = System.nanoTime()
-    private val runner = ExecuTorchRunner(File(folder, "bundle.pte").also(::verifyBundle).path, threads = 2)
-    val session = Program(runner).let { LearningSession(it, StateStore.of(states, it.manifest)) }
+    private val bundle = File(folder, "bundle.pte")
+    private val manifest = readManifest(bundle)
+    private val runner = ExecuTorchRunner(bundle.path, threads = 2)
+    val session = LearningSession(Program(runner, manifest), StateStore.of(states, manifest))
 
     init {
         println("opened in ${seconds(start)} s, knows ${session.knowledge.classNames}")

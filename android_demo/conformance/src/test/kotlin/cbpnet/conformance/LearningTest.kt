@@ -18,7 +18,7 @@ import cbpnet.core.get
 import cbpnet.core.integer
 import cbpnet.core.items
 import cbpnet.core.text
-import cbpnet.core.verifyBundle
+import cbpnet.core.readManifest
 import cbpnet.executorch.ExecuTorchRunner
 import java.io.File
 import kotlin.math.abs
@@ -56,11 +56,12 @@ class LearningTest {
         val folder = File(vectors, precision)
         val content = readJson(File(folder, "lessons.json"))
         val settings = TrainingSettings(content.integer("epochs"), content.integer("batch_size"))
-        val bundle = File(folder, "bundle.pte").also(::verifyBundle)
+        val bundle = File(folder, "bundle.pte")
+        val manifest = readManifest(bundle)
         val distances = mutableListOf<Distance>()
         ExecuTorchRunner(bundle.path, threads = 1).use { runner ->
             val recorder = Recorder(runner)
-            val program = Program(recorder)
+            val program = Program(recorder, manifest)
             var lesson: RecordedLesson? = null
             val session = LearningSession(program, StateStore(File(temporary.root, precision))) { _, task ->
                 lesson!!.random.getValue(task)

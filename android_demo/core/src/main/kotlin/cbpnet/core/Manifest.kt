@@ -1,5 +1,7 @@
 package cbpnet.core
 
+import java.nio.charset.CharacterCodingException
+
 /** The type of a tensor's values, under the name that the manifest gives it. */
 public enum class DType(internal val label: String) {
     FLOAT32("float32"),
@@ -37,7 +39,7 @@ public data class Backbone(val name: String, val parameters: Long, val dim: Int,
  * @property trainableParameters of prompts and block; [trainableFraction] is their share of the
  *   backbone's parameters. [headParameters] are in neither.
  * @property state the state's tensors by name, in order.
- * @property methods every method but `manifest`, by name.
+ * @property methods every method by name.
  * @property source the JSON that all this was read from.
  */
 public class Manifest private constructor(
@@ -60,22 +62,18 @@ public class Manifest private constructor(
     public fun method(name: String): MethodInfo = methods.getValue(name)
 
     public companion object {
-        /** The methods that a bundle must have beside `manifest`. */
+        /** The methods that a bundle must have. */
         public val METHODS: List<String> =
             listOf("initial_state", "query", "observe", "begin_task", "predict", "gradients", "update")
 
-        private const val FORMAT = "cbpnet-mobile bundle"
-
         /**
-         * Reads what a bundle's method `manifest` gives.
+         * Reads a manifest's bytes, JSON in UTF-8.
          *
-         * @throws InputException it is of another format or version, an entry is missing or of
-         *   another kind, or the entries contradict each other.
+         * @throws InputException they are something else, an entry is missing or of another kind, or
+         *   the entries contradict each other.
          */
-        public fun parse(text: String): Manifest = try {
-            val json = parseJson(text)
-            checkFormat(json)
-            read(json).also(::checkManifest)
+        public fun parse(content: ByteArray): Manifest = try {
+            read(parseJson(decoded(content))).also(::checkManifest)
         } catch (error: JsonException) {
             throw InputException(
                 "The bundle's description of itself cannot be read: ${error.message}. Export the bundle again.",
@@ -83,11 +81,10 @@ public class Manifest private constructor(
             )
         }
 
-        private fun checkFormat(json: JsonObject) {
-            val format = json.text("format")
-            val version = json.integer("format_version")
-            if (format != FORMAT) throw JsonException("its format is \"$format\", not \"$FORMAT\"")
-            if (version != BUNDLE_VERSION) throw otherVersion("bundle", version, BUNDLE_VERSION)
+        private fun decoded(content: ByteArray): String = try {
+            content.decodeToString(throwOnInvalidSequence = true)
+        } catch (error: CharacterCodingException) {
+            throw JsonException("it is not text in UTF-8")
         }
 
         private fun read(json: JsonObject) = Manifest(
@@ -129,9 +126,6 @@ public class Manifest private constructor(
         }
     }
 }
-
-/** The version of a bundle's format that is read. */
-internal const val BUNDLE_VERSION = 2
 
 /** What to say of a [thing], a bundle or a state, whose format another version made. */
 internal fun otherVersion(thing: String, found: Int, known: Int): InputException {

@@ -8,9 +8,6 @@ import java.io.Closeable
  * [Program] calls it from one thread at a time and checks names, shapes and types on both sides.
  */
 public interface MethodRunner : Closeable {
-    /** The string that the bundle's method `manifest` gives; see [Manifest.parse]. */
-    public fun manifest(): String
-
     /**
      * Runs a method.
      *

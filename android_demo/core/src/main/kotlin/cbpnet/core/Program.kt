@@ -10,12 +10,9 @@ internal const val SUMS = "sums."
  * A runtime pairs tensors by position; here they are paired by the manifest's names, and checked on
  * both sides. It may be called from several threads: one call runs at a time.
  *
- * @throws InputException the manifest cannot be used, or the runtime cannot give it.
+ * @property manifest what the bundle says of itself.
  */
-public class Program(private val runner: MethodRunner) {
-    /** What the bundle says of itself. */
-    public val manifest: Manifest = Manifest.parse(running("manifest") { runner.manifest() })
-
+public class Program(private val runner: MethodRunner, public val manifest: Manifest) {
     /**
      * Runs a method on the tensors that it takes, by name, and returns what it gives, by name.
      *
@@ -32,7 +29,7 @@ public class Program(private val runner: MethodRunner) {
             require(tensor.fits(wanted)) { "$method takes $wanted, not ${tensor::class.simpleName} ${tensor.shape}" }
             tensor
         }
-        val outputs = synchronized(this) { running(method) { runner.run(method, inputs) } }
+        val outputs = synchronized(this) { run(method, inputs) }
         val agree = outputs.size == info.outputs.size &&
             outputs.zip(info.outputs).all { (tensor, wanted) -> tensor.fits(wanted) }
         if (!agree) {
@@ -52,8 +49,8 @@ public class Program(private val runner: MethodRunner) {
         return dtype == wanted.dtype && shape == wanted.shape
     }
 
-    private fun <T> running(method: String, run: () -> T): T = try {
-        run()
+    private fun run(method: String, inputs: List<Tensor>): List<Tensor> = try {
+        runner.run(method, inputs)
     } catch (error: InputException) {
         throw error
     } catch (error: Exception) {

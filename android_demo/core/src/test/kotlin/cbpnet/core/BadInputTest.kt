@@ -17,7 +17,7 @@ import org.junit.rules.TemporaryFolder
 class BadInputTest {
     @get:Rule val folder = TemporaryFolder()
 
-    private val program = Program(FakeBundle(classes = 3))
+    private val program = FakeBundle(classes = 3).program()
     private val store by lazy { StateStore(File(folder.root, "state")) }
     private val session by lazy {
         LearningSession(program, store).also { it.learn(mapOf("cup" to reds(2)), settings) }
@@ -135,7 +135,7 @@ class BadInputTest {
             messages[0],
         )
         assertTrue(messages.toString(), messages.all { it.startsWith("The file gift is damaged or no state") })
-        val other = LearningSession(Program(FakeBundle(weights = "f".repeat(16))), null)
+        val other = LearningSession(FakeBundle(weights = "f".repeat(16)).program(), null)
         val foreign = assertThrows(InputException::class.java) { other.importState(bytes, "gift") }
         assertEquals(
             "The state gift belongs to another bundle: its backbone's weights are not the bundle's (weights: " +

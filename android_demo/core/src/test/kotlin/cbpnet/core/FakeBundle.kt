@@ -59,8 +59,6 @@ internal class FakeBundle(
 
     val manifestJson: JsonObject
         get() = JsonObject(
-            "format" to JsonText("cbpnet-mobile bundle"),
-            "format_version" to JsonNumber(2),
             "target" to JsonText("none"),
             "precision" to JsonText("fp32"),
             "backbone" to JsonObject(
@@ -96,7 +94,9 @@ internal class FakeBundle(
             ),
         )
 
-    override fun manifest(): String = manifestJson.toString()
+    val manifest: Manifest get() = Manifest.parse(manifestJson.toString().toByteArray())
+
+    fun program() = Program(this, manifest)
 
     override fun run(method: String, inputs: List<Tensor>): List<Tensor> {
         before(method)

@@ -6,7 +6,7 @@ import org.junit.Test
 
 class ForgettingTest {
     private val bundle = FakeBundle(classes = 5, tasks = 3)
-    private val session = LearningSession(Program(bundle), null)
+    private val session = LearningSession(bundle.program(), null)
     private val settings = TrainingSettings(epochs = 1)
     private val images = listOf(reds(1)[0].image(), greens(1)[0].image(), blues(1)[0].image())
 

@@ -16,7 +16,7 @@ class LearningSessionTest {
     @get:Rule val folder = TemporaryFolder()
 
     private val bundle = FakeBundle()
-    private val program = Program(bundle)
+    private val program = bundle.program()
     private val store by lazy { StateStore(File(folder.root, "state.safetensors")) }
     private val session by lazy { LearningSession(program, store) }
     private val settings = TrainingSettings(epochs = 2, batchSize = 3)
@@ -67,7 +67,7 @@ class LearningSessionTest {
     @Test
     fun paddingRepeatsTheLastImageAndItsQuery() {
         val bundle = FakeBundle(microBatch = 3)
-        LearningSession(Program(bundle), null).learn(mapOf("red" to reds(1), "green" to greens(1)), settings)
+        LearningSession(bundle.program(), null).learn(mapOf("red" to reds(1), "green" to greens(1)), settings)
         val call = bundle.calls.first { it.method == "gradients" }
         for (name in listOf("images", "query")) {
             val (first, second, third) = call.floats(name).let { it.chunked(it.size / 3) }
@@ -164,7 +164,7 @@ class LearningSessionTest {
     fun aStateGoesToAnotherPhoneAndBack() {
         session.learn(mapOf("red" to reds(2)), settings)
         val bytes = session.exportState()
-        val other = LearningSession(Program(FakeBundle(classes = 9, tasks = 5)), null)
+        val other = LearningSession(FakeBundle(classes = 9, tasks = 5).program(), null)
         other.importState(bytes, "from a friend")
         assertEquals("red", other.predict(listOf(reds(1)[0].image()))[0].best.label)
         assertEquals(1, other.knowledge.lessons)

@@ -10,7 +10,7 @@ class ManifestTest {
 
     @Test
     fun everyEntryArrives() {
-        val manifest = Manifest.parse(json.toString())
+        val manifest = FakeBundle().manifest
         assertEquals("none", manifest.target)
         assertEquals(Backbone("colours", 1_000_000, 3, "0123456789abcdef"), manifest.backbone)
         val wanted = Preprocessing(4, listOf(0.5f, 0.5f, 0.5f), listOf(0.5f, 0.25f, 1f), Interpolation.BICUBIC, 1.0)
@@ -27,7 +27,7 @@ class ManifestTest {
 
     @Test
     fun unknownEntriesAreLeftAlone() {
-        assertEquals(4, Manifest.parse(with("more", JsonText("x"))).classes)
+        assertEquals(4, Manifest.parse(with("more", JsonText("x")).toByteArray()).classes)
     }
 
     @Test
@@ -39,11 +39,12 @@ class ManifestTest {
     }
 
     @Test
-    fun anotherFormatOrVersionIsRefused() {
-        assertTrue("food" in refused(with("format", JsonText("food"))))
-        assertTrue("Update the app" in refused(with("format_version", JsonNumber(3))))
-        assertTrue("Export the bundle again" in refused(with("format_version", JsonNumber(1))))
-        assertTrue("cannot be read" in refused("no JSON"))
+    fun whatIsNoManifestIsRefused() {
+        assertTrue("there should be a value" in refused("no JSON"))
+        assertTrue("not a JSON object" in refused("[]"))
+        assertTrue("\"target\" is missing" in refused("{}"))
+        assertTrue("there should be less nesting" in refused("[".repeat(100_000)))
+        assertTrue("not text in UTF-8" in refused(byteArrayOf('"'.code.toByte(), -1, '"'.code.toByte())))
     }
 
     @Test
@@ -82,6 +83,8 @@ class ManifestTest {
 
     private fun with(key: String, value: Json) = JsonObject(json.entries + (key to value)).toString()
 
-    private fun refused(text: String): String =
-        assertThrows(text, InputException::class.java) { Manifest.parse(text) }.message!!
+    private fun refused(text: String): String = refused(text.toByteArray())
+
+    private fun refused(content: ByteArray): String =
+        assertThrows(InputException::class.java) { Manifest.parse(content) }.message!!
 }

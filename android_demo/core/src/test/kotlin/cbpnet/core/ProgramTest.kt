@@ -8,7 +8,7 @@ import org.junit.Test
 
 class ProgramTest {
     private val bundle = FakeBundle()
-    private val program = Program(bundle)
+    private val program = bundle.program()
     private val mean = "state.classes.mean" to FloatTensor.zeros(listOf(4, 3))
     private val count = "state.classes.count" to FloatTensor.zeros(listOf(4))
     private val query = "query" to FloatTensor(floatArrayOf(1f, 2f, 3f, 4f, 5f, 6f), listOf(2, 3))
@@ -51,9 +51,10 @@ class ProgramTest {
     @Test
     fun otherNumbersThanTheManifestSaysAreRefused() {
         for (answer in listOf(emptyList(), listOf(FloatTensor.zeros(listOf(3, 2))))) {
-            val broken = Program(object : MethodRunner by bundle {
+            val runner = object : MethodRunner by bundle {
                 override fun run(method: String, inputs: List<Tensor>): List<Tensor> = answer
-            })
+            }
+            val broken = Program(runner, bundle.manifest)
             val images = "images" to FloatTensor.zeros(listOf(2, 3, 4, 4))
             assertThrows(InputException::class.java) { broken.call("query", mapOf(images)) }
         }

@@ -10,7 +10,7 @@ import org.junit.Assert.assertTrue
 import org.junit.Test
 
 class StateFileTest {
-    private val manifest = Program(FakeBundle()).manifest
+    private val manifest = FakeBundle().manifest
     private val knowledge = taught(FakeBundle())
     private val bytes = encodeState(knowledge, manifest)
 
@@ -72,18 +72,18 @@ class StateFileTest {
 
     @Test
     fun theStateOfAnotherBundleIsRefused() {
-        val other = Program(FakeBundle(weights = "ffffffffffffffff")).manifest
+        val other = FakeBundle(weights = "ffffffffffffffff").manifest
         val message = assertThrows(InputException::class.java) { decodeState(bytes, other, "s") }.message!!
         assertTrue(message, "belongs to another bundle" in message && "0123456789abcdef" in message)
-        val text = FakeBundle().manifest().replace("0.0001", "0.002")
-        val settings = Manifest.parse(text)
+        val text = FakeBundle().manifestJson.toString().replace("0.0001", "0.002")
+        val settings = Manifest.parse(text.toByteArray())
         val difference = assertThrows(InputException::class.java) { decodeState(bytes, settings, "s") }.message!!
         assertTrue(difference, "config.cbp.replacement_rate: 0.0001 instead of 0.002" in difference)
     }
 
     @Test
     fun aStateOfLessCapacityGrows() {
-        val larger = Program(FakeBundle(classes = 6, tasks = 3)).manifest
+        val larger = FakeBundle(classes = 6, tasks = 3).manifest
         val grown = decodeState(bytes, larger, "s").state
         assertEquals(listOf(0f, 0f, -1f, -1f, -1f, -1f), grown.getValue("classes.task").values.toList())
         assertEquals(listOf(1f, 0f, 0f), grown.getValue("tasks.known").values.toList())
@@ -115,7 +115,7 @@ class StateFileTest {
 
 /** What a bundle knows after a lesson of two classes, one of them with an accent. */
 internal fun taught(bundle: FakeBundle): Knowledge {
-    val session = LearningSession(Program(bundle), null)
+    val session = LearningSession(bundle.program(), null)
     session.learn(mapOf("röd" to reds(3), "green" to greens(2)), TrainingSettings(epochs = 1))
     return session.knowledge
 }

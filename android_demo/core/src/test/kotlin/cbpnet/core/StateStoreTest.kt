@@ -15,7 +15,7 @@ import org.junit.rules.TemporaryFolder
 class StateStoreTest {
     @get:Rule val folder = TemporaryFolder()
 
-    private val manifest = Program(FakeBundle()).manifest
+    private val manifest = FakeBundle().manifest
     private val first = taught(FakeBundle())
     private val second = Knowledge(first.state, listOf("a", "b"), 2)
     private val third = Knowledge(first.state, listOf("c", "d"), 3)
@@ -80,7 +80,7 @@ class StateStoreTest {
     @Test
     fun aStateOfAnotherBundleIsNotTakenForDamage() {
         store.save(first, manifest)
-        val other = Program(FakeBundle(weights = "f".repeat(16))).manifest
+        val other = FakeBundle(weights = "f".repeat(16)).manifest
         val error = assertThrows(InputException::class.java) { store.load(other) }
         assertTrue(error !is DamagedStateException)
         assertEquals(first.classNames, store.load(manifest)!!.knowledge.classNames)
@@ -122,9 +122,10 @@ class StateStoreTest {
     @Test
     fun bundlesOfOneLearnerShareAFile() {
         val root = folder.root
-        val int8 = Manifest.parse(FakeBundle(classes = 5).manifest().replace("\"fp32\"", "\"int8\""))
+        val text = FakeBundle(classes = 5).manifestJson.toString().replace("\"fp32\"", "\"int8\"")
+        val int8 = Manifest.parse(text.toByteArray())
         assertEquals(StateStore.of(root, manifest).file, StateStore.of(root, int8).file)
-        val other = Program(FakeBundle(weights = "f".repeat(16))).manifest
+        val other = FakeBundle(weights = "f".repeat(16)).manifest
         assertNotEquals(StateStore.of(root, manifest).file, StateStore.of(root, other).file)
     }
 

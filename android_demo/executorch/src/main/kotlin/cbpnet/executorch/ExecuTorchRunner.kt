@@ -12,7 +12,7 @@ import org.pytorch.executorch.Tensor as ExecuTorchTensor
 /**
  * A bundle in ExecuTorch's Android library.
  *
- * Check the bundle's checksum before: a damaged program can end the process.
+ * Read the bundle's manifest before, which verifies it: a damaged program can end the process.
  *
  * @param path of the bundle, which must stay as it is until [close]: the file is mapped, not read.
  * @param threads of the runtime for one call; 0 leaves the choice to ExecuTorch, half of the cores.
@@ -20,8 +20,6 @@ import org.pytorch.executorch.Tensor as ExecuTorchTensor
  */
 public class ExecuTorchRunner(path: String, threads: Int = 0) : MethodRunner {
     private val module = Module.load(path, Module.LOAD_MODE_MMAP, threads)
-
-    override fun manifest(): String = module.execute("manifest").single().toStr()
 
     @Synchronized
     override fun run(method: String, inputs: List<Tensor>): List<Tensor> {

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.data.images import ArrayImages
-from cbpnet.data.preprocessing import load_batch, normalise, prepare
+from cbpnet.data.pixels import load_batch, normalise, prepare
 from cbpnet.host.errors import InputError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.5, 0.2, 0.25)
