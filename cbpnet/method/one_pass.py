@@ -16,7 +16,7 @@ from cbpnet.method.drift import Drift
 from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.features import join_parts
 from cbpnet.method.initial import draw_state
-from cbpnet.method.layout import adaptation_config, drift_layout, state_layout
+from cbpnet.method.layout import adaptation_config, drift_layout, is_adapted, state_layout
 from cbpnet.method.learner import FeatureExtractor, Learner
 from cbpnet.method.learner_interface import Evidence
 from cbpnet.method.linear_readout import solve_readout
@@ -141,7 +141,7 @@ class OnePassLearner:
         own = self.adaptation.layout
         start = {name: torch.zeros(shape) for name, shape in own.items()}
         start["classes.task"] -= 1
-        start["prompts.g"] = state["prompts.g"].clone()
+        start |= {name: value.clone() for name, value in state.items() if is_adapted(name)}
         start["classes.mean"] = state["classes.mean"][:, : self.backbone.dim].clone()
         return self.adaptation.begin_task(
             LearnerState(own, start), torch.full((1,), _FIRST_TASK), members

@@ -18,7 +18,7 @@ from torch import Tensor
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.random_streams import random_stream
 from cbpnet.method.config import AdaptationConfig
-from cbpnet.method.layout import part
+from cbpnet.method.layout import is_adapted, part
 from cbpnet.method.learner_interface import Evidence, OnePassInterface
 from cbpnet.method.state import LearnerState
 from cbpnet.run.training import (
@@ -93,6 +93,7 @@ def learn_lesson(
     progress: Progress = lambda images: None,
     decided: Callable[[Decision], object] = lambda decision: None,
     between: Callable[[], object] = lambda: None,
+    start: LearnerState | None = None,
 ) -> LessonOutcome:
     """Return the state after a lesson; no image of it has been counted before.
 
@@ -108,6 +109,7 @@ def learn_lesson(
         decided: is told the decision once the images have been looked at.
         between: is called before an adaptation and after it: what looks at images is of no use to
             what trains on them, nor the other way round.
+        start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
 
     Raises:
         InputError: a label is outside the learner's capacity.
@@ -121,11 +123,13 @@ def learn_lesson(
     decided(decision)
     if decision.adapts:
         generator = random_stream(seed, int(state["lessons.count"]) + 1)
+        begun = counted
+        if start is not None:
+            begun = _count(learner, start, look(start, images), images.labels)
         between()
-        prompt = _adapt(learner, counted, x, images, preprocessing, training, generator, progress)
+        adapted = _adapt(learner, begun, x, images, preprocessing, training, generator, progress)
         between()
-        adapted = state["lessons.adapted"] + 1
-        moved = state.replace({"prompts.g": prompt, "lessons.adapted": adapted})
+        moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
         pairs = [_Pairs(x, look(moved, images), None)]
         if kept is not None:
             pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
@@ -328,12 +332,12 @@ def _adapt(
     training: TrainingConfig,
     generator: torch.Generator,
     progress: Progress,
-) -> Tensor:
-    """Return the G-prompt after an adaptation to a lesson."""
+) -> dict[str, Tensor]:
+    """Return what an adaptation to a lesson changes in the state."""
     start = learner.begin_task(counted, _members(learner, images.labels))
     task = TaskImages(images.pixels, images.labels, x[:, : start["prompts.g"].shape[-1]])
     adapted = train(learner.adaptation, start, task, preprocessing, training, generator, progress)
-    return adapted["prompts.g"]
+    return {name: value for name, value in adapted.items() if is_adapted(name)}
 
 
 def _carried(

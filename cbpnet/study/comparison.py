@@ -121,7 +121,7 @@ def run_benchmark(
     for seed in seeds:
         bench = _SeedBenchmark(backbone, dataset, protocol, cbpnet, one_pass, seed)
         images = fingerprint_stream(bench.stream)
-        store = ResultStore(folder / "runs", {**settings, "images": images})
+        store = ResultStore(folder / "runs", {**settings, "images": images}, ProtocolRecord)
         found = {method: store.find(_name(method, seed)) for method in methods}
         for method, record in found.items():
             if record is not None:

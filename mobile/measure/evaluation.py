@@ -66,7 +66,8 @@ class BundleEvaluation:
         identity = manifest.state_info((), {})
         self._session = TrainingSession(path, self._contender, identity, arithmetic)
         settings = {"learner": asdict(self._session.identity), **self._session.run}
-        self._store, self._name = ResultStore(folder, settings), f"outcomes-seed{seed}"
+        self._store = ResultStore(folder, settings, ProtocolRecord)
+        self._name = f"outcomes-seed{seed}"
         self._record = self._store.find(self._name) or ProtocolRecord(())
         self._check_record()
 

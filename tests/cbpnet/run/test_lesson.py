@@ -43,8 +43,8 @@ def images(classes, each=6, noise=0.05, seed=0):
     return LessonImages((255 * shown.clamp(0, 1)).to(torch.uint8), labels)
 
 
-def learn(learner, state, shown, kept=None, seed=0):
-    return learn_lesson(learner, state, shown, PREPROCESSING, TRAINING, seed, kept)
+def learn(learner, state, shown, kept=None, seed=0, begin=None):
+    return learn_lesson(learner, state, shown, PREPROCESSING, TRAINING, seed, kept, start=begin)
 
 
 def start(learner):
@@ -215,3 +215,32 @@ def test_it_says_when_it_turns_from_looking_to_training_and_back(learner):
         ).state
     # Twelve images: looked at; two epochs by four; looked at again. The second lesson is familiar.
     assert events == [12, "between", *[4] * 6, "between", 12, 12]
+
+
+def test_ages_and_utilities_of_tokens_live_on_from_lesson_to_lesson(toy_extractor):
+    prompts = PromptConfig((0, 2), 2, (), 1, replacement_rate=0.01)
+    learner = OnePassLearner(
+        toy_extractor(DIM), replace(config("always"), prompts=prompts), CLASSES
+    )
+    state, steps = start(learner), 0
+    for lesson, classes in enumerate(((0, 1), (2, 3), (1, 4, 5))):
+        before = state
+        shown = images(classes, seed=lesson)
+        state = learn(learner, state, shown).state
+        steps += TRAINING.steps(len(shown.labels))
+        assert state["cbp.prompt_age"].eq(steps).all()
+        assert not state["cbp.prompt_utility"].equal(before["cbp.prompt_utility"])
+    assert state["cbp.prompt_utility"].gt(0).all()
+
+
+def test_an_adaptation_may_start_from_another_prompt(toy_extractor):
+    """What it then learns does not depend on the prompt of the lessons before."""
+    learner = OnePassLearner(toy_extractor(DIM), config("always"), CLASSES)
+    begin = learner.initial_state(torch.Generator().manual_seed(8))
+    later, found = images((2, 3), seed=1), []
+    for earlier in (images((0, 1)), images((4, 5))):
+        known = learn(learner, start(learner), earlier).state
+        found.append(learn(learner, known, later, begin=begin).state)
+    assert found[0]["prompts.g"].equal(found[1]["prompts.g"])
+    assert not found[0]["prompts.g"].equal(learn(learner, known, later).state["prompts.g"])
+    assert found[0]["classes.count"].tolist() == [6, 6, 6, 6, 0, 0]
