@@ -58,9 +58,9 @@ class Decision:
     """Whether a lesson adapts the features, and why.
 
     ``accuracy`` in [0, 1] is the lesson's own, each image classified among the lesson's classes by
-    what is known without it; None where no class has two images. ``confidence`` in [0, 1] is the
-    pretrained classifier's on some of the images, None where it was not asked. ``passes`` is what
-    is still to come, in passes forward or backward through the trunk.
+    what is known without it; None of one class, and where no class has two images. ``confidence``
+    in [0, 1] is the pretrained classifier's on some of the images, None where it was not asked.
+    ``passes`` is what is still to come, in passes forward or backward through the trunk.
     """
 
     reason: Reason
@@ -268,7 +268,8 @@ def _decide(
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = _members(learner, images.labels)
     sums = _evidence(learner, counted, x, images.labels, counted["readout.prior"], members)
-    accuracy = float(sums["right"] / sums["count"]) if sums["count"] > 0 else None
+    told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
+    accuracy = float(sums["right"] / sums["count"]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)
     reason = _reason(learner.config.adaptation, first, int(members.sum()))
     confidence = None
