@@ -124,7 +124,7 @@ class ReadoutConfig:
     regularisation: float = 100.0
     features: int = 0
     priors: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
-    scales: tuple[float, ...] = (0.3, 0.4, 0.5, 0.7, 1.0, 1.4)
+    scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from cbpnet.method.config import LearnerConfig
+from cbpnet.method.config import LearnerConfig, ReadoutConfig
 from cbpnet.method.drift import Drift
 from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.features import join_parts
@@ -26,7 +26,7 @@ from cbpnet.method.state import LearnerState
 from cbpnet.method.statistics import ClassStatistics
 from cbpnet.method.whitening import left_out_scores, whitening
 
-__all__ = ["OnePassLearner"]
+__all__ = ["OnePassLearner", "solve_state", "statistics_of"]
 
 # Finite, so that a one-hot product with a masked log-probability is 0 and not NaN.
 _MASKED = -1e9
@@ -89,14 +89,7 @@ class OnePassLearner:
 
         ``prior`` [1] regularises the scatter, see `whitening`; ``scale`` [1] multiplies the scores.
         """
-        known = statistics_of(state)
-        inverse = whitening(known, prior)
-        weight, bias = solve_readout(self.config.readout, known, inverse)
-        changed = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
-        solved = state.replace(
-            {f"readout.{name}": value.clone() for name, value in changed.items()}
-        )
-        return solved, inverse
+        return solve_state(self.config.readout, state, prior, scale)
 
     def leave_one_out(
         self,
@@ -178,6 +171,18 @@ class OnePassLearner:
 def statistics_of(state: Mapping[str, Tensor]) -> ClassStatistics:
     """Return the statistics in a state."""
     return ClassStatistics(*(state[f"classes.{name}"] for name in _STATISTICS))
+
+
+def solve_state(
+    config: ReadoutConfig, state: LearnerState, prior: Tensor, scale: Tensor
+) -> tuple[LearnerState, Tensor]:
+    """Return what `OnePassLearner.solve` does, with any readout: all have the same statistics."""
+    known = statistics_of(state)
+    inverse = whitening(known, prior)
+    weight, bias = solve_readout(config, known, inverse)
+    changed = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
+    solved = state.replace({f"readout.{name}": value.clone() for name, value in changed.items()})
+    return solved, inverse
 
 
 _STATISTICS = tuple(ClassStatistics.__annotations__)

@@ -7,7 +7,7 @@ images once more.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,10 +18,11 @@ from torch import Tensor
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.random_streams import random_stream
 from cbpnet.method.config import AdaptationConfig
-from cbpnet.method.layout import is_adapted
+from cbpnet.method.layout import is_adapted, part
 from cbpnet.method.learner_interface import Evidence, OnePassInterface
 from cbpnet.method.state import LearnerState
 from cbpnet.run.training import (
+    FORWARDS_OF_A_STEP,
     INFERENCE_BATCH,
     LessonImages,
     Progress,
@@ -32,14 +33,21 @@ from cbpnet.run.training import (
     train,
 )
 
-__all__ = ["Decision", "LessonOutcome", "Reason", "learn_lesson"]
+__all__ = [
+    "Decision",
+    "LessonOutcome",
+    "Reason",
+    "count_anew",
+    "count_forwards",
+    "learn_lesson",
+    "may_adapt",
+]
 
 Reason = Literal["first", "always", "foreign", "familiar", "adapted before", "one class", "never"]
 _ADAPTING = ("first", "always", "foreign")
 
 _ASKED = 10  # every tenth image: a tenth of a pass more
 _FEWEST_CLASSES = 2  # that a cross-entropy tells apart
-_PASSES_OF_A_STEP = 3  # forward, and two of its size backward
 _DOUBT = 8.0  # nats, of a prior ten times smaller or larger than 1
 _LESSON_PAIR, _KEPT_PAIR = 0.3, 1.0  # what a pair of features counts in the map of the drift
 _NOT_KEPT = -1
@@ -132,6 +140,37 @@ def learn_lesson(
         counted = _choose(learner, counted, x, images.labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
+
+
+def count_forwards(images: int, decision: Decision) -> int:
+    """Return what a lesson of so many images took, in forward passes of one image."""
+    asked = 0 if decision.confidence is None else -(-images // _ASKED)
+    return images + asked + decision.passes
+
+
+def may_adapt(config: AdaptationConfig, classes: int, adapted: bool) -> bool:
+    """Return whether a lesson of so many classes may adapt the features, before it is looked at.
+
+    ``adapted`` says whether an earlier one has.
+    """
+    return _reason(config, not adapted, classes) in (*_ADAPTING, None)
+
+
+def count_anew(
+    learner: OnePassInterface,
+    state: LearnerState,
+    lessons: Iterable[LessonImages],
+    preprocessing: Preprocessing,
+    progress: Progress = lambda images: None,
+) -> LearnerState:
+    """Return a state that knows the images of these lessons alone, by the features as they are."""
+    found = [(_look(learner, preprocessing, progress, state, one), one.labels) for one in lessons]
+    x, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    known = [name for name in state if part(name) == "classes" or name == "readout.evidence"]
+    state = state.replace({name: torch.zeros_like(state[name]) for name in known})
+    counted = _choose(learner, _count(learner, state, x, labels), x, labels)
+    solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
+    return solved
 
 
 @dataclass(frozen=True)
@@ -243,7 +282,7 @@ def _decide(
             else "familiar"
         )
     seen = len(images.labels)
-    passes = (_PASSES_OF_A_STEP * training.epochs + 1) * seen
+    passes = (FORWARDS_OF_A_STEP * training.epochs + 1) * seen
     passes += 2 * (0 if kept is None else len(kept.labels))
     return Decision(reason, accuracy, confidence, passes if reason in _ADAPTING else 0)
 

@@ -21,10 +21,11 @@ COMMANDS = {
     "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
     "latency": "Measure how fast, how hot and how hungry a bundle is on this board.",
     "learn": "Learn a folder of class folders on the device, and write the state.",
+    "move": "Take the classes of an older state over into a bundle that learns in one pass.",
     "plasticity": "Learn a long stream of two-class tasks with block and head alone, on frozen "
     "features.",
     "predict": "Classify images with a bundle and what it has learnt.",
-    "presets": "List the presets: backbone, sizes, and the share of the backbone that is trained.",
+    "presets": "List the presets: backbone, both learners, and how much of it is trained.",
     "report": "Put the results of boards side by side on one page that needs no network.",
     "sensitivity": "Find what a target with static int8 must keep in fp32.",
     "stream": "Learn a long stream of small lessons whose domain changes, and report what is still "

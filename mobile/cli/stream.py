@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cbpnet.backbone.presets import get_preset
 from cbpnet.data.catalogue import DATASETS, load_dataset
 from cbpnet.data.dataset import Dataset
-from cbpnet.method.config import AdaptationConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import BackboneOptions, print_notes
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from cbpnet.study.long_stream import LongStreamProtocol, StreamContender
 
 __all__ = ["stream"]
-
-_PROMPTED_LAYERS, _PROMPT_LENGTH = 5, 5
 
 
 def _data_sets(
@@ -180,7 +178,9 @@ def stream(backbone: BackboneOptions, lessons: StreamOptions) -> None:
 
     compared = lessons.contenders()
     frozen = backbone.load()
-    config = _one_pass(backbone.config(frozen), frozen.depth, lessons.maturity)
+    config = get_preset(backbone.preset).config()
+    config = replace(config, cbp=replace(config.cbp, maturity=lessons.maturity))
+    backbone.check(config, frozen)
     datasets, seeds = lessons.load(), tuple(dict.fromkeys(lessons.seeds))
     protocol = lessons.protocol()
     notes = (note for seed in seeds for note in protocol.stream(datasets, seed).notes)
@@ -193,16 +193,3 @@ def stream(backbone: BackboneOptions, lessons: StreamOptions) -> None:
     click.echo(format_long_stream(compared, runs))
     click.echo(f"seeds: {', '.join(map(str, seeds))}")
     click.echo(f"wrote {len(written)} files to {lessons.out}; start with {written[0]}")
-
-
-def _one_pass(config: LearnerConfig, depth: int, maturity: int) -> LearnerConfig:
-    """Return the one-pass learner's configuration on a preset's backbone."""
-    layers = tuple(range(min(_PROMPTED_LAYERS, depth)))
-    return replace(
-        config,
-        prompts=PromptConfig(layers, _PROMPT_LENGTH, ()),
-        block=None,
-        cbp=replace(config.cbp, maturity=maturity),
-        readout=ReadoutConfig("whitened"),
-        adaptation=AdaptationConfig("auto"),
-    )

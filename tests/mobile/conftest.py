@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,18 @@ from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.method.capacity import grow
-from cbpnet.method.config import BlockConfig, CBPConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.config import (
+    AdaptationConfig,
+    BlockConfig,
+    CBPConfig,
+    LearnerConfig,
+    PromptConfig,
+    ReadoutConfig,
+)
 from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import counted_axes
 from cbpnet.method.learner import Learner
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import LearnerState
 from cbpnet.run.state_file import save_state
 from cbpnet.run.state_info import StateInfo
@@ -52,6 +60,11 @@ TOY_CONFIG = LearnerConfig(
     CBPConfig(replacement_rate=0.1, maturity=3, decay=0.9),
     readout=ReadoutConfig("rls", features=7),
 )
+ONE_PASS_CONFIG = LearnerConfig(
+    PromptConfig((0, 2), 2, (), 1),
+    readout=ReadoutConfig("whitened", priors=(0.3, 1.0), scales=(0.5, 1.0)),
+    adaptation=AdaptationConfig("auto", epochs=2),
+)
 TOY_SIZE = 8
 MODEL = "Raspberry Pi 5 Model B Rev 1.0"
 MEMINFO = """\
@@ -75,6 +88,8 @@ COLOURS = {
 class ToyExtractor:
     """Features without a transformer: some of the image's numbers, moved by every prefix entry."""
 
+    logits = 0  # it has no classifier
+
     def __init__(self, dim: int) -> None:
         self.dim = dim
 
@@ -87,9 +102,20 @@ class ToyExtractor:
             feature = feature + torch.tanh(turned) * push
         return feature
 
+    def parts(
+        self, images: Tensor, prefixes: Mapping[int, Tensor] | None, names: Sequence[str]
+    ) -> list[Tensor]:
+        """The only feature is the pooled one."""
+        assert tuple(names) == ("pooled",)
+        return [self(images, prefixes)]
+
 
 def build_toy(
-    path: Path, learner: Learner, state: LearnerState, class_names: tuple[str, ...], weights: str
+    path: Path,
+    learner: Learner | OnePassLearner,
+    state: LearnerState,
+    class_names: tuple[str, ...],
+    weights: str,
 ) -> Path:
     """Write a bundle of a learner on a toy extractor: two images at a time, no delegate."""
     traced = [trace(function) for function in bundle_functions(learner, state, 2, TOY_SIZE)]
@@ -112,7 +138,7 @@ def build_toy(
         preprocessing=Preprocessing(TOY_SIZE, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0),
         config=learner.config,
         classes=learner.classes,
-        tasks=learner.tasks,
+        tasks=learner.tasks if isinstance(learner, Learner) else 1,
         class_names=class_names,
         micro_batch=2,
         image_size=TOY_SIZE,
@@ -148,6 +174,11 @@ def _no_delegate() -> Partitioner:
 def toy_learner(dim: int = 12, classes: int = 6, tasks: int = 3) -> Learner:
     """The learner in PyTorch that the toy bundles were made of."""
     return Learner(ToyExtractor(dim), TOY_CONFIG, classes, tasks)
+
+
+def toy_one_pass_learner(dim: int = 12, classes: int = 6) -> OnePassLearner:
+    """The one-pass learner in PyTorch that a toy bundle was made of."""
+    return OnePassLearner(ToyExtractor(dim), ONE_PASS_CONFIG, classes)
 
 
 def toy_pictures(colour: str, count: int, seed: int = 0) -> list[npt.NDArray[np.uint8]]:
@@ -210,6 +241,22 @@ def program_in() -> Callable[[Path], bytes]:
         return content[: -48 - int.from_bytes(content[-36:-32], "little")]
 
     return take
+
+
+@pytest.fixture(scope="session")
+def one_pass_eager() -> OnePassLearner:
+    """The learner in PyTorch that `one_pass_bundle` was made of."""
+    return toy_one_pass_learner()
+
+
+@pytest.fixture(scope="session")
+def one_pass_bundle(made_once: MadeOnce) -> Path:
+    """A bundle of the one-pass learner with room for six classes, which knows none."""
+    learner = toy_one_pass_learner()
+    state = learner.initial_state(torch.Generator().manual_seed(2))
+    return made_once(
+        "one_pass.pte", lambda path: build_toy(path, learner, state, (), "0123456789abcdef")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -200,6 +200,23 @@ def test_more_features_make_a_wider_state(toy_extractor, features):
     assert accuracy(learner, state, images([0, 1], seed=7)) == 1
 
 
+def test_it_says_when_it_turns_from_looking_to_training_and_back(learner):
+    state, events = start(learner), []
+    for classes in ([0, 1], [2, 3]):
+        state = learn_lesson(
+            learner,
+            state,
+            images(classes),
+            PREPROCESSING,
+            TRAINING,
+            0,
+            progress=events.append,
+            between=lambda: events.append("between"),
+        ).state
+    # Twelve images: looked at; two epochs by four; looked at again. The second lesson is familiar.
+    assert events == [12, "between", *[4] * 6, "between", 12, 12]
+
+
 def test_ages_and_utilities_of_tokens_live_on_from_lesson_to_lesson(toy_extractor):
     prompts = PromptConfig((0, 2), 2, (), 1, replacement_rate=0.01)
     learner = OnePassLearner(

@@ -3,14 +3,22 @@
 import pytest
 
 from cbpnet.host.errors import InputError
-from cbpnet.run.protocol import ProtocolRecord, TaskAccuracy, TaskOutcome
+from cbpnet.run.lesson import Decision
+from cbpnet.run.protocol import Learnt, ProtocolRecord, TaskAccuracy, TaskOutcome
 from cbpnet.run.result_store import ResultStore
 
 SETTINGS = {"seed": 1, "sizes": (2, 3), "rates": {"head": 0.1}}
 RECORD = ProtocolRecord(
     (
-        TaskOutcome(0, (TaskAccuracy(0, {"b": 1 / 3, "a": 0.1}, None),), None, 0.25, 1e3 / 3),
-        TaskOutcome(1, (TaskAccuracy(0, {"b": 0.5, "a": 1.0}, 2 / 3),), 1 / 7, 2.5, 1.0),
+        TaskOutcome(0, (TaskAccuracy(0, {"b": 1 / 3, "a": 0.1}, None),), None, None, 0.25, 1e3 / 3),
+        TaskOutcome(
+            1,
+            (TaskAccuracy(0, {"b": 0.5, "a": 1.0}, 2 / 3, forwards=2),),
+            Learnt(70, Decision("foreign", 0.7, 1 / 3, 60)),
+            1 / 7,
+            2.5,
+            1.0,
+        ),
     ),
     query_seconds=0.1 + 0.2,
 )

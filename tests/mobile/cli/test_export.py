@@ -133,18 +133,53 @@ def test_the_outcome_in_words(calls, export, server, fp32_export):
     assert f"cbpnet-mobile learn {fp32_export.path}" in result.stdout
 
 
-def test_from_nothing_it_takes_a_preset_and_draws_a_state(calls, export, small_backbone):
-    micro = ["--backbone", small_backbone.name]
+@pytest.mark.parametrize("adaptation", ["auto", "never", "cbpnet"])
+def test_from_nothing_it_takes_a_preset_and_draws_a_state(
+    calls, export, small_backbone, adaptation
+):
+    micro = ["--backbone", small_backbone.name, "--adaptation", adaptation]
     assert export(*micro, "--budget", 1, "--seed", 3).exit_code == 0
     ((path, backbone, config, state, settings, *_),) = calls
     assert path.name == "x.pte"
-    assert config == PRESETS["micro"].config
+    assert config == PRESETS["micro"].config(adaptation)
     assert (settings.target.name, settings.target.precision) == ("xnnpack", "int8")
     assert (settings.classes, settings.tasks, settings.micro_batch) == (100, 20, 1)
     assert settings.class_names == ()
     drawn = draw_state(config, small_backbone.dim, 100, 20, torch.Generator().manual_seed(3))
     assert all(torch.equal(value, drawn[name]) for name, value in state.items())
     assert backbone.preprocessing == small_backbone.preprocessing
+
+
+def test_without_options_it_is_the_one_pass_learner(calls, export, small_backbone):
+    options = ["--readout", "means", "--features", "pooled,patches"]
+    assert export("--backbone", small_backbone.name, "--budget", 1, *options).exit_code == 0
+    ((_, _, config, *_),) = calls
+    assert (config.adaptation.kind, config.readout.kind) == ("auto", "means")
+    assert config.features == ("pooled", "patches")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--adaptation", "auto"], "with adaptation cbpnet, and --adaptation asks for auto"),
+        (["--readout", "whitened"], "with readout rls, and --readout asks for whitened"),
+        (["--features", "pooled,patches"], "--features asks for pooled,patches; leave it out"),
+    ],
+)
+def test_a_state_keeps_its_settings(calls, export, server, options, reason):
+    result = export("--state", server.path, "--budget", 1, *options)
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert calls == []
+    same = ["--adaptation", "cbpnet", "--readout", "rls", "--features", "pooled"]
+    assert export("--state", server.path, "--budget", 1, *same).exit_code == 0
+
+
+def test_a_one_pass_learner_has_no_room_for_tasks(calls, export, small_backbone):
+    result = export("--backbone", small_backbone.name, "--tasks", 3)
+    assert result.exit_code == 1
+    assert "--tasks is 3, and a one-pass learner knows no tasks" in result.stderr
+    assert calls == []
 
 
 def test_a_state_brings_its_settings_and_gets_room(calls, export, server, small_backbone):
@@ -295,7 +330,7 @@ def test_a_state_of_other_weights_or_another_preparation_is_refused(
 
 
 def test_more_than_the_budget_is_refused(calls, export, small_backbone):
-    micro = ["--backbone", small_backbone.name]
+    micro = ["--backbone", small_backbone.name, "--adaptation", "cbpnet"]
     result = export(*micro)
     assert result.exit_code == 1
     loading, error = result.stderr.splitlines()

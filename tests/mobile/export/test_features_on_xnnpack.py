@@ -73,7 +73,7 @@ def test_all_features_are_one_delegate_call(model: str, precision: Any) -> None:
 
     images, prompt = torch.randn(2, 3, 32, 32), torch.randn(1, 2, 3, 32)
     runtime = importlib.import_module("executorch.extension.pybindings._portable_lib")
-    written = lowered.serialise("{}")  # the program does not hold its bytes
+    written = lowered.serialise()  # the program does not hold its bytes
     program = runtime._load_program_from_buffer(written)
     parts = program.load_method("f").call([images, prompt])
     expected = compute(images, {1: prompt})
