@@ -80,7 +80,8 @@ class TrainingConfig:
         Gradients are computed for a whole batch at once.
         """
         own = config.adaptation
-        return cls(epochs or own.epochs, batch_size, batch_size, flip, own.final_rate)
+        epochs = own.epochs if epochs is None else epochs
+        return cls(epochs, batch_size, batch_size, flip, own.final_rate)
 
     def steps(self, images: int) -> int:
         """Return the number of steps that a task with this many images takes."""
@@ -198,10 +199,12 @@ def train(
     config: TrainingConfig,
     generator: torch.Generator,
     progress: Progress = lambda images: None,
+    units: torch.Generator | None = None,
 ) -> LearnerState:
     """Return the state after all steps of the task that has been begun.
 
-    ``generator`` draws order, mirrored images and fresh units; ``progress`` counts trained images.
+    ``generator`` draws order and mirrored images, ``units`` fresh units, by default from the same
+    stream; ``progress`` counts trained images.
     """
     steps = config.steps(len(images.labels))
     for step, chosen in enumerate(_shuffled_batches(len(images.labels), config, generator)):
@@ -213,7 +216,7 @@ def train(
         ):
             batch = images.batch(part, preprocessing, flipped)
             sums = learner.gradients(state, batch, images.query[part], images.labels[part], sums)
-        noise = torch.rand(learner.noise_shape, generator=generator)
+        noise = torch.rand(learner.noise_shape, generator=units or generator)
         with torch.no_grad():
             state = learner.update(state, sums, noise, rate)
         progress(len(chosen))

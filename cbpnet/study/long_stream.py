@@ -45,7 +45,9 @@ __all__ = [
 
 PROBES = 20  # images a data set whose features are watched
 
-_INITIAL = 0  # the random stream of a seed that the first state draws from; lessons count from 1
+# The random streams of a seed that the first state and fresh prompts draw from; those of lessons
+# are their numbers from 1, with either sign.
+_INITIAL, _FRESH = 0, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ class _Run:
 
     def _new_state(self, number: int) -> LearnerState:
         """Return a state with a prompt of a lesson's own."""
-        return self.learner.initial_state(random_stream(self.seed, -1 - number))
+        return self.learner.initial_state(random_stream(self.seed, _FRESH + number))
 
     def _recounted(self, lessons: Sequence[Lesson]) -> LearnerState:
         """Return the state with all images counted through the features as they are now."""

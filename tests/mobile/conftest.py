@@ -59,6 +59,7 @@ TOY_CONFIG = LearnerConfig(
     BlockConfig(5),
     CBPConfig(replacement_rate=0.1, maturity=3, decay=0.9),
     readout=ReadoutConfig("rls", features=7),
+    adaptation=AdaptationConfig("cbpnet", epochs=5, final_rate=1.0),
 )
 ONE_PASS_CONFIG = LearnerConfig(
     PromptConfig((0, 2), 2, (), 1),

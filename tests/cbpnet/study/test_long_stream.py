@@ -108,11 +108,9 @@ def test_contenders_differ_in_when_they_adapt_and_from_what(backbone, stream):
     assert adapted["never"] == [False] * 5
     assert adapted["first"] == [True] + [False] * 4
     assert adapted["always"] == [True] * 5
-    # A rate so low that nothing is due changes no more than the order of images within a batch.
+    # A rate so low that nothing is due leaves every figure as it is.
     for kind in ("auto", "always"):
-        for one, other in zip(found[kind], found[f"{kind}+cbp-1e-09"], strict=True):
-            assert other.replaced == 0
-            assert other.drift == pytest.approx(one.drift, rel=1e-3)
+        assert found[f"{kind}+cbp-1e-09"] == found[kind]
     # The first lesson is the same for all that adapt to it from the seed's prompt.
     assert found["auto"][0] == found["first"][0]
     assert replace(found["always"][0], reason="first") == found["first"][0]
