@@ -8,8 +8,10 @@ from .metrics import (
     learning_accuracy as learning_accuracy,
     summarise as summarise,
 )
+from .one_pass_contender import OnePassContender as OnePassContender
 from .protocol import (
     Contender as Contender,
+    Learnt as Learnt,
     ProtocolRecord as ProtocolRecord,
     TaskAccuracy as TaskAccuracy,
     TaskOutcome as TaskOutcome,

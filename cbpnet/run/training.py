@@ -80,7 +80,8 @@ class TrainingConfig:
         Gradients are computed for a whole batch at once.
         """
         own = config.adaptation
-        return cls(epochs or own.epochs, batch_size, batch_size, flip, own.final_rate)
+        epochs = own.epochs if epochs is None else epochs
+        return cls(epochs, batch_size, batch_size, flip, own.final_rate)
 
     def steps(self, images: int) -> int:
         """Return the number of steps that a task with this many images takes."""
