@@ -58,9 +58,9 @@ class Decision:
     """Whether a lesson adapts the features, and why.
 
     ``accuracy`` in [0, 1] is the lesson's own, each image classified among the lesson's classes by
-    what is known without it; None where no class has two images. ``confidence`` in [0, 1] is the
-    pretrained classifier's on some of the images, None where it was not asked. ``passes`` is what
-    is still to come, in passes forward or backward through the trunk.
+    what is known without it; None of one class, and where no class has two images. ``confidence``
+    in [0, 1] is the pretrained classifier's on some of the images, None where it was not asked.
+    ``passes`` is what is still to come, in passes forward or backward through the trunk.
     """
 
     reason: Reason
@@ -122,12 +122,14 @@ def learn_lesson(
     decision = _decide(learner, state, counted, x, images, preprocessing, training, kept)
     decided(decision)
     if decision.adapts:
-        generator = random_stream(seed, int(state["lessons.count"]) + 1)
         begun = counted
         if start is not None:
             begun = _count(learner, start, look(start, images), images.labels)
         between()
-        adapted = _adapt(learner, begun, x, images, preprocessing, training, generator, progress)
+        lesson = int(state["lessons.count"]) + 1
+        # Apart, so that the order of images does not depend on whether tokens are replaced.
+        order, units = random_stream(seed, lesson), random_stream(seed, -lesson)
+        adapted = _adapt(learner, begun, x, images, preprocessing, training, order, units, progress)
         between()
         moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
         pairs = [_Pairs(x, look(moved, images), None)]
@@ -268,7 +270,8 @@ def _decide(
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = _members(learner, images.labels)
     sums = _evidence(learner, counted, x, images.labels, counted["readout.prior"], members)
-    accuracy = float(sums["right"] / sums["count"]) if sums["count"] > 0 else None
+    told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
+    accuracy = float(sums["right"] / sums["count"]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)
     reason = _reason(learner.config.adaptation, first, int(members.sum()))
     confidence = None
@@ -330,13 +333,16 @@ def _adapt(
     images: LessonImages,
     preprocessing: Preprocessing,
     training: TrainingConfig,
-    generator: torch.Generator,
+    order: torch.Generator,
+    units: torch.Generator,
     progress: Progress,
 ) -> dict[str, Tensor]:
     """Return what an adaptation to a lesson changes in the state."""
     start = learner.begin_task(counted, _members(learner, images.labels))
     task = TaskImages(images.pixels, images.labels, x[:, : start["prompts.g"].shape[-1]])
-    adapted = train(learner.adaptation, start, task, preprocessing, training, generator, progress)
+    adapted = train(
+        learner.adaptation, start, task, preprocessing, training, order, progress, units
+    )
     return {name: value for name, value in adapted.items() if is_adapted(name)}
 
 

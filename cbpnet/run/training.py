@@ -199,10 +199,12 @@ def train(
     config: TrainingConfig,
     generator: torch.Generator,
     progress: Progress = lambda images: None,
+    units: torch.Generator | None = None,
 ) -> LearnerState:
     """Return the state after all steps of the task that has been begun.
 
-    ``generator`` draws order, mirrored images and fresh units; ``progress`` counts trained images.
+    ``generator`` draws order and mirrored images, ``units`` fresh units, by default from the same
+    stream; ``progress`` counts trained images.
     """
     steps = config.steps(len(images.labels))
     for step, chosen in enumerate(_shuffled_batches(len(images.labels), config, generator)):
@@ -214,7 +216,7 @@ def train(
         ):
             batch = images.batch(part, preprocessing, flipped)
             sums = learner.gradients(state, batch, images.query[part], images.labels[part], sums)
-        noise = torch.rand(learner.noise_shape, generator=generator)
+        noise = torch.rand(learner.noise_shape, generator=units or generator)
         with torch.no_grad():
             state = learner.update(state, sums, noise, rate)
         progress(len(chosen))

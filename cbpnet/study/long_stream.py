@@ -29,7 +29,7 @@ from cbpnet.host.random_streams import random_stream
 from cbpnet.method.config import AdaptationKind, LearnerConfig
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import LearnerState
-from cbpnet.run.lesson import Reason, learn_lesson
+from cbpnet.run.lesson import Reason, count_anew, learn_lesson
 from cbpnet.run.result_store import ResultStore
 from cbpnet.run.training import INFERENCE_BATCH, LessonImages, TrainingConfig
 
@@ -45,7 +45,9 @@ __all__ = [
 
 PROBES = 20  # images a data set whose features are watched
 
-_INITIAL = 0  # the random stream of a seed that the first state draws from; lessons count from 1
+# The random streams of a seed that the first state and fresh prompts draw from; those of lessons
+# are their numbers from 1, with either sign.
+_INITIAL, _FRESH = 0, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,15 @@ class StreamContender:
     """When the prompt is adapted, and what becomes of its tokens.
 
     With a ``replacement_rate`` continual backpropagation replaces tokens. A ``fresh`` contender
-    starts every adaptation from a new prompt, which has no past and so no loss of plasticity. One
-    that may ``recount`` keeps all images and counts them anew after each adaptation: what carrying
-    the statistics costs is the distance to it.
+    starts every adaptation from a new prompt, which has no past and so no loss of plasticity. An
+    ``oracle`` has all images and counts them anew after each adaptation: what carrying the
+    statistics costs is the distance to it.
     """
 
     kind: AdaptationKind
     replacement_rate: float = 0.0
     fresh: bool = False
-    recount: bool = False
+    oracle: bool = False
 
     def config(self, config: LearnerConfig) -> LearnerConfig:
         """Return a one-pass learner's configuration with this contender's adaptation."""
@@ -84,7 +86,7 @@ def stream_contenders(rates: Sequence[float]) -> dict[str, StreamContender]:
         "first": StreamContender("first"),
         **adapting,
         "always+fresh": StreamContender("always", fresh=True),
-        "always+recount": StreamContender("always", recount=True),
+        "always+oracle": StreamContender("always", oracle=True),
     }
 
 
@@ -146,6 +148,7 @@ def run_long_stream(
     datasets: Sequence[Dataset],
     protocol: LongStreamProtocol,
     config: LearnerConfig,
+    training: TrainingConfig,
     compared: Mapping[str, StreamContender],
     seeds: Sequence[int],
     folder: Path,
@@ -159,7 +162,12 @@ def run_long_stream(
     Progress bars go to standard error.
     """
     make_folder(folder / "runs")
-    common = {**settings, "protocol": asdict(protocol), "weights": backbone.weights_fingerprint}
+    common = {
+        **settings,
+        "protocol": asdict(protocol),
+        "training": asdict(training),
+        "weights": backbone.weights_fingerprint,
+    }
     streams = {seed: protocol.stream(datasets, seed) for seed in seeds}
     stores: dict[tuple[str, int], ResultStore[StreamRecord]] = {}
     found: dict[tuple[str, int], StreamRecord | None] = {}
@@ -180,6 +188,7 @@ def run_long_stream(
                         stream,
                         contender,
                         config,
+                        training,
                         protocol.running_every,
                         seed,
                         bar.update,
@@ -194,12 +203,13 @@ def learn_stream(
     stream: LongStream,
     contender: StreamContender,
     config: LearnerConfig,
+    training: TrainingConfig,
     running_every: int,
     seed: int,
     progress: Callable[[int], object] = lambda lessons: None,
 ) -> StreamRecord:
     """Let a contender learn a stream; ``progress`` counts lessons."""
-    run = _Run(backbone, stream, contender, config, seed)
+    run = _Run(backbone, stream, contender, config, training, seed)
     records = []
     for number in range(len(stream.lessons)):
         running = (number + 1) % running_every == 0 or number + 1 == len(stream.lessons)
@@ -217,32 +227,32 @@ class _Run:
         stream: LongStream,
         contender: StreamContender,
         config: LearnerConfig,
+        training: TrainingConfig,
         seed: int,
     ) -> None:
-        self.stream, self.contender, self.seed = stream, contender, seed
+        self.stream, self.contender, self.training, self.seed = stream, contender, training, seed
         self.preprocessing = backbone.preprocessing
         self.learner = OnePassLearner(backbone, contender.config(config), len(stream.class_names))
-        adaptation = config.adaptation
-        self.training = TrainingConfig(adaptation.epochs, final_rate=adaptation.final_rate)
         self.state = self.learner.initial_state(random_stream(seed, _INITIAL))
         self.probes = [_spread_out(pictures, PROBES) for pictures in stream.tests.values()]
 
     def learn(self, number: int, running: bool) -> LessonRecord:
         """Learn the next lesson and measure; the accuracy on all lessons only where ``running``."""
         lesson, before = self.stream.lessons[number], self.state
-        labels = torch.from_numpy(lesson.train.labels)
         outcome = learn_lesson(
             self.learner,
             before,
-            LessonImages(self._pixels(lesson.train), labels),
+            self._images(lesson.train),
             self.preprocessing,
             self.training,
             self.seed,
-            start=self._new_state(number) if self.contender.fresh else None,
+            start=self._fresh(number) if self.contender.fresh else None,
         )
         self.state, adapted = outcome.state, outcome.decision.adapts
-        if adapted and self.contender.recount:
-            self.state = self._recounted(self.stream.lessons[: number + 1])
+        if adapted and self.contender.oracle:
+            known = self.stream.lessons[: number + 1]
+            images = (self._images(one.train) for one in known)
+            self.state = count_anew(self.learner, self.state, images, self.preprocessing)
         accuracy, own_accuracy = self._accuracies(lesson)
         return LessonRecord(
             lesson.dataset,
@@ -254,24 +264,13 @@ class _Run:
             accuracy,
             own_accuracy,
             self._drift(before) if adapted else 0.0,
-            self._replaced(before, len(labels)) if adapted else 0,
+            self._replaced(before, len(lesson.train.labels)) if adapted else 0,
             self._running() if running else {},
         )
 
-    def _new_state(self, number: int) -> LearnerState:
+    def _fresh(self, number: int) -> LearnerState:
         """Return a state with a prompt of a lesson's own."""
-        return self.learner.initial_state(random_stream(self.seed, -1 - number))
-
-    def _recounted(self, lessons: Sequence[Lesson]) -> LearnerState:
-        """Return the state with all images counted through the features as they are now."""
-        none = self._new_state(0)
-        known = self.state.replace(
-            {name: value for name, value in none.items() if name.startswith("classes.")}
-        )
-        for lesson in lessons:
-            x = self._features(self.state, lesson.train)
-            known = self.learner.observe(known, x, torch.from_numpy(lesson.train.labels))
-        return self.learner.solve(known, known["readout.prior"], known["readout.scale"])[0]
+        return self.learner.initial_state(random_stream(self.seed, _FRESH + number))
 
     def _accuracies(self, lesson: Lesson) -> tuple[float, float]:
         """Return the accuracy on a lesson's test images, among all classes and among its own."""
@@ -321,6 +320,9 @@ class _Run:
                     for pixels in self._pixels(pictures).split(INFERENCE_BATCH)
                 ]
             )
+
+    def _images(self, pictures: Pictures) -> LessonImages:
+        return LessonImages(self._pixels(pictures), torch.from_numpy(pictures.labels))
 
     def _pixels(self, pictures: Pictures) -> Tensor:
         return load_batch(pictures.source, pictures.indices.tolist(), self.preprocessing)

@@ -23,7 +23,7 @@ the last fifth of the stream and with the difference in points; "known" among al
 over the whole stream. Final accuracy is on all test images, among all classes. Drift is how far a
 lesson that adapts moves the features of fixed images, in per cent of their length. Differences are
 within a seed, in points, to the contender of the same kind that replaces no token, starts from no
-new prompt and recounts nothing.
+new prompt and is no oracle.
 """
 
 _Runs = Mapping[str, Sequence[StreamRecord]]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from cbpnet.backbone.presets import FEATURES, Preset
+from cbpnet.backbone.presets import Preset
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import AdaptationKind, LearnerConfig, ReadoutKind
 from mobile.cli.option_groups import option
@@ -26,7 +26,7 @@ class FeatureOptions:
         "--features",
         metavar="NAME,...",
         help="What a one-pass learner counts of an image, pooled first: patches, block9, "
-        f"logits1000, random1000 (or other numbers); default: {','.join(FEATURES)}.",
+        "logits1000, random1000 (or other numbers); default: pooled and three blocks.",
     )
 
     def counting(self, config: LearnerConfig) -> LearnerConfig:

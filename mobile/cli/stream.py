@@ -10,6 +10,7 @@ import click
 from cbpnet.backbone.presets import get_preset
 from cbpnet.data.catalogue import DATASETS, load_dataset
 from cbpnet.data.dataset import Dataset
+from mobile.cli.learner_options import FeatureOptions, TrainingOptions
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import BackboneOptions, print_notes
 
@@ -160,34 +161,56 @@ class StreamOptions:
 
 @click.command(
     epilog="""\b
-Example, the figures of docs/plasticity.md:
+Example:
   cbpnet-mobile stream --data cifar100=cifar-100-python.tar.xz \\
-      --data folder=gtsrb_43 --data folder=clothing_10
+      --data folder=gtsrb_43.tar --data folder=clothing_10.tar
 """
 )
-@takes(backbone=BackboneOptions, lessons=StreamOptions)
-def stream(backbone: BackboneOptions, lessons: StreamOptions) -> None:
+@takes(
+    backbone=BackboneOptions,
+    features=FeatureOptions,
+    training=TrainingOptions,
+    lessons=StreamOptions,
+)
+def stream(
+    backbone: BackboneOptions,
+    features: FeatureOptions,
+    training: TrainingOptions,
+    lessons: StreamOptions,
+) -> None:
     """Learn a long stream of small lessons whose domain changes, and report what is still learnt.
 
     Compares learners that never adapt their prompt, on the first lesson, on foreign ones or always,
     with and without continual backpropagation of prompt tokens, with a new prompt for every lesson,
-    and with all images counted anew.
+    and with all images counted anew after each.
     """
     from cbpnet.study.long_stream import run_long_stream
     from cbpnet.study.long_stream_report import format_long_stream, write_long_stream
 
-    compared = lessons.contenders()
+    compared, protocol = lessons.contenders(), lessons.protocol()
     frozen = backbone.load()
-    config = get_preset(backbone.preset).config()
+    config = features.counting(get_preset(backbone.preset).config())
     config = replace(config, cbp=replace(config.cbp, maturity=lessons.maturity))
     backbone.check(config, frozen)
     datasets, seeds = lessons.load(), tuple(dict.fromkeys(lessons.seeds))
-    protocol = lessons.protocol()
     notes = (note for seed in seeds for note in protocol.stream(datasets, seed).notes)
     print_notes(dict.fromkeys(notes))
-    conditions = {**lessons.conditions(datasets), **backbone.conditions(frozen)}
+    conditions = {
+        **lessons.conditions(datasets),
+        **backbone.conditions(frozen),
+        "features": ", ".join(config.features),
+        **training.conditions(),
+    }
     runs = run_long_stream(
-        frozen, datasets, protocol, config, compared, seeds, lessons.out, conditions
+        frozen,
+        datasets,
+        protocol,
+        config,
+        training.training(config),
+        compared,
+        seeds,
+        lessons.out,
+        conditions,
     )
     written = write_long_stream(compared, runs, seeds, conditions, lessons.out)
     click.echo(format_long_stream(compared, runs))

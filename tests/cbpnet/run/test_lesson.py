@@ -163,6 +163,10 @@ def test_prior_and_scale_are_the_likeliest_of_the_lessons_left_out(toy_extractor
     )
 
 
+def test_one_class_is_not_told_apart_from_anything(learner):
+    assert learn(learner, start(learner), images([0])).decision.accuracy is None
+
+
 def test_single_pictures_leave_the_prior_as_it_was(learner):
     state = start(learner)
     outcome = learn(learner, state, images([0], each=1))

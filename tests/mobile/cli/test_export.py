@@ -27,17 +27,6 @@ from mobile.targets import TARGETS, xnnpack
 
 
 @pytest.fixture
-def export(tmp_path):
-    """Run the command with an output in a new folder; other options come after."""
-
-    def run(*options):
-        arguments = ["--target", "xnnpack", "--out", tmp_path / "out" / "x.pte", *options]
-        return CliRunner().invoke(main, ["export", *map(str, arguments)])
-
-    return run
-
-
-@pytest.fixture
 def no_backbone(monkeypatch):
     """Loading a backbone, which takes its time, is a failure: bad input is refused before."""
 
@@ -45,20 +34,6 @@ def no_backbone(monkeypatch):
         pytest.fail("the backbone was loaded before bad input was refused")
 
     monkeypatch.setattr(job, "load_backbone", load)
-
-
-@pytest.fixture
-def calls(monkeypatch, small_backbone, fp32_export):
-    """Load the small backbone, and record what is asked of `export_bundle` in place of doing it."""
-    asked = []
-
-    def pretend(*arguments):
-        asked.append(arguments)
-        return fp32_export
-
-    monkeypatch.setattr(job, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
-    monkeypatch.setattr(job, "export_bundle", pretend)
-    return asked
 
 
 def test_the_outcome_as_json(fp32_run, fp32_export, small_backbone):
@@ -148,38 +123,6 @@ def test_from_nothing_it_takes_a_preset_and_draws_a_state(
     drawn = draw_state(config, small_backbone.dim, 100, 20, torch.Generator().manual_seed(3))
     assert all(torch.equal(value, drawn[name]) for name, value in state.items())
     assert backbone.preprocessing == small_backbone.preprocessing
-
-
-def test_without_options_it_is_the_one_pass_learner(calls, export, small_backbone):
-    options = ["--readout", "means", "--features", "pooled,patches"]
-    assert export("--backbone", small_backbone.name, "--budget", 1, *options).exit_code == 0
-    ((_, _, config, *_),) = calls
-    assert (config.adaptation.kind, config.readout.kind) == ("auto", "means")
-    assert config.features == ("pooled", "patches")
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        (["--adaptation", "auto"], "with adaptation cbpnet, and --adaptation asks for auto"),
-        (["--readout", "whitened"], "with readout rls, and --readout asks for whitened"),
-        (["--features", "pooled,patches"], "--features asks for pooled,patches; leave it out"),
-    ],
-)
-def test_a_state_keeps_its_settings(calls, export, server, options, reason):
-    result = export("--state", server.path, "--budget", 1, *options)
-    assert result.exit_code == 1
-    assert reason in result.stderr
-    assert calls == []
-    same = ["--adaptation", "cbpnet", "--readout", "rls", "--features", "pooled"]
-    assert export("--state", server.path, "--budget", 1, *same).exit_code == 0
-
-
-def test_a_one_pass_learner_has_no_room_for_tasks(calls, export, small_backbone):
-    result = export("--backbone", small_backbone.name, "--tasks", 3)
-    assert result.exit_code == 1
-    assert "--tasks is 3, and a one-pass learner knows no tasks" in result.stderr
-    assert calls == []
 
 
 def test_a_state_brings_its_settings_and_gets_room(calls, export, server, small_backbone):

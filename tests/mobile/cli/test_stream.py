@@ -11,7 +11,7 @@ from cbpnet.backbone.torchvision_compat import import_timm
 from mobile.cli import main
 
 NAMES = ["never", "first", "auto", "auto+cbp-0.2", "always", "always+cbp-0.2"]
-NAMES += ["always+fresh", "always+recount"]
+NAMES += ["always+fresh", "always+oracle"]
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ MANIFEST = Manifest(
     trainable_fraction=9600 / 5_500_000,
     head_parameters=1920,
     state=(StateTensor("head.weight", (10, 192), "classes"), StateTensor("adam.step", (1,), None)),
+    adaptation=(),
     methods={
         "query": MethodInfo(
             (TensorInfo("images", "float32", (2, 3, 224, 224)),),
