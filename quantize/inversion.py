@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._higher_order_ops.scan import scan
+from torch._higher_order_ops.scan import scan_op
 
 __all__ = ["INVERSE_DECOMPOSITION", "inverse_by_sweeps"]
 
@@ -42,7 +42,8 @@ def _sweep(matrix: Tensor, steps: Tensor, invert: Callable[[Tensor], Tensor]) ->
         swept = swept - beside @ invert(rows @ columns) @ beside.T - 2 * rows.T @ rows
         return swept, swept[0, :1].clone()  # a scan gives something at every step
 
-    swept: Tensor = scan(step, matrix, steps)[0]
+    # Not through `scan`, which compiles first, and takes another size for one that varies.
+    swept: Tensor = scan_op(step, [matrix], [steps], additional_inputs=())[0]
     return swept
 
 

@@ -76,7 +76,8 @@ def trace(function: Function, plain: bool = False) -> TracedProgram:
         inputs = [without_numbers.from_tensor(value) for value in function.inputs.values()]
         if plain:  # before dispatch a linear layer is one operator, and nothing is differentiated
             early = not function.differentiates
-            graph_module = make_fx(positional, ATEN_DECOMPOSITIONS, pre_dispatch=early)(*inputs)
+            own = ATEN_DECOMPOSITIONS | INVERSE_DECOMPOSITION
+            graph_module = make_fx(positional, own, pre_dispatch=early)(*inputs)
         else:
             graph_module = make_fx(positional, INVERSE_DECOMPOSITION)(*inputs)
     layers = rewrite_frozen_operators(graph_module)
