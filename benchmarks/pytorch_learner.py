@@ -23,10 +23,10 @@ def load_backbone(model: Model) -> Backbone:
 
 
 def build_learner(model: Model) -> Learner:
-    """Return a model's learner with the preset's configuration."""
+    """Return CBPNet on a model with the preset's configuration."""
     trunk = load_backbone(model)
-    preset = choose_preset(trunk.name, trunk.dim, trunk.parameters_without_head)
-    return Learner(trunk, preset.config, model.classes, model.tasks)
+    preset = choose_preset(trunk.name, trunk.dim, trunk.depth, trunk.parameters_without_head)
+    return Learner(trunk, preset.config("cbpnet"), model.classes, model.tasks)
 
 
 class LossModule(nn.Module):

@@ -170,4 +170,4 @@ def _share(hits: Sequence[Tensor]) -> float:
 
 
 # What a step's sums hold beside gradients.
-_STATISTICS = {"activity", "loss", "correct", "count"}
+_STATISTICS = {"activity", "attention", "loss", "correct", "count"}

@@ -28,6 +28,7 @@ __all__ = [
     "centred",
     "equal_parts",
     "layer_norm",
+    "prefix_attention",
     "rms_norm",
     "rotate",
     "row_sum",
@@ -105,6 +106,19 @@ def attention(
         query, key, value, *(prefix or (None, None)), halves
     )
     return output
+
+
+def prefix_attention(query: Tensor, key: Tensor, prefix_key: Tensor) -> Tensor:
+    """Return the attention [B, L] that prefix keys [B, L, d] receive in `attention`.
+
+    It is the mean over the queries [B, N, d] of a prefix key's probability, which it shares with
+    the keys [B, M, d]; no gradient passes.
+    """
+    with torch.no_grad():
+        keys = torch.cat([prefix_key, key], dim=1)
+        weights = torch.softmax(torch.bmm(query, keys.permute(0, 2, 1)), dim=-1)
+        received = weights[:, :, : prefix_key.shape[1]].permute(0, 2, 1)
+        return _mean(received).squeeze(-1)
 
 
 def _mean(x: Tensor) -> Tensor:

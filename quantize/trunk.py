@@ -12,6 +12,7 @@ away, and the norms need not look for it.
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +45,7 @@ from quantize.operators import (
     Operators,
     centred,
     equal_parts,
+    prefix_attention,
     rotate,
     select_tokens,
 )
@@ -201,6 +203,36 @@ class FrozenTrunk(nn.Module):
         tokens = self.embedding(F.pad(tokens, (0, 0, extra, 0)) + self.position)
         tokens = self.pre_norm(tokens, between)
         return centred(tokens) if self.centred else tokens
+
+    def with_attention(
+        self, images: Tensor, prefixes: Mapping[int, Tensor]
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Return features, and by layer the attention that its prefix receives, [B, heads, L].
+
+        See `Backbone.with_attention`; in the last layer the queries are those that the pooling
+        reads. Raises InputError as `forward` does.
+        """
+        received: dict[int, Tensor] = {}
+
+        def watched(layer: int) -> Operators:
+            plain = self.operators[f"blocks.{layer}"]
+
+            def attention(
+                query: Tensor, key: Tensor, value: Tensor, prefix: tuple[Tensor, Tensor] | None
+            ) -> Tensor:
+                if prefix is not None:
+                    masses = prefix_attention(query, key, prefix[0])
+                    received[layer] = masses.view(len(images), -1, masses.shape[1])
+                return plain.attention(query, key, value, prefix)
+
+            return replace(plain, attention=attention)
+
+        self._check_input(images, prefixes)
+        watching = copy.copy(self)
+        watching.operators = self.operators | {
+            f"blocks.{layer}": watched(layer) for layer in prefixes
+        }
+        return watching(images, prefixes), received
 
     def _check_input(self, images: Tensor, prefixes: Mapping[int, Tensor]) -> None:
         expected = (3, self.image_size, self.image_size)

@@ -25,7 +25,14 @@ from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.random_streams import random_stream
-from cbpnet.method.config import BlockConfig, CBPConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.config import (
+    AdaptationConfig,
+    BlockConfig,
+    CBPConfig,
+    LearnerConfig,
+    PromptConfig,
+    ReadoutConfig,
+)
 from cbpnet.method.initial import draw_state
 from cbpnet.method.learner_interface import GradientSums
 from cbpnet.method.state import LearnerState
@@ -52,6 +59,7 @@ CONFIG = LearnerConfig(
     BlockConfig(5),
     CBPConfig(replacement_rate=0.1, maturity=3, decay=0.9),
     readout=ReadoutConfig("rls", features=7),
+    adaptation=AdaptationConfig("cbpnet", final_rate=1.0),
 )
 
 

@@ -1,6 +1,7 @@
 """The eager forward pass of a described vision transformer, with prefix keys and values."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,22 +21,28 @@ __all__ = ["BLOCK_EPS", "compute_features"]
 
 BLOCK_EPS = 1e-6  # of the norm of a block's mean patch token
 
+# Is shown the attention probabilities [B, heads, queries, keys] of a prompted layer, prefix first.
+Watch = Callable[[int, Tensor], object]
+
 
 def compute_features(
     architecture: Architecture,
     images: Tensor,
     prefixes: Mapping[int, Tensor],
     names: Collection[str],
+    watch: Watch = lambda layer, weights: None,
 ) -> dict[str, Tensor]:
     """Return "pooled" and what is named of "patches" and blocks, [B, D], of images [B, 3, S, S].
 
-    Prefixes are those of `Backbone.forward`.
+    Prefixes are those of `Backbone.forward`. ``watch`` is shown every prompted layer's attention.
     """
     found: dict[str, Tensor] = {}
     first = architecture.first_patch
     tokens = architecture.pre_norm(_embed(architecture.embedding, images))
     for index, layer in enumerate(architecture.layers):
-        attended = _attend(layer.attention, layer.norm1(tokens), prefixes.get(index))
+        attended = _attend(
+            layer.attention, layer.norm1(tokens), prefixes.get(index), partial(watch, index)
+        )
         tokens = tokens + _scaled(attended, layer.scale1)
         tokens = tokens + _scaled(_mlp(layer.mlp, layer.norm2(tokens)), layer.scale2)
         if (name := f"block{index}") in names:
@@ -56,7 +63,12 @@ def _embed(embedding: Embedding, images: Tensor) -> Tensor:
     return torch.cat([others.expand(len(images), -1, -1), patches + position], dim=1)
 
 
-def _attend(attention: Attention, tokens: Tensor, prefix: Tensor | None) -> Tensor:
+def _attend(
+    attention: Attention,
+    tokens: Tensor,
+    prefix: Tensor | None,
+    watch: Callable[[Tensor], object],
+) -> Tensor:
     """Attention on tokens [B, N, D], with a prefix [B or 1, 2, L, D].
 
     It is written out, because the fused kernel is slower on CPU where gradients are needed and
@@ -73,8 +85,10 @@ def _attend(attention: Attention, tokens: Tensor, prefix: Tensor | None) -> Tens
         prefix_key, prefix_value = split.expand(len(tokens), -1, -1, -1, -1).unbind(1)
         key = torch.cat([prefix_key, key], dim=2)
         value = torch.cat([prefix_value, value], dim=2)
-    mixed = _mix(query * attention.scale, key, value)
-    return F.linear(attention.norm(mixed), *attention.projection)
+    weights = _weights(query * attention.scale, key)
+    if prefix is not None:
+        watch(weights)
+    return F.linear(attention.norm(_mix(weights, value)), *attention.projection)
 
 
 def _heads(joined: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
@@ -93,9 +107,13 @@ def _rotated(rotation: Rotation, x: Tensor) -> Tensor:
     return (x * rotation.cosine + turned * rotation.sine).to(x.dtype)
 
 
-def _mix(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return ``softmax(q k^T) v`` [B, N, D] of q [B, heads, N, head_dim], k and v of M tokens."""
-    weights = (query @ key.transpose(-2, -1)).softmax(dim=-1)
+def _weights(query: Tensor, key: Tensor) -> Tensor:
+    """Return ``softmax(q k^T)`` [B, heads, N, M] of q [B, heads, N, head_dim] and k of M tokens."""
+    return (query @ key.transpose(-2, -1)).softmax(dim=-1)
+
+
+def _mix(weights: Tensor, value: Tensor) -> Tensor:
+    """Return the heads' weighted values, side by side in [B, N, D]."""
     return (weights @ value).transpose(1, 2).flatten(2)
 
 
@@ -127,7 +145,7 @@ def _pool(pooling: Pooling | AttentionPooling, tokens: Tensor) -> Tensor:
 def _pool_by_attention(pooling: AttentionPooling, tokens: Tensor) -> Tensor:
     key, value = _heads(F.linear(tokens, *pooling.key_value), 2, pooling.heads)
     query = pooling.scale * pooling.query.view(1, pooling.heads, 1, -1)
-    mixed = _mix(query, pooling.k_norm(key), value)
+    mixed = _mix(_weights(query, pooling.k_norm(key)), value)
     pooled = F.linear(mixed, *pooling.projection)
     pooled = pooled + _mlp(pooling.mlp, pooling.norm(pooled))
     return pooled[:, 0]

@@ -134,18 +134,48 @@ class Backbone(nn.Module):
             InputError: a prefix is for a layer that does not exist, or `check_features` refuses.
         """
         self.check_features(names)
+        prefixes = self._checked(prefixes)
+        found = compute_features(self.architecture, images.to(self.dtype), prefixes, names)
+        for name in names:
+            if (layer := self.on_pooled(name)) is not None:
+                found[name] = F.linear(found["pooled"], *layer)
+        return [found[name].to(self._wide) for name in names]
+
+    def with_attention(
+        self, images: Tensor, prefixes: Mapping[int, Tensor]
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Features as `forward` gives them, and by layer the attention that prefix tokens receive.
+
+        The attention is [B, heads, L], in [0, 1]: of a prefix token in a head, the mean over the
+        layer's query tokens of its attention probability. Through it no gradient flows.
+
+        Raises:
+            InputError: a prefix is for a layer that does not exist.
+        """
+        received: dict[int, Tensor] = {}
+
+        def watch(layer: int, weights: Tensor) -> None:
+            length = prefixes[layer].shape[2]
+            received[layer] = weights[..., :length].detach().to(self._wide).mean(dim=2)
+
+        found = compute_features(
+            self.architecture, images.to(self.dtype), self._checked(prefixes), (), watch
+        )
+        return found["pooled"].to(self._wide), received
+
+    @property
+    def _wide(self) -> torch.dtype:
+        """What features are given in: fp32, or fp64 where the backbone computes in it."""
+        return torch.promote_types(self.dtype, torch.float32)
+
+    def _checked(self, prefixes: Mapping[int, Tensor] | None) -> Mapping[int, Tensor]:
         prefixes = prefixes or {}
         unknown = prefixes.keys() - range(self.depth)
         if unknown:
             raise InputError(
                 f"prefix layer {min(unknown)} of {self.name} must lie in 0 to {self.depth - 1}"
             )
-        found = compute_features(self.architecture, images.to(self.dtype), prefixes, names)
-        for name in names:
-            if (layer := self.on_pooled(name)) is not None:
-                found[name] = F.linear(found["pooled"], *layer)
-        wide = torch.promote_types(self.dtype, torch.float32)
-        return [found[name].to(wide) for name in names]
+        return prefixes
 
     @property
     def logits(self) -> int:

@@ -34,7 +34,7 @@ DATASETS = {
         lambda path, strict, progress: load_imagenet_r(path, strict=strict, progress=progress),
     ),
     "folder": DatasetKind(
-        "a folder with one folder of images for each class",
+        "a folder with one folder of images for each class, or a tar of it",
         lambda path, strict, progress: load_folder(path, strict=strict, progress=progress),
     ),
     "digits": DatasetKind(None, lambda path, strict, progress: load_digits()),

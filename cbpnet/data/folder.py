@@ -1,4 +1,4 @@
-"""Data sets that are folders of class folders, ImageNet-R among them."""
+"""Data sets that are folders of class folders, or a tar of one; ImageNet-R among them."""
 
 import math
 import re
@@ -6,9 +6,11 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
+from cbpnet.data.archive import ArchivePath, open_archive
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.images import FileImages, decode_image
 from cbpnet.data.sampling import split_class
@@ -16,15 +18,15 @@ from cbpnet.host.errors import InputError
 
 __all__ = ["Progress", "load_folder", "load_imagenet_r", "read_class_folders"]
 
-Progress = Callable[[Sequence[Path]], Iterable[Path]]
+Progress = Callable[[Sequence[Any]], Iterable[Any]]
+
+_Place = TypeVar("_Place", Path, ArchivePath)
 
 _SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 )
 _LAYOUTS = "right would be ROOT/CLASS/*.jpg, or ROOT/train/CLASS/*.jpg with ROOT/test/CLASS/*.jpg"
 _WORDNET_ID = re.compile(r"n\d{8}")
-
-_Classes = dict[str, list[Path]]
 
 
 def load_folder(
@@ -37,10 +39,11 @@ def load_folder(
 ) -> Dataset:
     """Take each folder in `root` as a class, and the image files in it as its images.
 
-    Where `root` holds the folders train and test (or, without test, val), they are the split;
-    otherwise each class is split alone, by `seed` and its name, `test_fraction` of it for test.
-    Classes are in alphabetical order. Hidden files are ignored; folders within a class and files
-    without an image's suffix are counted in the notes.
+    `root` is a folder, or an uncompressed tar of one, which is read where it is. Where it holds the
+    folders train and test (or, without test, val), they are the split; otherwise each class is
+    split alone, by `seed` and its name, `test_fraction` of it for test. Classes are in alphabetical
+    order. Hidden files are ignored; folders within a class and files without an image's suffix are
+    counted in the notes.
 
     Every image is decoded once here, so that none fails later; `progress` may wrap the list of
     paths (tqdm does). Unreadable images, broken links and classes without a readable image are
@@ -51,7 +54,14 @@ def load_folder(
     folder lacks, and for two classes whose names differ in case or Unicode form only: a state
     with both could not travel to a device that takes them for one folder.
     """
-    findings = _Findings(strict)
+    if root.is_file():
+        return _load(open_archive(root), test_fraction, seed, _Findings(strict), progress)
+    return _load(root, test_fraction, seed, _Findings(strict), progress)
+
+
+def _load(
+    root: _Place, test_fraction: float, seed: int, findings: "_Findings", progress: Progress
+) -> Dataset:
     folders = _class_folders(root, findings)
     held_out = _held_out_folder(root, folders)
     if held_out is None:
@@ -147,7 +157,7 @@ class _Findings:
         self.notes.append(sentence)
 
 
-def _visible(folder: Path) -> list[Path]:
+def _visible(folder: _Place) -> list[_Place]:
     try:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
@@ -155,8 +165,8 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
-def _class_folders(root: Path, findings: _Findings) -> list[Path]:
-    folders = []
+def _class_folders(root: _Place, findings: _Findings) -> list[_Place]:
+    folders: list[_Place] = []
     for entry in _visible(root):
         if entry.is_dir():
             folders.append(entry)
@@ -165,7 +175,7 @@ def _class_folders(root: Path, findings: _Findings) -> list[Path]:
     return folders
 
 
-def _held_out_folder(root: Path, folders: Sequence[Path]) -> Path | None:
+def _held_out_folder(root: _Place, folders: Sequence[_Place]) -> _Place | None:
     """The folder of test images, where `root` comes already split."""
     names = {folder.name for folder in folders}
     if "train" not in names or not any(entry.is_dir() for entry in _visible(root / "train")):
@@ -174,8 +184,8 @@ def _held_out_folder(root: Path, folders: Sequence[Path]) -> Path | None:
 
 
 def _read_both(
-    training: Path, held_out: Path, findings: _Findings, progress: Progress
-) -> tuple[_Classes, _Classes]:
+    training: _Place, held_out: _Place, findings: _Findings, progress: Progress
+) -> tuple[dict[str, list[_Place]], dict[str, list[_Place]]]:
     training_folders, held_out_folders = (
         _class_folders(part, findings) for part in (training, held_out)
     )
@@ -192,12 +202,12 @@ def _read_both(
 
 
 def _read_classes(
-    root: Path, folders: Sequence[Path], findings: _Findings, progress: Progress
-) -> _Classes:
+    root: _Place, folders: Sequence[_Place], findings: _Findings, progress: Progress
+) -> dict[str, list[_Place]]:
     """The readable images of each class folder, an empty list for a class that has none."""
     _check_names_differ(root, folders)
-    images: list[Path] = []
-    others: list[Path] = []
+    images: list[_Place] = []
+    others: list[_Place] = []
     for entry in (entry for folder in folders for entry in _visible(folder)):
         (images if entry.suffix.lower() in _SUFFIXES else others).append(entry)
     if others:
@@ -206,7 +216,7 @@ def _read_classes(
             f"{root}: ignored {len(others)} files and folders within classes that have no image's "
             f"suffix ({_listing(suffixes)})"
         )
-    classes: _Classes = {folder.name: [] for folder in folders}
+    classes: dict[str, list[_Place]] = {folder.name: [] for folder in folders}
     for path in progress(images):
         try:
             decode_image(path)
@@ -220,7 +230,7 @@ def _read_classes(
     return classes
 
 
-def _check_names_differ(root: Path, folders: Sequence[Path]) -> None:
+def _check_names_differ(root: _Place, folders: Sequence[_Place]) -> None:
     seen: dict[str, str] = {}
     for name in (folder.name for folder in folders):
         other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
@@ -231,9 +241,11 @@ def _check_names_differ(root: Path, folders: Sequence[Path]) -> None:
             )
 
 
-def _split(images: _Classes, test_fraction: float, seed: int) -> tuple[_Classes, _Classes]:
-    train: _Classes = {}
-    test: _Classes = {}
+def _split(
+    images: dict[str, list[_Place]], test_fraction: float, seed: int
+) -> tuple[dict[str, list[_Place]], dict[str, list[_Place]]]:
+    train: dict[str, list[_Place]] = {}
+    test: dict[str, list[_Place]] = {}
     for name, paths in images.items():
         kept, held_out = split_class(len(paths), test_fraction, seed, name)
         train[name] = [paths[index] for index in kept]
@@ -241,7 +253,7 @@ def _split(images: _Classes, test_fraction: float, seed: int) -> tuple[_Classes,
     return train, test
 
 
-def _source(images: _Classes, class_names: Sequence[str]) -> FileImages:
+def _source(images: dict[str, list[_Place]], class_names: Sequence[str]) -> FileImages:
     parts = [images.get(name, []) for name in class_names]
     labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     return FileImages([path for part in parts for path in part], labels.astype(np.int64))

@@ -3,8 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import IO, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cbpnet.host.errors import InputError
 
-__all__ = ["ArrayImages", "FileImages", "ImageSource", "Labels", "decode_image", "upright_rgb"]
+__all__ = [
+    "ArrayImages",
+    "FileImages",
+    "ImageFile",
+    "ImageSource",
+    "Labels",
+    "decode_image",
+    "upright_rgb",
+]
 
 Labels = npt.NDArray[np.int64]
 
@@ -67,6 +74,13 @@ class ArrayImages:
         return f"{self.title} {index}"
 
 
+class ImageFile(Protocol):
+    """A file by its path, which messages show: a `pathlib.Path`, or one in an archive."""
+
+    def open(self, mode: Literal["rb"], /) -> IO[bytes]:
+        """Open it for reading."""
+
+
 @dataclass(frozen=True, eq=False)
 class FileImages:
     """Image files, each decoded when it is asked for.
@@ -74,7 +88,7 @@ class FileImages:
     Raises InputError for another number of labels than paths.
     """
 
-    paths: Sequence[Path]
+    paths: Sequence[ImageFile]
     labels: Labels
 
     def __post_init__(self) -> None:
@@ -98,7 +112,7 @@ def _check_labels(title: str, count: int, labels: Labels) -> None:
         )
 
 
-def decode_image(path: Path) -> Image.Image:
+def decode_image(path: ImageFile) -> Image.Image:
     """Read an image file as upright 8-bit RGB.
 
     Transparency is laid on white; 16-bit grey (0 to 65535) is scaled to 0 to 255; of an animation
@@ -112,7 +126,7 @@ def decode_image(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns of corrupt EXIF and odd metadata, which do not hurt the pixels.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with path.open("rb") as file, Image.open(file) as image:
                 return upright_rgb(image)
     except Exception as error:  # a decoder fed with garbage raises nearly anything
         raise InputError(

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from cbpnet.host.text import counted
 
-__all__ = ["progress_bar", "with_progress"]
+__all__ = ["expect", "progress_bar", "with_progress"]
 
 _Item = TypeVar("_Item")
 
@@ -21,6 +21,12 @@ def progress_bar(title: str, total: int, unit: str = "image") -> "tqdm[Never]":
     if not sys.stderr.isatty():
         print(f"{title}: {counted(total, unit)}", file=sys.stderr, flush=True)
     return tqdm(total=total, desc=title, unit=unit, mininterval=1.0, disable=None)
+
+
+def expect(bar: "tqdm[Never]", remaining: int) -> None:
+    """Tell a bar how much is still to come, where its total was a bound."""
+    bar.total = bar.n + remaining
+    bar.refresh()
 
 
 def with_progress(items: Sequence[_Item], title: str, unit: str = "image") -> Iterator[_Item]:

@@ -103,9 +103,8 @@ def replace_units(
     0, and all its moments 0. Returns the changed tensors and the statistics.
     """
     changed = dict(tensors)
-    chosen, statistics = select_units(
-        age_units(statistics, activity, changed["block.w_out"], config), config
-    )
+    contribution = activity * changed["block.w_out"].abs().sum(dim=-1)
+    chosen, statistics = select_units(age_units(statistics, contribution, config), config)
     for mask, fresh in zip(chosen, initial_incoming(noise), strict=True):
         incoming, unit, outgoing = mask.unsqueeze(-2), mask, mask.unsqueeze(-1)
         for prefix in ("", *MOMENTS):

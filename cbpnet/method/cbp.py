@@ -34,15 +34,14 @@ class UnitStatistics:
 
 
 def age_units(
-    statistics: UnitStatistics, activity: Tensor, outgoing: Tensor, config: CBPConfig
+    statistics: UnitStatistics, contribution: Tensor, config: CBPConfig
 ) -> UnitStatistics:
     """Return the statistics after one more step: ages, utilities and the accumulator.
 
-    ``activity`` [L, H] is the mean of |h| over the batch, ``outgoing`` [L, H, D] the units'
-    outgoing weights. ``u <- decay u + (1 - decay) |h| sum_k |w_out[k]|``.
+    ``contribution`` [L, H] is the units' mean over the batch, of a hidden unit
+    ``|h| sum_k |w_out[k]|``. ``u <- decay u + (1 - decay) contribution``.
     """
     age = statistics.age + 1
-    contribution = activity * outgoing.abs().sum(dim=-1)
     utility = config.decay * statistics.utility + (1 - config.decay) * contribution
     mature = (age > config.maturity).to(utility.dtype)
     accumulator = statistics.accumulator + config.replacement_rate * mature.sum(dim=-1)

@@ -1,7 +1,7 @@
 """Every setting of a learner, in groups that the state file and the bundle carry along."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from cbpnet.host.errors import InputError
@@ -57,7 +57,8 @@ class PromptConfig:
 
     Prompts start uniform in [-``init_range``, ``init_range``]; a key starts at its task's mean
     query. ``key_weight`` is the weight of the key-matching loss. Without layers there are no
-    prompts.
+    prompts. ``replacement_rate`` is continual backpropagation's with the G-prompt's tokens as
+    units, in [0, 1]; maturity and decay are those of `CBPConfig`.
     """
 
     g_layers: tuple[int, ...] = (0, 1)
@@ -66,6 +67,7 @@ class PromptConfig:
     e_length: int = 5
     init_range: float = 0.1
     key_weight: float = 1.0
+    replacement_rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class ReadoutConfig:
     regularisation: float = 100.0
     features: int = 0
     priors: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
-    scales: tuple[float, ...] = (0.3, 0.4, 0.5, 0.7, 1.0, 1.4)
+    scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,7 @@ class AdaptationConfig:
     classifier goes by the lesson's leave-one-out accuracy, which has to be below ``accuracy``.
 
     ``epochs`` are passes over a lesson's images; the learning rates fall by a cosine to the share
-    ``final_rate``, in [0, 1]. ``anchor`` is the weight of the squared distance between an image's
-    feature and the one before, where old classes are known.
+    ``final_rate``, in [0, 1].
     """
 
     kind: AdaptationKind = "cbpnet"
@@ -146,7 +147,6 @@ class AdaptationConfig:
     accuracy: float = 0.85
     epochs: int = 6
     final_rate: float = 0.02
-    anchor: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,12 @@ class LearnerConfig:
         """Whether this is the one-pass learner, and not the paper's."""
         return self.adaptation.kind != "cbpnet"
 
+    @property
+    def prompt_cbp(self) -> CBPConfig | None:
+        """Continual backpropagation of the G-prompt's tokens; None where none is ever replaced."""
+        rate = self.prompts.replacement_rate
+        return replace(self.cbp, replacement_rate=rate) if rate > 0 else None
+
     def __post_init__(self) -> None:
         prompts, optimiser, cbp, readout = self.prompts, self.optimiser, self.cbp, self.readout
         for name in ("g_layers", "e_layers"):
@@ -183,6 +189,11 @@ class LearnerConfig:
             _require(f"prompts.{name}", value, value >= 1, "at least 1")
         for name in ("init_range", "key_weight"):
             _require_finite(f"prompts.{name}", getattr(prompts, name))
+        rate = prompts.replacement_rate
+        _require("prompts.replacement_rate", rate, 0 <= rate <= 1, "in [0, 1]")
+        governed = bool(prompts.g_layers) and self.block is None
+        right = "0 where there is a block or no G-prompt"
+        _require("prompts.replacement_rate", rate, governed or rate == 0, right)
         for name in ("prompt_lr", "block_lr", "head_lr"):
             _require_finite(f"optimiser.{name}", getattr(optimiser, name))
         _require("optimiser.max_norm", optimiser.max_norm, optimiser.max_norm > 0, "above 0")
@@ -212,7 +223,6 @@ class LearnerConfig:
         for name in ("confidence", "accuracy", "final_rate"):
             value = getattr(adaptation, name)
             _require(f"adaptation.{name}", value, 0 <= value <= 1, "in [0, 1]")
-        _require_finite("adaptation.anchor", adaptation.anchor)
         epochs = adaptation.epochs
         _require("adaptation.epochs", epochs, epochs >= 1, "at least 1")
         for name in ("priors", "scales"):

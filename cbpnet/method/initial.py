@@ -5,6 +5,7 @@ import torch
 from cbpnet.method.block import initial_incoming
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.layout import state_layout
+from cbpnet.method.prompts import initial_prompt
 from cbpnet.method.readout import initial_readout
 from cbpnet.method.state import LearnerState
 
@@ -20,11 +21,10 @@ def draw_state(
     """
     layout = state_layout(config, dim, classes, tasks)
     state = {name: torch.zeros(shape) for name, shape in layout.items()}
-    reach = config.prompts.init_range
     for name in ("prompts.g", "prompts.e"):
         if name in state:
             noise = torch.rand(layout[name], generator=generator)
-            state[name] = reach * (2 * noise - 1)
+            state[name] = initial_prompt(noise, config.prompts.init_range)
     if config.one_pass:
         for name, choices in (("prior", config.readout.priors), ("scale", config.readout.scales)):
             state[f"readout.{name}"] += choices[len(choices) // 2]

@@ -29,6 +29,7 @@ __all__ = [
     "drift_layout",
     "feature_width",
     "forward_methods",
+    "is_adapted",
     "methods_of",
     "noise_shape",
     "part",
@@ -183,7 +184,13 @@ def readout_axes(config: ReadoutConfig, dim: int) -> Axes:
 
 
 def noise_shape(config: LearnerConfig, dim: int) -> tuple[int, ...]:
-    """Return the shape of the random numbers of a step: [replacements at most, 1, D]."""
+    """Return the shape of the random numbers of a step: [replacements at most, layers, numbers].
+
+    A new unit of the block takes D numbers, a new token of the G-prompt 2 D.
+    """
+    prompts, cbp = config.prompts, config.prompt_cbp
+    if cbp is not None:
+        return cbp.max_replacements(prompts.g_length), len(prompts.g_layers), 2 * dim
     rows = config.cbp.max_replacements(config.block.hidden) if config.block else 0
     return rows, 1, dim
 
@@ -191,6 +198,15 @@ def noise_shape(config: LearnerConfig, dim: int) -> tuple[int, ...]:
 def part(name: str) -> str:
     """Return the part of a learner that a tensor belongs to: "prompts", "block", "head", "adam"."""
     return name.partition(".")[0]
+
+
+def is_adapted(name: str) -> bool:
+    """Return whether an adaptation changes a tensor of a one-pass learner's state.
+
+    They are the G-prompt and the statistics of its tokens, and stand in the adaptation's state
+    under the same names.
+    """
+    return part(name) in ("prompts", "cbp")
 
 
 def count_parameters(layout: Layout, *parts: str) -> int:
@@ -243,6 +259,7 @@ def _one_pass_axes(config: LearnerConfig, dim: int) -> Axes:
     width = feature_width(config, dim)
     trainables = _trainable_axes(config, dim)
     axes: Axes = {name: own for name, own in trainables.items() if part(name) == "prompts"}
+    axes |= _prompt_unit_axes(config)
     axes |= {
         "classes.count": ("classes",),
         "classes.mean": ("classes", width),
@@ -267,5 +284,18 @@ def _task_axes(config: LearnerConfig, dim: int) -> Axes:
     if config.block is not None:
         units = (1, config.block.hidden)
         axes |= {"cbp.utility": units, "cbp.age": units, "cbp.accumulator": (1,)}
+    axes |= _prompt_unit_axes(config)
     axes |= {"tasks.current": (1,), "tasks.known": ("tasks",), "classes.task": ("classes",)}
     return axes | readout_axes(config.readout, dim)
+
+
+def _prompt_unit_axes(config: LearnerConfig) -> Axes:
+    if config.prompt_cbp is None:
+        return {}
+    layers, length = len(config.prompts.g_layers), config.prompts.g_length
+    units = (layers, length)
+    return {
+        "cbp.prompt_utility": units,
+        "cbp.prompt_age": units,
+        "cbp.prompt_accumulator": (layers,),
+    }

@@ -5,7 +5,7 @@ branches on data. What a device runs is these functions, traced.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from cbpnet.method.layout import (
     trainable_layout,
 )
 from cbpnet.method.learner_interface import GradientSums
+from cbpnet.method.prompt_units import attending, replace_tokens, token_contribution
 from cbpnet.method.prompts import (
     gather_task,
     one_hot,
@@ -182,12 +183,16 @@ class Learner:
     def zero_sums(self) -> GradientSums:
         """Return empty sums: one tensor a trainable, and the step's statistics.
 
-        "activity" [1, H] sums the hidden units' mean activity |h|, "loss", "correct" and "count"
-        [1] the images' loss, right answers and number.
+        "activity" [1, H] sums the hidden units' mean activity |h|, "attention" [G layers, length]
+        the contribution of the G-prompt's tokens (`token_contribution`), "loss", "correct" and
+        "count" [1] the images' loss, right answers and number.
         """
         shapes = dict(self.trainables)
         if self.config.block is not None:
             shapes["activity"] = (1, self.config.block.hidden)
+        if self.config.prompt_cbp is not None:
+            prompts = self.config.prompts
+            shapes["attention"] = (len(prompts.g_layers), prompts.g_length)
         shapes |= {"loss": (1,), "correct": (1,), "count": (1,)}
         return {name: torch.zeros(shape) for name, shape in shapes.items()}
 
@@ -211,15 +216,25 @@ class Learner:
         images: Tensor,
         query: Tensor,
         targets: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return a micro-batch's summed loss [], the task's logits [B, C] and the units' activity.
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return a micro-batch's summed loss [], the task's logits [B, C] and what its units do.
 
         The loss of an image is the cross-entropy among the current task's classes, minus
         ``key_weight`` times the cosine of its query and the task's key, plus the block's residual
         objective where the block has it. ``trained`` are the values that `trained` names,
-        ``targets`` those of `targets`. The activity |h| is [B, H], None without a block.
+        ``targets`` those of `targets`. Of each image the units of the block have an "activity" |h|
+        [B, H], those of a G-prompt some of whose tokens are replaced an "attention"
+        [B, G layers, length].
         """
-        feature = self._prompted_feature(images, trained.get("prompts.g"), trained.get("prompts.e"))
+        units: dict[str, Tensor] = {}
+        if self.config.prompt_cbp is None:
+            feature = self._prompted_feature(
+                images, trained.get("prompts.g"), trained.get("prompts.e")
+            )
+        else:
+            feature, units["attention"] = self._attended_feature(
+                images, trained["prompts.g"], trained.get("prompts.e")
+            )
         others = state["classes.task"] != state["tasks.current"]
         logits = self._logits(trained, feature).masked_fill(others, MASKED)
         loss = -(targets * logits.log_softmax(dim=1)).sum()
@@ -227,8 +242,6 @@ class Learner:
             match = cosines(query, trained["prompts.key"])
             weight = self.config.prompts.key_weight
             loss = loss - weight * (match * targets.sum(dim=1, keepdim=True)).sum()
-        loss = loss + self.penalty(state, feature, query, targets)
-        activity = None
         if self.config.block is not None:
             block, form = _block(trained), self.config.block
             if form.objective == "residual":
@@ -238,14 +251,8 @@ class Learner:
                 loss = loss + extra
             else:
                 hidden = block_output(block, feature, form.activation)[1]
-            activity = hidden.abs()
-        return loss, logits, activity
-
-    def penalty(
-        self, state: LearnerState, feature: Tensor, query: Tensor, targets: Tensor
-    ) -> Tensor | float:
-        """Return what a subclass adds to the loss of a micro-batch's features [B, D]."""
-        return 0.0
+            units["activity"] = hidden.abs()
+        return loss, logits, units
 
     def gradients(
         self,
@@ -263,14 +270,15 @@ class Learner:
             name: value.detach().requires_grad_() for name, value in self.trained(state).items()
         }
         targets = self.targets(state, labels)
-        loss, logits, activity = self.loss(state, leaves, images, query, targets)
+        loss, logits, units = self.loss(state, leaves, images, query, targets)
         found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
         real = targets.sum(dim=1)
         right = (targets * one_hot(logits.argmax(dim=1), self.classes)).sum()
         added = dict(zip(leaves, found, strict=True))
         added |= {"loss": loss.detach(), "correct": right, "count": real.sum()}
-        if activity is not None:
-            added["activity"] = (activity.detach() * real.unsqueeze(1)).sum(dim=0)
+        for name, value in units.items():
+            shown = real.view(-1, *[1] * (value.dim() - 1))
+            added[name] = (value.detach() * shown).sum(dim=0)
         return {name: value + added[name] for name, value in sums.items()}
 
     def update(
@@ -296,11 +304,20 @@ class Learner:
             if name in changed:
                 changed[pool] = scatter_task(state[pool], task, changed.pop(name))
         if self.config.block is not None:
-            before = UnitStatistics(*(state[f"cbp.{n}"] for n in UnitStatistics.__annotations__))
             changed, after = replace_units(
-                changed, before, sums["activity"] / count, noise, self.config.cbp
+                changed, _units(state, ""), sums["activity"] / count, noise, self.config.cbp
             )
             changed |= {f"cbp.{name}": value for name, value in vars(after).items()}
+        if (cbp := self.config.prompt_cbp) is not None:
+            changed, after = replace_tokens(
+                changed,
+                _units(state, "prompt_"),
+                sums["attention"] / count,
+                noise,
+                self.config.prompts.init_range,
+                cbp,
+            )
+            changed |= {f"cbp.prompt_{name}": value for name, value in vars(after).items()}
         return state.replace(changed)
 
     def _rate(self, name: str) -> float:
@@ -320,6 +337,16 @@ class Learner:
         prompts = self.config.prompts
         prefix = prefixes(g_prompt, e_prompt, prompts.g_layers, prompts.e_layers)
         return normalise_feature(self.backbone(images, prefix))
+
+    def _attended_feature(
+        self, images: Tensor, g_prompt: Tensor, e_prompt: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return `_prompted_feature`, and the contribution of each token [B, G layers, length]."""
+        prompts = self.config.prompts
+        prefix = prefixes(g_prompt, e_prompt, prompts.g_layers, prompts.e_layers)
+        feature, attention = attending(self.backbone).with_attention(images, prefix)
+        shared = [attention[layer] for layer in prompts.g_layers]
+        return normalise_feature(feature), token_contribution(shared, g_prompt.detach())
 
     def _logits(self, parameters: Mapping[str, Tensor], feature: Tensor) -> Tensor:
         """Return the logits [B, C] of features [B, D]: the block, then the head.
@@ -341,6 +368,10 @@ class Learner:
         if head.kind == "linear":
             return times_rows(feature, weight) + parameters["head.bias"]
         return head.scale * cosines(feature, weight)
+
+
+def _units(state: Mapping[str, Tensor], kind: Literal["", "prompt_"]) -> UnitStatistics:
+    return UnitStatistics(*(state[f"cbp.{kind}{name}"] for name in UnitStatistics.__annotations__))
 
 
 def _block(parameters: Mapping[str, Tensor]) -> BlockParameters:

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from cbpnet.method.adaptation import Adaptation
-from cbpnet.method.config import LearnerConfig
+from cbpnet.method.config import LearnerConfig, ReadoutConfig
 from cbpnet.method.drift import Drift
 from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.features import join_parts
 from cbpnet.method.initial import draw_state
-from cbpnet.method.layout import adaptation_config, drift_layout, state_layout
-from cbpnet.method.learner import FeatureExtractor
+from cbpnet.method.layout import adaptation_config, drift_layout, is_adapted, state_layout
+from cbpnet.method.learner import FeatureExtractor, Learner
 from cbpnet.method.learner_interface import Evidence
 from cbpnet.method.linear_readout import solve_readout
 from cbpnet.method.prompts import one_hot, prefixes
@@ -27,7 +26,7 @@ from cbpnet.method.state import LearnerState
 from cbpnet.method.statistics import ClassStatistics
 from cbpnet.method.whitening import left_out_scores, whitening
 
-__all__ = ["OnePassLearner"]
+__all__ = ["OnePassLearner", "solve_state", "statistics_of"]
 
 # Finite, so that a one-hot product with a masked log-probability is 0 and not NaN.
 _MASKED = -1e9
@@ -47,7 +46,7 @@ class OnePassLearner:
 
     def __init__(self, backbone: FeatureExtractor, config: LearnerConfig, classes: int) -> None:
         self.backbone, self.config, self.classes = backbone, config, classes
-        self.adaptation = Adaptation(backbone, adaptation_config(config), classes, tasks=1)
+        self.adaptation = Learner(backbone, adaptation_config(config), classes, tasks=1)
         self.layout = state_layout(config, backbone.dim, classes, tasks=1)
 
     def initial_state(self, generator: torch.Generator) -> LearnerState:
@@ -90,14 +89,7 @@ class OnePassLearner:
 
         ``prior`` [1] regularises the scatter, see `whitening`; ``scale`` [1] multiplies the scores.
         """
-        known = statistics_of(state)
-        inverse = whitening(known, prior)
-        weight, bias = solve_readout(self.config.readout, known, inverse)
-        changed = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
-        solved = state.replace(
-            {f"readout.{name}": value.clone() for name, value in changed.items()}
-        )
-        return solved, inverse
+        return solve_state(self.config.readout, state, prior, scale)
 
     def leave_one_out(
         self,
@@ -149,8 +141,7 @@ class OnePassLearner:
         own = self.adaptation.layout
         start = {name: torch.zeros(shape) for name, shape in own.items()}
         start["classes.task"] -= 1
-        start["prompts.g"] = state["prompts.g"].clone()
-        start["classes.count"] = state["classes.count"] * (1 - members)
+        start |= {name: value.clone() for name, value in state.items() if is_adapted(name)}
         start["classes.mean"] = state["classes.mean"][:, : self.backbone.dim].clone()
         return self.adaptation.begin_task(
             LearnerState(own, start), torch.full((1,), _FIRST_TASK), members
@@ -180,6 +171,18 @@ class OnePassLearner:
 def statistics_of(state: Mapping[str, Tensor]) -> ClassStatistics:
     """Return the statistics in a state."""
     return ClassStatistics(*(state[f"classes.{name}"] for name in _STATISTICS))
+
+
+def solve_state(
+    config: ReadoutConfig, state: LearnerState, prior: Tensor, scale: Tensor
+) -> tuple[LearnerState, Tensor]:
+    """Return what `OnePassLearner.solve` does, with any readout: all have the same statistics."""
+    known = statistics_of(state)
+    inverse = whitening(known, prior)
+    weight, bias = solve_readout(config, known, inverse)
+    changed = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
+    solved = state.replace({f"readout.{name}": value.clone() for name, value in changed.items()})
+    return solved, inverse
 
 
 _STATISTICS = tuple(ClassStatistics.__annotations__)

@@ -9,7 +9,9 @@
 | `head.weight`, `head.bias` | C, D; C | the classifier; a bias if it is linear |
 | `adam.m.*`, `adam.v.*` | as trained | Adam's moments; of the current task's E-prompt and key |
 | `adam.step` | 1 | steps since the task began |
-| `cbp.utility`, `cbp.age`, `cbp.accumulator` | L, H; L, H; L | unit statistics |
+| `cbp.utility`, `cbp.age`, `cbp.accumulator` | L, H; L, H; L | unit statistics of the block |
+| `cbp.prompt_utility`, `cbp.prompt_age` | G layers, length | where G-prompt tokens are replaced |
+| `cbp.prompt_accumulator` | G layers | likewise |
 | `tasks.current` | 1 | the task that is being learnt, -1 before the first |
 | `tasks.known` | T | 1 for tasks that exist |
 | `classes.task` | C | the task that each class belongs to, -1 for one not yet known |
@@ -26,6 +28,7 @@ and hidden units. The one-pass learner has `prompts.g` and
 | `classes.scatter` | F, F | the scatter within the classes, of all images |
 | `readout.weight`, `readout.bias` | C, F; C | the classifier that was solved from these |
 | `readout.prior`, `readout.scale` | 1; 1 | what it was solved with |
+| `readout.evidence` | priors, scales | log-likelihoods that chose these, summed over lessons |
 | `lessons.count`, `lessons.adapted` | 1; 1 | lessons so far, and those that adapted the features |
 """
 

@@ -1,4 +1,5 @@
 from .contender import LearnerContender as LearnerContender
+from .lesson import learn_lesson as learn_lesson
 from .metrics import (
     RunResult as RunResult,
     accuracy_over_tasks as accuracy_over_tasks,
@@ -8,8 +9,10 @@ from .metrics import (
     learning_accuracy as learning_accuracy,
     summarise as summarise,
 )
+from .one_pass_contender import OnePassContender as OnePassContender
 from .protocol import (
     Contender as Contender,
+    Learnt as Learnt,
     ProtocolRecord as ProtocolRecord,
     TaskAccuracy as TaskAccuracy,
     TaskOutcome as TaskOutcome,

@@ -1,6 +1,7 @@
 """A learner's pure functions as a contender of the class-incremental protocol."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -13,9 +14,10 @@ from cbpnet.data.stream import Task, TaskStream
 from cbpnet.method.config import ReadoutKind
 from cbpnet.method.learner_interface import LearnerInterface
 from cbpnet.method.state import LearnerState
-from cbpnet.run.protocol import TaskAccuracy
+from cbpnet.run.protocol import Learnt, TaskAccuracy
 from cbpnet.run.queries import Queries
 from cbpnet.run.training import (
+    FORWARDS_OF_A_STEP,
     INFERENCE_BATCH,
     Progress,
     TaskImages,
@@ -26,6 +28,8 @@ from cbpnet.run.training import (
 )
 
 __all__ = ["LearnerContender"]
+
+_FORWARDS = 2  # to predict: the query, and with prompts
 
 
 class LearnerContender:
@@ -59,6 +63,11 @@ class LearnerContender:
         self._train_queries = dict(enumerate(queries.train)) if queries else {}
         self._test_queries = dict(enumerate(queries.test)) if queries else {}
 
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What the state depends on beside learner and stream, by name."""
+        return {"seed": self.seed, **asdict(self.training)}
+
     def images_to_come(self, first: int | None = None) -> int:
         """Return the images that `run_protocol` will count, with the same ``first``."""
         tasks = self.stream.tasks
@@ -73,7 +82,7 @@ class LearnerContender:
         scored = sum(len(task.test) * (len(tasks) - max(first, task.index)) for task in tasks)
         return trained + queried + scored
 
-    def learn(self, task: Task, progress: Progress = lambda images: None) -> None:
+    def learn(self, task: Task, progress: Progress = lambda images: None) -> Learnt:
         """Learn the next task; after a failure or an interruption nothing has been learnt."""
         source, query = self.stream.train_source, self._train_queries.get(task.index)
         if query is None:
@@ -93,7 +102,8 @@ class LearnerContender:
             self.seed,
             progress,
         )
-        self._accept(state, task.index + 1)
+        self.go_on(state, task.index + 1)
+        return Learnt(len(task.train) * (1 + FORWARDS_OF_A_STEP * self.training.epochs))
 
     def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
         """Return how a finished task's test images are classified with each readout.
@@ -125,9 +135,10 @@ class LearnerContender:
             task.index,
             {name: right[kind] / count for name, kind in self.readouts.items()},
             selected / count if self.learner.config.prompts.e_layers else None,
+            _FORWARDS,
         )
 
-    def _accept(self, state: LearnerState, finished: int) -> None:
+    def go_on(self, state: LearnerState, finished: int) -> None:
         """Go on from a state after so many finished tasks."""
         self.state, self.finished = state, finished
 

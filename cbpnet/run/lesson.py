@@ -7,7 +7,7 @@ images once more.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,9 +18,11 @@ from torch import Tensor
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.random_streams import random_stream
 from cbpnet.method.config import AdaptationConfig
+from cbpnet.method.layout import is_adapted, part
 from cbpnet.method.learner_interface import Evidence, OnePassInterface
 from cbpnet.method.state import LearnerState
 from cbpnet.run.training import (
+    FORWARDS_OF_A_STEP,
     INFERENCE_BATCH,
     LessonImages,
     Progress,
@@ -31,15 +33,22 @@ from cbpnet.run.training import (
     train,
 )
 
-__all__ = ["Decision", "LessonOutcome", "Reason", "learn_lesson"]
+__all__ = [
+    "Decision",
+    "LessonOutcome",
+    "Reason",
+    "count_anew",
+    "count_forwards",
+    "learn_lesson",
+    "may_adapt",
+]
 
 Reason = Literal["first", "always", "foreign", "familiar", "adapted before", "one class", "never"]
 _ADAPTING = ("first", "always", "foreign")
 
 _ASKED = 10  # every tenth image: a tenth of a pass more
 _FEWEST_CLASSES = 2  # that a cross-entropy tells apart
-_PASSES_OF_A_STEP = 3  # forward, and two of its size backward
-_DOUBT = 2.0  # nats, of a prior ten times smaller or larger than 1
+_DOUBT = 8.0  # nats, of a prior ten times smaller or larger than 1
 _LESSON_PAIR, _KEPT_PAIR = 0.3, 1.0  # what a pair of features counts in the map of the drift
 _NOT_KEPT = -1
 
@@ -49,9 +58,9 @@ class Decision:
     """Whether a lesson adapts the features, and why.
 
     ``accuracy`` in [0, 1] is the lesson's own, each image classified among the lesson's classes by
-    what is known without it; None where no class has two images. ``confidence`` in [0, 1] is the
-    pretrained classifier's on some of the images, None where it was not asked. ``passes`` is what
-    is still to come, in passes forward or backward through the trunk.
+    what is known without it; None of one class, and where no class has two images. ``confidence``
+    in [0, 1] is the pretrained classifier's on some of the images, None where it was not asked.
+    ``passes`` is what is still to come, in passes forward or backward through the trunk.
     """
 
     reason: Reason
@@ -84,6 +93,7 @@ def learn_lesson(
     progress: Progress = lambda images: None,
     decided: Callable[[Decision], object] = lambda decision: None,
     between: Callable[[], object] = lambda: None,
+    start: LearnerState | None = None,
 ) -> LessonOutcome:
     """Return the state after a lesson; no image of it has been counted before.
 
@@ -99,6 +109,7 @@ def learn_lesson(
         decided: is told the decision once the images have been looked at.
         between: is called before an adaptation and after it: what looks at images is of no use to
             what trains on them, nor the other way round.
+        start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
 
     Raises:
         InputError: a label is outside the learner's capacity.
@@ -111,12 +122,16 @@ def learn_lesson(
     decision = _decide(learner, state, counted, x, images, preprocessing, training, kept)
     decided(decision)
     if decision.adapts:
-        generator = random_stream(seed, int(state["lessons.count"]) + 1)
+        begun = counted
+        if start is not None:
+            begun = _count(learner, start, look(start, images), images.labels)
         between()
-        prompt = _adapt(learner, counted, x, images, preprocessing, training, generator, progress)
+        lesson = int(state["lessons.count"]) + 1
+        # Apart, so that the order of images does not depend on whether tokens are replaced.
+        order, units = random_stream(seed, lesson), random_stream(seed, -lesson)
+        adapted = _adapt(learner, begun, x, images, preprocessing, training, order, units, progress)
         between()
-        adapted = state["lessons.adapted"] + 1
-        moved = state.replace({"prompts.g": prompt, "lessons.adapted": adapted})
+        moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
         pairs = [_Pairs(x, look(moved, images), None)]
         if kept is not None:
             pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
@@ -125,6 +140,37 @@ def learn_lesson(
         counted = _choose(learner, counted, x, images.labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
+
+
+def count_forwards(images: int, decision: Decision) -> int:
+    """Return what a lesson of so many images took, in forward passes of one image."""
+    asked = 0 if decision.confidence is None else -(-images // _ASKED)
+    return images + asked + decision.passes
+
+
+def may_adapt(config: AdaptationConfig, classes: int, adapted: bool) -> bool:
+    """Return whether a lesson of so many classes may adapt the features, before it is looked at.
+
+    ``adapted`` says whether an earlier one has.
+    """
+    return _reason(config, not adapted, classes) in (*_ADAPTING, None)
+
+
+def count_anew(
+    learner: OnePassInterface,
+    state: LearnerState,
+    lessons: Iterable[LessonImages],
+    preprocessing: Preprocessing,
+    progress: Progress = lambda images: None,
+) -> LearnerState:
+    """Return a state that knows the images of these lessons alone, by the features as they are."""
+    found = [(_look(learner, preprocessing, progress, state, one), one.labels) for one in lessons]
+    x, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    known = [name for name in state if part(name) == "classes" or name == "readout.evidence"]
+    state = state.replace({name: torch.zeros_like(state[name]) for name in known})
+    counted = _choose(learner, _count(learner, state, x, labels), x, labels)
+    solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
+    return solved
 
 
 @dataclass(frozen=True)
@@ -224,7 +270,8 @@ def _decide(
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = _members(learner, images.labels)
     sums = _evidence(learner, counted, x, images.labels, counted["readout.prior"], members)
-    accuracy = float(sums["right"] / sums["count"]) if sums["count"] > 0 else None
+    told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
+    accuracy = float(sums["right"] / sums["count"]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)
     reason = _reason(learner.config.adaptation, first, int(members.sum()))
     confidence = None
@@ -236,7 +283,7 @@ def _decide(
             else "familiar"
         )
     seen = len(images.labels)
-    passes = (_PASSES_OF_A_STEP * training.epochs + 1) * seen
+    passes = (FORWARDS_OF_A_STEP * training.epochs + 1) * seen
     passes += 2 * (0 if kept is None else len(kept.labels))
     return Decision(reason, accuracy, confidence, passes if reason in _ADAPTING else 0)
 
@@ -286,14 +333,17 @@ def _adapt(
     images: LessonImages,
     preprocessing: Preprocessing,
     training: TrainingConfig,
-    generator: torch.Generator,
+    order: torch.Generator,
+    units: torch.Generator,
     progress: Progress,
-) -> Tensor:
-    """Return the G-prompt after an adaptation to a lesson."""
+) -> dict[str, Tensor]:
+    """Return what an adaptation to a lesson changes in the state."""
     start = learner.begin_task(counted, _members(learner, images.labels))
     task = TaskImages(images.pixels, images.labels, x[:, : start["prompts.g"].shape[-1]])
-    adapted = train(learner.adaptation, start, task, preprocessing, training, generator, progress)
-    return adapted["prompts.g"]
+    adapted = train(
+        learner.adaptation, start, task, preprocessing, training, order, progress, units
+    )
+    return {name: value for name, value in adapted.items() if is_adapted(name)}
 
 
 def _carried(

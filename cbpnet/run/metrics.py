@@ -105,7 +105,10 @@ class RunResult:
     `test_images` is the number of test images of each task. `prompt_selection` is the share of
     all test images, after the last task, for which the prompt of their own task was selected;
     None for a method without prompts. `trainable_share` is trained parameters over the
-    backbone's, both without head; None for a method that trains nothing.
+    backbone's, both without head; None for a method that trains nothing. `lessons_adapted` are the
+    lessons in which a one-pass learner adapted the features; None for others.
+    `learning_forwards` and `predicting_forwards` are the passes through the backbone that an image
+    took, in forward passes. All three are None where a run that was resumed does not know.
     """
 
     method: str
@@ -118,6 +121,9 @@ class RunResult:
     peak_rss_mb: float
     kind: MethodKind = MethodKind.GRADIENT
     trainable_share: float | None = None
+    lessons_adapted: int | None = None
+    learning_forwards: float | None = None
+    predicting_forwards: float | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -150,6 +156,9 @@ class MethodSummary:
     learning_accuracy: Statistic
     prompt_selection: Statistic | None
     trainable_share: Statistic | None
+    lessons_adapted: Statistic | None
+    learning_forwards: Statistic | None
+    predicting_forwards: Statistic | None
     train_seconds: Statistic
     eval_seconds: Statistic
     peak_rss_mb: Statistic
@@ -181,6 +190,9 @@ def _summary(runs: Sequence[RunResult]) -> MethodSummary:
         learning_accuracy=_statistic([learning_accuracy(run.matrix) for run in runs]),
         prompt_selection=_optional_statistic([run.prompt_selection for run in runs]),
         trainable_share=_optional_statistic([run.trainable_share for run in runs]),
+        lessons_adapted=_optional_statistic([run.lessons_adapted for run in runs]),
+        learning_forwards=_optional_statistic([run.learning_forwards for run in runs]),
+        predicting_forwards=_optional_statistic([run.predicting_forwards for run in runs]),
         train_seconds=_statistic([run.train_seconds for run in runs]),
         eval_seconds=_statistic([run.eval_seconds for run in runs]),
         peak_rss_mb=_statistic([run.peak_rss_mb for run in runs]),

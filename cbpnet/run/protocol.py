@@ -11,11 +11,13 @@ import numpy as np
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
+from cbpnet.run.lesson import Decision
 from cbpnet.run.metrics import Matrix, RunResult
 from cbpnet.run.training import Progress
 
 __all__ = [
     "Contender",
+    "Learnt",
     "ProtocolRecord",
     "TaskAccuracy",
     "TaskOutcome",
@@ -25,17 +27,32 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """What learning a task took.
+
+    ``forwards`` are its passes through the backbone, in forward passes of one image; an image of a
+    training step counts `cbpnet.run.training.FORWARDS_OF_A_STEP`. ``decision`` is the one-pass
+    learner's, None for all others.
+    """
+
+    forwards: int
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True)
 class TaskAccuracy:
     """How the test images of one task were classified, among all known classes.
 
     ``task`` counts from 0. ``accuracy`` in [0, 1] is by method: one contender may stand for
     several that differ in what they make of the same scores. ``selection`` is the share of the
-    images whose own task's prompt was selected; None without prompts.
+    images whose own task's prompt was selected; None without prompts. ``forwards`` are the passes
+    through the backbone that an image took.
     """
 
     task: int
     accuracy: dict[str, float]
     selection: float | None = None
+    forwards: int = 1
 
 
 class Contender(Protocol):
@@ -45,7 +62,7 @@ class Contender(Protocol):
     def finished(self) -> int:
         """The number of tasks that have been learnt."""
 
-    def learn(self, task: Task, progress: Progress) -> None:
+    def learn(self, task: Task, progress: Progress) -> Learnt:
         """Learn the next task: the one whose index is `finished`."""
 
     def classify(self, task: Task, progress: Progress) -> TaskAccuracy:
@@ -56,12 +73,14 @@ class Contender(Protocol):
 class TaskOutcome:
     """What was measured after learning task number ``task``, counted from 0.
 
-    ``tested`` are the tasks so far that have test images. ``train_seconds`` is None where the task
-    had been learnt before. ``peak_rss_mb`` is the process's peak by then, in MB of 10^6 bytes.
+    ``tested`` are the tasks so far that have test images. ``learnt`` and ``train_seconds`` are None
+    where the task had been learnt before. ``peak_rss_mb`` is the process's peak by then, in
+    MB of 10^6 bytes.
     """
 
     task: int
     tested: tuple[TaskAccuracy, ...]
+    learnt: Learnt | None
     train_seconds: float | None
     eval_seconds: float
     peak_rss_mb: float
@@ -83,15 +102,15 @@ def run_protocol(
             been learnt already is only tested: right for the last of those.
     """
     for task in stream.tasks[contender.finished if first is None else first :]:
-        train_seconds, start = None, time.perf_counter()
+        learnt, train_seconds, start = None, None, time.perf_counter()
         if task.index >= contender.finished:
-            contender.learn(task, progress)
+            learnt = contender.learn(task, progress)
             train_seconds = time.perf_counter() - start
         middle = time.perf_counter()
         known = [one for one in stream.tasks[: task.index + 1] if len(one.test)]
         tested = tuple(contender.classify(one, progress) for one in known)
         eval_seconds = time.perf_counter() - middle
-        yield TaskOutcome(task.index, tested, train_seconds, eval_seconds, peak_rss_mb())
+        yield TaskOutcome(task.index, tested, learnt, train_seconds, eval_seconds, peak_rss_mb())
 
 
 @dataclass(frozen=True)
@@ -126,7 +145,24 @@ class ProtocolRecord:
             train_seconds=self.train_seconds + self.query_seconds,
             eval_seconds=sum(one.eval_seconds for one in self.outcomes),
             peak_rss_mb=max(one.peak_rss_mb for one in self.outcomes),
+            lessons_adapted=self._lessons_adapted(),
+            learning_forwards=self._learning_forwards(stream),
+            predicting_forwards=self.outcomes[-1].tested[-1].forwards,
         )
+
+    def _lessons_adapted(self) -> int | None:
+        """Return how many lessons adapted the features; None for learners that do not decide it."""
+        known = [one.learnt.decision for one in self.outcomes if one.learnt]
+        decisions = [one for one in known if one]
+        return (
+            sum(one.adapts for one in decisions) if len(decisions) == len(self.outcomes) else None
+        )
+
+    def _learning_forwards(self, stream: TaskStream) -> float | None:
+        """Return the forward passes a training image."""
+        known = [one.learnt.forwards for one in self.outcomes if one.learnt]
+        images = sum(len(task.train) for task in stream.tasks)
+        return sum(known) / images if len(known) == len(self.outcomes) else None
 
     def _matrix(self, method: str) -> Matrix:
         matrix = np.full((len(self.outcomes),) * 2, np.nan)

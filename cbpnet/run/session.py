@@ -1,35 +1,57 @@
 """A run of training that lives in its state file, so that it can be interrupted and resumed."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from cbpnet.data.stream import TaskStream, fingerprint_stream
+from cbpnet.data.stream import Task, TaskStream, fingerprint_stream
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import ReadoutKind
-from cbpnet.method.learner_interface import LearnerInterface
 from cbpnet.method.state import LearnerState
-from cbpnet.run.contender import LearnerContender
+from cbpnet.run.protocol import Contender, Learnt, TaskAccuracy
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.state_info import StateInfo, check_fit
-from cbpnet.run.training import TrainingConfig
+from cbpnet.run.training import Progress
 
-__all__ = ["TrainingSession"]
+__all__ = ["StatefulContender", "TrainingSession"]
 
 
-class TrainingSession(LearnerContender):
-    """A contender that saves its state after each task and goes on from the file.
+class StatefulContender(Contender, Protocol):
+    """A contender whose state holds all that it has learnt."""
+
+    stream: TaskStream
+    seed: int
+    readouts: Mapping[str, ReadoutKind]
+
+    @property
+    def state(self) -> LearnerState:
+        """What has been learnt so far."""
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What the state depends on beside learner and stream, by name."""
+
+    def images_to_come(self, first: int | None = None) -> int:
+        """Return the most images that `run_protocol` will count, with the same ``first``."""
+
+    def go_on(self, state: LearnerState, finished: int) -> None:
+        """Go on from a state after so many finished tasks."""
+
+
+class TrainingSession:
+    """A contender whose state is saved after each task, and that goes on from the file.
 
     Where the state file exists, the session goes on after its last finished task and ends in the
     same state, bit for bit, as one that was never interrupted (with the same number of threads on
     the same machine).
 
-    ``identity`` says what states of this learner belong to; its class names and progress are
+    ``identity`` says what states of the learner belong to; its class names and progress are
     replaced. ``arithmetic`` is what the backbone computes in, for instance "float32": a run is not
-    resumed in another. ``readouts`` are the contender's.
+    resumed in another.
 
     Attributes:
+        contender: who learns.
         run: all that the state depends on beside the learner, by name.
 
     Raises:
@@ -38,40 +60,49 @@ class TrainingSession(LearnerContender):
     """
 
     def __init__(
-        self,
-        path: Path,
-        learner: LearnerInterface,
-        identity: StateInfo,
-        arithmetic: str,
-        stream: TaskStream,
-        training: TrainingConfig,
-        seed: int,
-        readouts: Mapping[str, ReadoutKind],
+        self, path: Path, contender: StatefulContender, identity: StateInfo, arithmetic: str
     ) -> None:
-        _check_capacity("classes", learner.classes, len(stream.class_names))
-        _check_capacity("tasks", learner.tasks, len(stream.tasks))
-        super().__init__(learner, stream, identity.preprocessing, training, seed, readouts)
-        self.path, self.identity = path, identity
+        stream = contender.stream
+        _check_capacity("classes", identity.classes, len(stream.class_names))
+        if not identity.config.one_pass:
+            _check_capacity("tasks", identity.tasks, len(stream.tasks))
+        self.path, self.contender, self.identity = path, contender, identity
         self.run: dict[str, Any] = {
-            "seed": seed,
-            **asdict(training),
+            **contender.settings,
             "dtype": arithmetic,
             "classes of each task": [len(task.classes) for task in stream.tasks],
             "training images of each task": [len(task.train) for task in stream.tasks],
             "images": fingerprint_stream(stream),
         }
         if path.exists():
-            self.state, self.finished = self._resume()
+            contender.go_on(*self._resume())
 
-    def _accept(self, state: LearnerState, finished: int) -> None:
-        save_state(self.path, state, self._info(finished))
-        super()._accept(state, finished)
+    @property
+    def finished(self) -> int:
+        """The number of finished tasks."""
+        return self.contender.finished
+
+    def learn(self, task: Task, progress: Progress = lambda images: None) -> Learnt:
+        """Learn the next task and save the state; after a failure nothing has been learnt."""
+        before = self.contender.state, self.contender.finished
+        try:
+            learnt = self.contender.learn(task, progress)
+            save_state(self.path, self.contender.state, self._info(self.finished))
+        except BaseException:
+            self.contender.go_on(*before)
+            raise
+        return learnt
+
+    def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
+        """Return how a finished task's test images are classified."""
+        return self.contender.classify(task, progress)
 
     def _info(self, finished: int) -> StateInfo:
-        known = sum(len(task.classes) for task in self.stream.tasks[:finished])
+        stream = self.contender.stream
+        known = sum(len(task.classes) for task in stream.tasks[:finished])
         return replace(
             self.identity,
-            class_names=self.stream.class_names[:known],
+            class_names=stream.class_names[:known],
             progress={"run": self.run, "finished": finished},
         )
 

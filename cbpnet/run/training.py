@@ -9,7 +9,7 @@ that is interrupted and resumed ends in the same state as one that is not.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -20,10 +20,12 @@ from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.sampling import Indices
 from cbpnet.host.errors import InputError
 from cbpnet.host.random_streams import random_stream
+from cbpnet.method.config import LearnerConfig
 from cbpnet.method.learner_interface import LearnerInterface, StepInterface
 from cbpnet.method.state import LearnerState
 
 __all__ = [
+    "FORWARDS_OF_A_STEP",
     "INFERENCE_BATCH",
     "LessonImages",
     "Progress",
@@ -41,6 +43,7 @@ __all__ = [
 Progress = Callable[[int], object]
 
 INFERENCE_BATCH = 32
+FORWARDS_OF_A_STEP = 3  # an image: one forward, and two of its size backward
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,22 @@ class TrainingConfig:
             value = getattr(self, name)
             if value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
+
+    @classmethod
+    def of(
+        cls,
+        config: LearnerConfig,
+        epochs: int | None = None,
+        batch_size: int = 10,
+        flip: bool = False,
+    ) -> Self:
+        """Return how a learner is trained: its own epochs, if none are named, and its own rates.
+
+        Gradients are computed for a whole batch at once.
+        """
+        own = config.adaptation
+        epochs = own.epochs if epochs is None else epochs
+        return cls(epochs, batch_size, batch_size, flip, own.final_rate)
 
     def steps(self, images: int) -> int:
         """Return the number of steps that a task with this many images takes."""
@@ -180,10 +199,12 @@ def train(
     config: TrainingConfig,
     generator: torch.Generator,
     progress: Progress = lambda images: None,
+    units: torch.Generator | None = None,
 ) -> LearnerState:
     """Return the state after all steps of the task that has been begun.
 
-    ``generator`` draws order, mirrored images and fresh units; ``progress`` counts trained images.
+    ``generator`` draws order and mirrored images, ``units`` fresh units, by default from the same
+    stream; ``progress`` counts trained images.
     """
     steps = config.steps(len(images.labels))
     for step, chosen in enumerate(_shuffled_batches(len(images.labels), config, generator)):
@@ -195,7 +216,7 @@ def train(
         ):
             batch = images.batch(part, preprocessing, flipped)
             sums = learner.gradients(state, batch, images.query[part], images.labels[part], sums)
-        noise = torch.rand(learner.noise_shape, generator=generator)
+        noise = torch.rand(learner.noise_shape, generator=units or generator)
         with torch.no_grad():
             state = learner.update(state, sums, noise, rate)
         progress(len(chosen))

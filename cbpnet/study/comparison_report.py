@@ -36,7 +36,9 @@ _NOTE = """\
 Mean ± sample standard deviation over seeds. Accuracies are means over tasks, in per cent, on test
 images of all classes learnt so far; forgetting is in points (less is better). Prompt selection is
 the share of test images, after the last task, for which their own task's prompt was selected.
-Trainable is trained parameters in per cent of the backbone's, both without head.
+Trainable is trained parameters in per cent of the backbone's, both without head. Forwards are
+passes through the backbone an image, to learn (an image of a training step counts three) and to
+predict; adapted are the lessons in which a one-pass learner adapted the features.
 """
 
 
@@ -134,6 +136,9 @@ _COLUMNS: tuple[tuple[str, Callable[[MethodSummary], str]], ...] = (
     ("forgetting", lambda summary: _cell(summary.forgetting)),
     ("learning accuracy", lambda summary: _cell(summary.learning_accuracy)),
     ("prompt selection", lambda summary: _cell(summary.prompt_selection)),
+    ("adapted", lambda summary: _cell(summary.lessons_adapted, scale=1.0, digits=1)),
+    ("forwards to learn", lambda summary: _cell(summary.learning_forwards, 1.0, digits=1)),
+    ("to predict", lambda summary: _cell(summary.predicting_forwards, 1.0, digits=0)),
     ("train seconds", lambda summary: _cell(summary.train_seconds, scale=1.0, digits=1)),
     ("trainable %", lambda summary: _share(summary.trainable_share)),
 )
@@ -164,6 +169,9 @@ def _row(run: RunResult) -> dict[str, object]:
         "learning_accuracy": learning_accuracy(run.matrix),
         "prompt_selection": run.prompt_selection,
         "trainable_share": run.trainable_share,
+        "lessons_adapted": run.lessons_adapted,
+        "learning_forwards": run.learning_forwards,
+        "predicting_forwards": run.predicting_forwards,
         "train_seconds": run.train_seconds,
         "eval_seconds": run.eval_seconds,
         "peak_rss_mb": run.peak_rss_mb,

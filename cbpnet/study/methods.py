@@ -1,4 +1,4 @@
-"""The methods that the benchmark compares, by name: ours, its ablations, and the peers."""
+"""The methods that the benchmark compares, by name: ours, their ablations, and the peers."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -6,24 +6,49 @@ from typing import TYPE_CHECKING
 
 from cbpnet import study  # a face: what a method is built from is imported when it is built
 from cbpnet.host.errors import InputError
-from cbpnet.method.config import LearnerConfig, ReadoutKind
+from cbpnet.method.config import AdaptationKind, LearnerConfig, ReadoutKind
 from cbpnet.run.metrics import MethodKind
 
 if TYPE_CHECKING:
     from cbpnet.study.closed_form import Peer
 
-__all__ = ["LEARNERS", "METHODS", "PEERS", "LearnerMethod", "PeerMethod", "check_methods"]
+__all__ = [
+    "LEARNERS",
+    "METHODS",
+    "ONE_PASS",
+    "PEERS",
+    "VARIANTS",
+    "LearnerMethod",
+    "OnePassMethod",
+    "PeerMethod",
+    "adapting",
+    "check_methods",
+]
 
 
 @dataclass(frozen=True)
 class LearnerMethod:
-    """A variant of the preset's learner, and the readout that its scores are fused with.
+    """A variant of the preset's CBPNet, and the readout that its scores are fused with.
 
     Methods with the same ``variant`` share one training run: a readout does not touch it.
     """
 
     variant: str
     readout: ReadoutKind = "none"
+
+
+@dataclass(frozen=True)
+class OnePassMethod:
+    """The preset's one-pass learner with an adaptation, and the readout that is solved.
+
+    Methods with the same adaptation, and the same ``anew``, share one run: a readout does not touch
+    it. ``anew`` counts all statistics anew, from all images so far, after each adaptation: what
+    carrying them over the drift could reach at most. No device has those images.
+    """
+
+    adaptation: AdaptationKind
+    readout: ReadoutKind = "whitened"
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +96,16 @@ LEARNERS = {
     "cbpnet+rls": LearnerMethod("cbpnet", "rls"),
 }
 
+ONE_PASS = {
+    "one-pass": OnePassMethod("auto"),
+    "one-pass+means": OnePassMethod("auto", "means"),
+    "one-pass+rls": OnePassMethod("auto", "rls"),
+    "adapt-first": OnePassMethod("first"),
+    "adapt-always": OnePassMethod("always"),
+    "adapt-never": OnePassMethod("never"),
+    "oracle": OnePassMethod("auto", anew=True),
+}
+
 # Each takes the feature size, the number of classes, the random projection's size and the seed.
 PEERS = {
     "ncm": PeerMethod(lambda dim, classes, size, seed: study.NearestClassMean(dim, classes)),
@@ -81,7 +116,13 @@ PEERS = {
     ),
 }
 
-METHODS = (*PEERS, *LEARNERS)
+METHODS = (*PEERS, *LEARNERS, *ONE_PASS)
+
+
+def adapting(config: LearnerConfig, kind: AdaptationKind) -> LearnerConfig:
+    """Return a one-pass learner's settings with another adaptation; "never" has no prompt."""
+    prompts = config.prompts if kind != "never" else replace(config.prompts, g_layers=())
+    return replace(config, adaptation=replace(config.adaptation, kind=kind), prompts=prompts)
 
 
 def check_methods(names: Iterable[str]) -> None:

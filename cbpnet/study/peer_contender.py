@@ -3,7 +3,7 @@
 import torch
 
 from cbpnet.data.stream import Task
-from cbpnet.run.protocol import TaskAccuracy
+from cbpnet.run.protocol import Learnt, TaskAccuracy
 from cbpnet.run.queries import Queries
 from cbpnet.run.training import Progress
 from cbpnet.study.closed_form import Peer
@@ -22,11 +22,12 @@ class PeerContender:
         self.finished = 0
         self._name, self._peer, self._queries = name, peer, queries
 
-    def learn(self, task: Task, progress: Progress = lambda images: None) -> None:
+    def learn(self, task: Task, progress: Progress = lambda images: None) -> Learnt:
         """Learn the next task from its training images' features."""
         features = self._queries.train[task.index]
         self._peer.fit_task(features, torch.from_numpy(task.train_labels))
         self.finished = task.index + 1
+        return Learnt(len(features))
 
     def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
         """Return how a finished task's test images are classified among all known classes."""

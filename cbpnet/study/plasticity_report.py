@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.errors import InputError
-from cbpnet.host.tables import markdown_table
+from cbpnet.host.tables import markdown_table, mean_and_spread
 from cbpnet.run.metrics import Matrix
 from cbpnet.study.diagnosis import Diagnosis
 from cbpnet.study.plasticity import PairConfig, PairRuns
@@ -120,22 +119,19 @@ def _table(study: PairStudy) -> str:
 
 def _row(name: str, runs: PairRuns) -> tuple[str, ...]:
     fifths = mean_by_fifth(runs.accuracy) * 100
-    first, last = fifths[:, 0], fifths[:, -1]
+    first, last, change = (
+        part.tolist() for part in (fifths[:, 0], fifths[:, -1], fifths[:, -1] - fifths[:, 0])
+    )
     return (
         name,
-        _spread(first),
-        _spread(last),
-        _spread(last - first, "+"),
+        mean_and_spread(first),
+        mean_and_spread(last),
+        mean_and_spread(change, "+"),
         _course(runs, lambda diagnosis: diagnosis.dormant * 100, 0),
         _course(runs, lambda diagnosis: diagnosis.rank, 1),
         _course(runs, lambda diagnosis: diagnosis.incoming, 2),
         _course(runs, lambda diagnosis: diagnosis.outgoing, 2),
     )
-
-
-def _spread(values: npt.NDArray[np.float64], sign: str = "") -> str:
-    mean = f"{values.mean():{sign}.2f}"
-    return f"{mean} ± {values.std(ddof=1):.2f}" if len(values) > 1 else mean
 
 
 def _course(runs: PairRuns, figure: Callable[[Diagnosis], torch.Tensor], digits: int) -> str:

@@ -21,12 +21,15 @@ COMMANDS = {
     "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
     "latency": "Measure how fast, how hot and how hungry a bundle is on this board.",
     "learn": "Learn a folder of class folders on the device, and write the state.",
+    "move": "Take the classes of an older state over into a bundle that learns in one pass.",
     "plasticity": "Learn a long stream of two-class tasks with block and head alone, on frozen "
     "features.",
     "predict": "Classify images with a bundle and what it has learnt.",
-    "presets": "List the presets: backbone, sizes, and the share of the backbone that is trained.",
+    "presets": "List the presets: backbone, both learners, and how much of it is trained.",
     "report": "Put the results of boards side by side on one page that needs no network.",
     "sensitivity": "Find what a target with static int8 must keep in fp32.",
+    "stream": "Learn a long stream of small lessons whose domain changes, and report what is still "
+    "learnt.",
     "targets": "List the targets of export: what each runs on, what was verified how.",
     "train": "Learn the classes of a data set, task after task, and write the learner's state.",
     "watch": "Learn every lesson that is put into a folder, until it is stopped.",
@@ -77,8 +80,8 @@ class _Group(click.Group):
             sys.exit(1)
         except (KeyboardInterrupt, _Terminated) as stop:
             click.echo(
-                "stopped; a state is that of the last finished lesson; benchmark, evaluate, train "
-                "and watch, run again, go on from what was finished",
+                "stopped; a state is that of the last finished lesson; benchmark, evaluate, "
+                "stream, train and watch, run again, go on from what was finished",
                 err=True,
             )
             sys.exit(128 + (signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT))

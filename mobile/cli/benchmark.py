@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
+from cbpnet.backbone.presets import get_preset
 from cbpnet.study.methods import METHODS
+from mobile.cli.learner_options import FeatureOptions, KeepOptions, TrainingOptions
 from mobile.cli.method_report import report_methods
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import (
     BackboneOptions,
     DatasetOptions,
-    LessonOptions,
     ProtocolOptions,
     print_notes,
 )
@@ -59,14 +60,16 @@ class MethodOptions:
 Examples:
   cbpnet-mobile benchmark --dataset digits --preset micro --weights micro.safetensors
   cbpnet-mobile benchmark --dataset cifar100 --data cifar-100-python.tar.xz \\
-      --train-per-class 50 --test-per-class 20 --method ncm --method cbpnet --seed 0 --seed 1
+      --train-per-class 50 --test-per-class 20 --method ncm --method one-pass --method cbpnet
 """
 )
 @takes(
     dataset=DatasetOptions,
     split=ProtocolOptions,
     backbone=BackboneOptions,
-    lesson=LessonOptions,
+    features=FeatureOptions,
+    lesson=TrainingOptions,
+    kept=KeepOptions,
     compared=MethodOptions,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
@@ -74,16 +77,26 @@ def benchmark(
     dataset: DatasetOptions,
     split: ProtocolOptions,
     backbone: BackboneOptions,
-    lesson: LessonOptions,
+    features: FeatureOptions,
+    lesson: TrainingOptions,
+    kept: KeepOptions,
     compared: MethodOptions,
     as_json: bool,
 ) -> None:
-    """Compare methods task after task on the same images, and write the report."""
+    """Compare methods task after task on the same images, and write the report.
+
+    The closed-form rows stand on the features of the backbone without prompts. The row oracle
+    counts all statistics anew from all images after each adaptation: a study, as no device has
+    them.
+    """
     from cbpnet.study.comparison import ComparisonProtocol, run_benchmark
 
     seeds, out = compared.seeds, compared.out
     frozen = backbone.load()
-    config = backbone.config(frozen)
+    preset = get_preset(backbone.preset)
+    cbpnet, one_pass = preset.config("cbpnet"), features.counting(preset.config())
+    for config in (cbpnet, one_pass):
+        backbone.check(config, frozen)
     loaded = dataset.load()
     protocol = ComparisonProtocol(
         split.task_size(loaded),
@@ -91,7 +104,10 @@ def benchmark(
         split.test_per_class,
         split.class_order,
         split.holdout,
-        lesson.training(),
+        lesson.epochs,
+        lesson.batch_size,
+        lesson.flip,
+        kept.keep,
         compared.projection_size,
     )
     print_notes(
@@ -101,10 +117,11 @@ def benchmark(
         "dataset": loaded.name,
         **backbone.conditions(frozen),
         **split.conditions(loaded),
+        "features": ", ".join(one_pass.features),
         **lesson.conditions(),
+        **kept.conditions(),
     }
-    settings = {**conditions, "config": config}
     results = run_benchmark(
-        frozen, loaded, protocol, config, compared.methods, seeds, out, settings
+        frozen, loaded, protocol, cbpnet, one_pass, compared.methods, seeds, out, conditions
     )
     report_methods(results, conditions, seeds, out, as_json)

@@ -23,11 +23,10 @@ from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.learner import Learner
-from cbpnet.run.contender import LearnerContender
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.metrics import RunResult, accuracy_over_tasks, summarise
+from cbpnet.run.one_pass_contender import OnePassContender
 from cbpnet.run.protocol import ProtocolRecord, run_protocol
-from cbpnet.run.training import TrainingConfig
 from cbpnet.study.comparison import ComparisonProtocol, run_benchmark
 from cbpnet.study.comparison_report import format_table, write_report
 from mobile.device.program import set_threads
@@ -44,7 +43,7 @@ BASE_DIGITS = 5
 TASK_SIZES = (BASE_DIGITS, 2, 2, 1)
 PRETRAINING_EPOCHS = 15
 MIRRORINGS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))  # axes of [N, C, H, W]
-METHODS = ("ncm", "ridge", "cbpnet", "cbpnet+rls")
+METHODS = ("ncm", "ridge", "cbpnet+rls", "one-pass")
 FEW = 20  # training images of a digit
 PROTOCOL = ComparisonProtocol(
     classes_per_task=TASK_SIZES,
@@ -52,7 +51,6 @@ PROTOCOL = ComparisonProtocol(
     test_per_class=None,
     class_order="natural",
     holdout="test",
-    training=TrainingConfig(epochs=5, batch_size=10, micro_batch=10),
 )
 TARGET = "xnnpack"
 PRECISION: Precision = "int8"
@@ -64,7 +62,7 @@ def run_demo(out: Path, seed: int) -> None:
     """Do the whole demo, from training a micro ViT to a page in the folder ``out``."""
     torch.set_num_threads(1)  # more only wait for one another on so small a network
     make_folder(out / "pictures")
-    digits, config = load_digits(), get_preset("micro").config
+    digits, config = load_digits(), get_preset("micro").config()
     stream = PROTOCOL.stream(digits, seed)
     backbone = _make_backbone(digits, out / "micro_vit.safetensors", seed)
     bundle, state = out / "digits.pte", out / "digits.safetensors"
@@ -74,7 +72,7 @@ def run_demo(out: Path, seed: int) -> None:
     device = OnDeviceLearner(bundle)
     learnt, before = _learn_on_device(device, stream, seed)
     device.save(state)
-    results = [*_learn_in_pytorch(backbone, digits, config, seed), learnt]
+    results = [*_learn_in_pytorch(backbone, digits, seed), learnt]
 
     summary = (
         f"the exported program knew the digits 0 to {BASE_DIGITS - 1}; of the others it recognised "
@@ -141,18 +139,23 @@ def _export(
     bundle: Path, backbone: Backbone, config: LearnerConfig, stream: TaskStream, seed: int
 ) -> None:
     """Export a learner in PyTorch that has learnt the first task."""
-    server = Learner(backbone, config, len(stream.class_names), len(stream.tasks))
-    contender = LearnerContender(
-        server, stream, backbone.preprocessing, PROTOCOL.training, seed, readouts={}
+    classes = len(stream.class_names)
+    server = OnePassContender(
+        OnePassLearner(backbone, config, classes),
+        stream,
+        backbone.preprocessing,
+        PROTOCOL.training(config),
+        seed,
+        readouts={},
     )
-    contender.learn(stream.tasks[0])
+    server.learn(stream.tasks[0])
     settings = ExportSettings(
         resolve_target(TARGET, PRECISION),
-        server.classes,
-        server.tasks,
+        classes,
+        tasks=1,
         class_names=stream.class_names[:BASE_DIGITS],
     )
-    export_bundle(bundle, backbone, config, contender.state, settings, _stage)
+    export_bundle(bundle, backbone, config, server.state, settings, _stage)
 
 
 def _learn_on_device(
@@ -162,7 +165,8 @@ def _learn_on_device(
 
     Returns its result, and its accuracy on the other tasks before.
     """
-    contender = DeviceContender(METHOD, device, stream, PROTOCOL.training, seed)
+    training = PROTOCOL.training(device.manifest.config)
+    contender = DeviceContender(METHOD, device, stream, training, seed)
     before = fmean(contender.classify(task).accuracy[METHOD] for task in stream.tasks[1:])
     _stage(f"the exported program learns the digits {BASE_DIGITS} to {len(stream.class_names) - 1}")
     record = ProtocolRecord(tuple(run_protocol(contender, stream, first=0)))
@@ -170,13 +174,15 @@ def _learn_on_device(
     return replace(result, trainable_share=device.manifest.trainable_fraction), before
 
 
-def _learn_in_pytorch(
-    backbone: Backbone, digits: Dataset, config: LearnerConfig, seed: int
-) -> list[RunResult]:
+def _learn_in_pytorch(backbone: Backbone, digits: Dataset, seed: int) -> list[RunResult]:
     _stage("learning the same in PyTorch, and with closed-form heads")
+    preset = get_preset("micro")
+    cbpnet, one_pass = preset.config("cbpnet"), preset.config()
     # Runs are not kept: a demo shows what happens now.
     with TemporaryDirectory() as runs:
-        return run_benchmark(backbone, digits, PROTOCOL, config, METHODS, [seed], Path(runs), {})
+        return run_benchmark(
+            backbone, digits, PROTOCOL, cbpnet, one_pass, METHODS, [seed], Path(runs), {}
+        )
 
 
 def _conditions(
@@ -188,7 +194,6 @@ def _conditions(
         "program": f"{TARGET} {PRECISION}",
         "tasks": ", ".join(_name(task, stream) for task in stream.tasks),
         "training images a digit": FEW,
-        "epochs": PROTOCOL.training.epochs,
         "seed": seed,
     }
 

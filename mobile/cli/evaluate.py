@@ -14,12 +14,13 @@ from cbpnet.data.folder import read_class_folders
 from cbpnet.data.stream import make_stream
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
-from cbpnet.host.progress import progress_bar, with_progress
+from cbpnet.host.progress import expect, progress_bar, with_progress
 from cbpnet.host.text import counted, listed
 from mobile.cli.bundle_options import BundleOptions
+from mobile.cli.learner_options import KeepOptions, TrainingOptions
 from mobile.cli.method_report import report_methods
 from mobile.cli.option_groups import option, takes
-from mobile.cli.options import LessonOptions, OptionalDatasetOptions, ProtocolOptions, print_notes
+from mobile.cli.options import OptionalDatasetOptions, ProtocolOptions, print_notes
 
 if TYPE_CHECKING:
     from cbpnet.run.metrics import RunResult
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 _RESULT = "board_result.json"  # for `report`
-_OF_LEARNING = ("classes_per_task", "train_per_class", "class_order", "epochs", "batch_size")
+_OF_LEARNING = (
+    "classes_per_task",
+    "train_per_class",
+    "class_order",
+    "epochs",
+    "batch_size",
+    "flip",
+    "keep",
+)
 _NAMED = 5  # classes
 
 
@@ -86,7 +95,8 @@ Examples:
     tested=TestedOptions,
     dataset=OptionalDatasetOptions,
     split=ProtocolOptions,
-    lesson=LessonOptions,
+    lesson=TrainingOptions,
+    kept=KeepOptions,
     report=ReportOptions,
 )
 def evaluate(
@@ -94,7 +104,8 @@ def evaluate(
     tested: TestedOptions,
     dataset: OptionalDatasetOptions,
     split: ProtocolOptions,
-    lesson: LessonOptions,
+    lesson: TrainingOptions,
+    kept: KeepOptions,
     report: ReportOptions,
 ) -> None:
     """Test a bundle on images; or learn a data set through it, task after task.
@@ -108,7 +119,7 @@ def evaluate(
         raise click.UsageError("name what to test on: --images FOLDER, or --dataset with --data")
     make_folder(report.out)
     if tested.images is None and tested.state is None:
-        _learn(bundle, dataset, split, lesson, report)
+        _learn(bundle, dataset, split, lesson, kept, report)
         return
     _refuse_options_of_learning()
     if tested.images is not None:
@@ -122,7 +133,8 @@ def _learn(
     bundle: BundleOptions,
     dataset: OptionalDatasetOptions,
     split: ProtocolOptions,
-    lesson: LessonOptions,
+    lesson: TrainingOptions,
+    kept: KeepOptions,
     report: ReportOptions,
 ) -> None:
     """Learn a data set task after task, once for each seed, and report it."""
@@ -131,12 +143,13 @@ def _learn(
 
     program = bundle.program()
     loaded = dataset.load()
-    results = _run_seeds(program, loaded, split, lesson, report)
+    results = _run_seeds(program, loaded, split, lesson, kept, report)
     conditions = {
         "dataset": loaded.name,
         **_program_conditions(program, bundle.path),
         **split.conditions(loaded),
         **lesson.conditions(),
+        **kept.conditions(),
     }
     seeds = {"seeds": list(report.seeds)}
     figures = protocol_figures(loaded.name, conditions | seeds, results)
@@ -151,17 +164,22 @@ def _run_seeds(
     program: "Program",
     dataset: Dataset,
     split: ProtocolOptions,
-    lesson: LessonOptions,
+    lesson: TrainingOptions,
+    kept: KeepOptions,
     report: ReportOptions,
 ) -> "list[RunResult]":
     from mobile.measure.evaluation import BundleEvaluation
 
-    runs = []
+    training, runs = lesson.training(program.manifest.config), []
     for seed in dict.fromkeys(report.seeds):
         stream = split.stream(dataset, seed, split.holdout)
-        runs.append(BundleEvaluation(program, stream, lesson.training(), seed, report.out))
+        runs.append(BundleEvaluation(program, stream, training, seed, report.out, kept.keep))
+    results = []
     with progress_bar("learning and testing", sum(run.images_to_come for run in runs)) as bar:
-        return [result for run in runs for result in run.run(bar.update)]
+        for run in runs:
+            results += run.run(bar.update)
+            expect(bar, sum(run.images_to_come for run in runs))
+    return results
 
 
 def _program_conditions(program: "Program", path: Path) -> dict[str, object]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from mobile.cli.export_options import BackboneOptions, PhotoOptions, StateOptions, TargetOptions
+from mobile.cli.learner_options import LearnerOptions
 from mobile.cli.option_groups import takes
 
 __all__ = ["export"]
@@ -21,7 +22,13 @@ Examples:
       --calibration photos --weights vit_tiny.safetensors --out pets.pte
 """
 )
-@takes(target=TargetOptions, backbone=BackboneOptions, state=StateOptions, photos=PhotoOptions)
+@takes(
+    target=TargetOptions,
+    backbone=BackboneOptions,
+    learner=LearnerOptions,
+    state=StateOptions,
+    photos=PhotoOptions,
+)
 @click.option(
     "--micro-batch",
     type=click.IntRange(min=1),
@@ -39,6 +46,7 @@ Examples:
 def export(
     target: TargetOptions,
     backbone: BackboneOptions,
+    learner: LearnerOptions,
     state: StateOptions,
     photos: PhotoOptions,
     micro_batch: int,
@@ -56,7 +64,7 @@ def export(
     from mobile.cli.export_job import plan_export
     from mobile.cli.export_summary import as_document, as_text
 
-    job = plan_export(resolved, backbone, state, photos, micro_batch, out)
+    job = plan_export(resolved, backbone, learner, state, photos, micro_batch, out)
     written, seconds = job.run()
     if as_json:
         click.echo(json.dumps(as_document(written, seconds), indent=2))

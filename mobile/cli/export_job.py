@@ -22,6 +22,7 @@ from mobile.cli.export_options import (
     PhotoOptions,
     StateOptions,
 )
+from mobile.cli.learner_options import LearnerOptions
 from mobile.cli.stages import Stages
 from mobile.export.calibration import (
     ReportImages,
@@ -58,6 +59,7 @@ class ExportJob:
 
     settings: ExportSettings
     backbone: BackboneOptions
+    learner: LearnerOptions
     learnt: Learnt | None
     seed: int
     calibration: list[Path]
@@ -89,9 +91,7 @@ class ExportJob:
 
     def _stages(self) -> dict[str, float]:
         """Return the stages' titles and shares of the time, in order."""
-        # Every preset's learner is of one kind.
-        config = self.learnt.info.config if self.learnt else get_preset("vit_tiny").config
-        first, *rest = export_stages(config).items()
+        first, *rest = export_stages(_of_its_kind(self.learner, self.learnt)).items()
         images = {CALIBRATING: 100.0} if self.calibration else {}
         if self.report is not None:
             images[REPORTING] = 100.0
@@ -112,9 +112,11 @@ class ExportJob:
         return backbone
 
     def _config(self, backbone: Backbone) -> LearnerConfig:
-        """Return the state's settings, or the backbone's preset, within the budget."""
-        preset = choose_preset(backbone.name, backbone.dim, backbone.parameters_without_head)
-        config = self.learnt.info.config if self.learnt else preset.config
+        """Return the state's settings, or those asked for on the preset, within the budget."""
+        preset = choose_preset(
+            backbone.name, backbone.dim, backbone.depth, backbone.parameters_without_head
+        )
+        config = self.learnt.info.config if self.learnt else self.learner.config(preset)
         found = count_trainables(config, backbone.dim, backbone.parameters_without_head)
         asked = self.backbone.budget
         check_budget(found, preset.budget if asked is None else asked)
@@ -130,6 +132,7 @@ class ExportJob:
 def plan_export(
     target: ResolvedTarget,
     backbone: BackboneOptions,
+    learner: LearnerOptions,
     state: StateOptions,
     photos: PhotoOptions,
     micro_batch: int,
@@ -144,22 +147,34 @@ def plan_export(
     _check_calibration(target, photos)
     make_folder(out.parent)
     learnt = Learnt(*load_state(state.state)) if state.state else None
+    if state.tasks is not None and _of_its_kind(learner, learnt).one_pass:
+        raise InputError(
+            f"--tasks is {state.tasks}, and a one-pass learner knows no tasks; leave it out, or "
+            "export CBPNet with --adaptation cbpnet"
+        )
     classes, tasks = _capacity(state, learnt)
     names = _class_names(learnt, state.labels)
     settings = ExportSettings(target, classes, tasks, micro_batch, names)
     if learnt:
         info = learnt.info
         _check_equal("backbone", info.backbone, backbone.backbone or info.backbone)
+        learner.check_state(info.config)
         learnt = Learnt(grow(learnt.state, info.config, info.dim, classes, tasks), info)
     return ExportJob(
         settings,
         backbone,
+        learner,
         learnt,
         state.seed,
         read_calibration_images(photos.calibration) if photos.calibration else [],
         read_report_images(photos.images, classes) if photos.images else None,
         out,
     )
+
+
+def _of_its_kind(learner: LearnerOptions, learnt: Learnt | None) -> LearnerConfig:
+    """Return settings of the kind of learner that it will be, before its backbone is known."""
+    return learnt.info.config if learnt else learner.config(get_preset("vit_tiny"))
 
 
 def _check_calibration(target: ResolvedTarget, photos: PhotoOptions) -> None:

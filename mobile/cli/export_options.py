@@ -120,7 +120,8 @@ class StateOptions:
     tasks: int | None = option(
         "--tasks",
         type=click.IntRange(min=1),
-        help=f"Capacity in tasks; default: {TASKS}, or twice what --state knows if that is more.",
+        help=f"CBPNet's capacity in tasks; default: {TASKS}, or twice what --state knows if that "
+        "is more.",
     )
     seed: int = option(
         "--seed",

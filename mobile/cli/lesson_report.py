@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from cbpnet.run.lesson import Decision, Reason
     from mobile.device.lessons import Forecast, Lesson
 
-__all__ = ["decision_words", "forecast_sentence", "lesson_json", "lesson_sentence"]
+__all__ = ["decision_json", "decision_words", "forecast_sentence", "lesson_json", "lesson_sentence"]
 
 _WHY: "dict[Reason, str]" = {
     "first": "first lesson of two classes or more",
     "always": "every lesson adapts them",
-    "foreign": "the pictures are foreign to the backbone",
-    "familiar": "the backbone knows such pictures",
+    "foreign": "images unlike the backbone's",
+    "familiar": "images like the backbone's",
     "adapted before": "adapted before",
     "one class": "one class has nothing to be told apart from",
-    "never": "this bundle never adapts them",
+    "never": "this learner never adapts them",
 }
 
 
@@ -52,6 +52,9 @@ def forecast_sentence(forecast: "Forecast") -> str:
 
 def lesson_json(lesson: "Lesson") -> dict[str, Any]:
     """Return a lesson's fields, and of its decision whether it adapts."""
-    decision = lesson.decision
-    found = None if decision is None else asdict(decision) | {"adapts": decision.adapts}
-    return asdict(lesson) | {"decision": found}
+    return asdict(lesson) | {"decision": decision_json(lesson.decision)}
+
+
+def decision_json(decision: "Decision | None") -> dict[str, Any] | None:
+    """Return a decision's fields, and whether it adapts."""
+    return None if decision is None else asdict(decision) | {"adapts": decision.adapts}

@@ -228,12 +228,11 @@ class BackboneOptions(WeightsOptions):
             backbone.preprocessing = replace(backbone.preprocessing, crop_pct=self.crop_pct)
         return backbone
 
-    def config(self, backbone: "Backbone") -> LearnerConfig:
-        """Return the preset's configuration, within the budget on this backbone."""
-        chosen = get_preset(self.preset)
-        found = count_trainables(chosen.config, backbone.dim, backbone.parameters_without_head)
-        check_budget(found, chosen.budget if self.budget is None else self.budget)
-        return chosen.config
+    def check(self, config: LearnerConfig, backbone: "Backbone") -> None:
+        """Raise `InputError` where a learner does not keep the budget on this backbone."""
+        found = count_trainables(config, backbone.dim, backbone.parameters_without_head)
+        limit = get_preset(self.preset).budget if self.budget is None else self.budget
+        check_budget(found, limit)
 
     def conditions(self, backbone: "Backbone") -> dict[str, object]:
         """Return what a report says of the backbone."""

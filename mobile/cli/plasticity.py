@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cbpnet.backbone.presets import get_preset
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.stream import make_stream
 from cbpnet.host.progress import progress_bar
@@ -150,7 +151,8 @@ def plasticity(
     from cbpnet.study.plasticity_report import PairStudy, format_studies, write_studies
 
     frozen = backbone.load()
-    config = backbone.config(frozen)
+    config = get_preset(backbone.preset).config("cbpnet")
+    backbone.check(config, frozen)
     assert config.block is not None
     loaded = dataset.load()
     features = _features(frozen, config, loaded, sample)

@@ -247,8 +247,10 @@ def _random_prompts(backbone: "Backbone", seed: int) -> "Prefixes":
     from cbpnet.method.initial import draw_state
     from cbpnet.method.prompts import prefixes
 
-    preset = choose_preset(backbone.name, backbone.dim, backbone.parameters_without_head)
-    config = preset.config
+    preset = choose_preset(
+        backbone.name, backbone.dim, backbone.depth, backbone.parameters_without_head
+    )
+    config = preset.config("cbpnet")
     state = draw_state(config, backbone.dim, 1, 1, torch.Generator().manual_seed(seed))
     return prefixes(
         state["prompts.g"], state["prompts.e"], config.prompts.g_layers, config.prompts.e_layers

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cbpnet.backbone.presets import Budget, count_trainables
+from cbpnet.backbone.presets import Budget, count_trainables, get_preset
 from cbpnet.host.atomic import make_folder
-from cbpnet.host.progress import progress_bar
+from cbpnet.host.progress import expect, progress_bar
 from cbpnet.host.text import counted, listed
+from mobile.cli.learner_options import LearnerOptions, TrainingOptions
+from mobile.cli.lesson_report import decision_json, decision_words
 from mobile.cli.option_groups import option, takes
-from mobile.cli.options import BackboneOptions, DatasetOptions, LessonOptions, TaskOptions
+from mobile.cli.options import BackboneOptions, DatasetOptions, TaskOptions
 
 if TYPE_CHECKING:
     from cbpnet.backbone.vit import Backbone
     from cbpnet.data.stream import TaskStream
     from cbpnet.method.config import LearnerConfig
     from cbpnet.run.protocol import TaskOutcome
-    from cbpnet.run.session import TrainingSession
+    from cbpnet.run.session import StatefulContender, TrainingSession
+    from cbpnet.run.training import TrainingConfig
 
 __all__ = ["train"]
 
-_Row = Mapping[str, Any]
+_Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class StateOptions:
     tasks: int | None = option(
         "--tasks",
         type=click.IntRange(min=1),
-        help="Capacity of the state in tasks; default: as many as are learnt now.",
+        help="Capacity of cbpnet's state in tasks; default: as many as are learnt now.",
     )
     out: Path = option(
         "--out",
@@ -63,40 +66,50 @@ class StateOptions:
         dtype: str,
         config: "LearnerConfig",
         stream: "TaskStream",
-        lesson: LessonOptions,
+        training: "TrainingConfig",
     ) -> "TrainingSession":
         """Begin the run that lives in the file, or go on with it."""
-        from cbpnet.method.learner import Learner
         from cbpnet.run.session import TrainingSession
         from cbpnet.run.state_info import StateInfo
 
-        learner = Learner(
-            backbone,
-            config,
-            self.classes or len(stream.class_names),
-            self.tasks or len(stream.tasks),
-        )
+        if config.one_pass and self.tasks is not None:
+            raise click.UsageError("--tasks is cbpnet's: a one-pass learner knows no tasks")
+        classes = self.classes or len(stream.class_names)
+        tasks = 1 if config.one_pass else self.tasks or len(stream.tasks)
         identity = StateInfo(
             backbone=backbone.name,
             weights=backbone.weights_fingerprint,
             dim=backbone.dim,
             preprocessing=backbone.preprocessing,
             config=config,
-            classes=learner.classes,
-            tasks=learner.tasks,
+            classes=classes,
+            tasks=tasks,
             class_names=(),
             progress={},
         )
-        return TrainingSession(
-            self.out,
-            learner,
-            identity,
-            dtype,
-            stream,
-            lesson.training(),
-            self.seed,
-            {"learner": config.readout.kind},
-        )
+        contender = _contender(backbone, config, classes, tasks, stream, training, self.seed)
+        return TrainingSession(self.out, contender, identity, dtype)
+
+
+def _contender(
+    backbone: "Backbone",
+    config: "LearnerConfig",
+    classes: int,
+    tasks: int,
+    stream: "TaskStream",
+    training: "TrainingConfig",
+    seed: int,
+) -> "StatefulContender":
+    """Return a learner in PyTorch that is to learn a stream."""
+    from cbpnet.method.learner import Learner
+    from cbpnet.method.one_pass import OnePassLearner
+    from cbpnet.run.contender import LearnerContender
+    from cbpnet.run.one_pass_contender import OnePassContender
+
+    rest = stream, backbone.preprocessing, training, seed, {"learner": config.readout.kind}
+    if config.one_pass:
+        return OnePassContender(OnePassLearner(backbone, config, classes), *rest)
+    return LearnerContender(Learner(backbone, config, classes, tasks), *rest)
 
 
 @click.command(
@@ -111,7 +124,8 @@ Examples:
     dataset=DatasetOptions,
     split=TaskOptions,
     backbone=BackboneOptions,
-    lesson=LessonOptions,
+    learner=LearnerOptions,
+    lesson=TrainingOptions,
     state=StateOptions,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
@@ -119,7 +133,8 @@ def train(
     dataset: DatasetOptions,
     split: TaskOptions,
     backbone: BackboneOptions,
-    lesson: LessonOptions,
+    learner: LearnerOptions,
+    lesson: TrainingOptions,
     state: StateOptions,
     as_json: bool,
 ) -> None:
@@ -129,17 +144,19 @@ def train(
     """
     make_folder(state.out.parent)
     frozen = backbone.load()
-    config = backbone.config(frozen)
+    config = learner.config(get_preset(backbone.preset))
+    backbone.check(config, frozen)
     stream = split.stream(dataset.load(), state.seed)
-    session = state.session(frozen, backbone.dtype, config, stream, lesson)
+    session = state.session(frozen, backbone.dtype, config, stream, lesson.training(config))
     resumed = session.finished
     if resumed:
         click.echo(
             f"{state.out} holds {resumed} of {counted(len(stream.tasks), 'task')} already", err=True
         )
-    rows = _learn_all(session, silent=as_json) if session.images_to_come() else []
+    to_come = session.contender.images_to_come()
+    rows = _learn_all(session, to_come, silent=as_json) if to_come else []
     found = count_trainables(config, frozen.dim, frozen.parameters_without_head)
-    head = _head_parameters(config, frozen.dim, session.learner.classes)
+    head = _head_parameters(config, frozen.dim, session.identity.classes)
     if as_json:
         outcome = _outcome(state, stream, rows, found)
         outcome |= {"resumed_after": resumed, "head_parameters": head}
@@ -147,7 +164,7 @@ def train(
         return
     click.echo(
         f"trained {found.trainable:,} parameters, {100 * found.share:.3f} % of the backbone's "
-        f"{found.backbone:,}, and a head of {head:,}; seed {state.seed}"
+        f"{found.backbone:,}{f', and a head of {head:,}' if head else ''}; seed {state.seed}"
     )
     click.echo(
         f"{'wrote' if rows else 'this run had finished and wrote'} {state.out}: "
@@ -157,15 +174,17 @@ def train(
     click.echo(f"compare with other methods: {_comparison(dataset, backbone)}")
 
 
-def _learn_all(session: "TrainingSession", silent: bool) -> list[_Row]:
+def _learn_all(session: "TrainingSession", images: int, silent: bool) -> list[_Row]:
     """Learn the tasks that are to come, and say of each what was learnt."""
     from cbpnet.run.protocol import run_protocol
 
-    rows, total = [], len(session.stream.tasks)
-    with progress_bar("learning", session.images_to_come()) as bar:
-        for learnt in run_protocol(session, session.stream, bar.update):
-            rows.append(_row(learnt, session.stream))
+    contender, rows = session.contender, []
+    total = len(contender.stream.tasks)
+    with progress_bar("learning", images) as bar:
+        for learnt in run_protocol(session, contender.stream, bar.update):
+            rows.append(_row(learnt, contender.stream))
             bar.set_description(f"{session.finished} of {total} tasks")
+            expect(bar, contender.images_to_come())
             if not silent:
                 bar.write(_sentence(rows[-1], total))
     return rows
@@ -181,6 +200,8 @@ def _row(outcome: "TaskOutcome", stream: "TaskStream") -> _Row:
         "classes": [stream.class_names[label] for label in stream.tasks[outcome.task].classes],
         "accuracy": accuracies.get(outcome.task),
         "average_accuracy": fmean(accuracies.values()) if accuracies else None,
+        "forwards": outcome.learnt.forwards if outcome.learnt else None,
+        "decision": outcome.learnt.decision if outcome.learnt else None,
     }
 
 
@@ -191,7 +212,8 @@ def _sentence(row: _Row, total: int) -> str:
         if row[figure] is not None
     ]
     found = ", ".join(accuracies) or "no test images"
-    return f"task {row['task']} of {total} ({listed(row['classes'])}): {found}"
+    decided = f"; {decision_words(row['decision'])}" if row["decision"] else ""
+    return f"task {row['task']} of {total} ({listed(row['classes'])}): {found}{decided}"
 
 
 def _outcome(
@@ -203,7 +225,7 @@ def _outcome(
         "seed": state.seed,
         "tasks": len(stream.tasks),
         "classes": stream.class_names,
-        "learnt": rows,
+        "learnt": [row | {"decision": decision_json(row["decision"])} for row in rows],
         "trainable_parameters": found.trainable,
         "backbone_parameters": found.backbone,
         "share": found.share,
@@ -211,6 +233,9 @@ def _outcome(
 
 
 def _head_parameters(config: "LearnerConfig", dim: int, classes: int) -> int:
+    """Return the size of a trained head; that of an adaptation is thrown away."""
+    if config.one_pass:
+        return 0
     from cbpnet.method.layout import count_parameters, trainable_layout
 
     return count_parameters(trainable_layout(config, dim, classes), "head")

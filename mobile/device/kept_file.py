@@ -23,7 +23,9 @@ __all__ = ["KeptRecord", "kept_path", "pack", "read_kept", "remove_others"]
 _INDEX = "index.json"
 _FORMAT = "cbpnet-mobile kept pictures, version 1"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same pictures make the same file
+_SUFFIX = ".kept.zip"
 _DIGITS = 16  # of the SHA-256, in a name
+_SHORT = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
 _ENTRY = re.compile(r"(0|[1-9][0-9]{0,5})/(0|[1-9][0-9]{0,5})\.(png|jpg)")
 _BYTES_A_PIXEL, _HEADERS = 4, 4096  # of a picture at most: noise that no format makes smaller
 _PNG = b"\x89PNG"
@@ -46,7 +48,7 @@ class KeptRecord:
 
 def kept_path(state: Path, sha256: str) -> Path:
     """Return where the pictures stand that belong to a state file."""
-    return state.with_name(f"{state.name}.{sha256[:_DIGITS]}.kept.zip")
+    return state.with_name(f"{state.name}.{sha256[:_DIGITS]}{_SUFFIX}")
 
 
 def pack(kept: KeptPictures, class_names: Sequence[str]) -> tuple[bytes, KeptRecord]:
@@ -90,10 +92,10 @@ def read_kept(state: Path, record: KeptRecord, classes: int, size: int) -> KeptP
 
 def remove_others(state: Path, kept: Path | None) -> None:
     """Remove what older states, and writers that were killed, left beside a state file."""
-    own = re.compile(re.escape(state.name) + rf"\.[0-9a-f]{{{_DIGITS}}}\.kept\.zip")
     with suppress(OSError):  # they are in nobody's way
         for path in list(state.parent.iterdir()):
-            if own.fullmatch(path.name) and path != kept:
+            digits = path.name.removeprefix(f"{state.name}.").removesuffix(_SUFFIX)
+            if _SHORT.fullmatch(digits) and path == kept_path(state, digits) != kept:
                 path.unlink()
 
 

@@ -64,12 +64,10 @@ class OnePassProgram:
 
     def confidence(self, images: Tensor) -> Tensor | None:
         """Return how sure the pretrained classifier is of each image [B]; None without one."""
-        given = [tensor.name for tensor in self.program.manifest.methods["features"].outputs]
-        if "confidence" not in given:
-            return None
-        blank = {name: torch.zeros(shape) for name, shape in self.layout.items()}
-        fixed = prefixed(STATE, blank)
-        return map_batches(self.program, "features", {"images": images}, fixed)["confidence"]
+        shape = self.layout.get("prompts.g")
+        fixed = {} if shape is None else {f"{STATE}prompts.g": torch.zeros(shape)}
+        found = map_batches(self.program, "features", {"images": images}, fixed)
+        return found.get("confidence")
 
     def observe(self, state: LearnerState, x: Tensor, labels: Tensor) -> LearnerState:
         """Return the state with images counted, each image once."""

@@ -27,11 +27,6 @@ class OnePassTeacher:
         self._program = program
         self._learner = OnePassProgram(program)
 
-    @property
-    def epochs(self) -> int:
-        """Passes over the images of a lesson that adapts the features."""
-        return self._learner.config.adaptation.epochs
-
     def stored_state(self) -> LearnerState:
         """Return the state in the bundle."""
         return self._learner.stored_state()
@@ -58,7 +53,7 @@ class OnePassTeacher:
         )
         kept = before.kept if how.keep is None else before.kept.limited(how.keep)
         filled = kept.with_lesson(shown)
-        training = self._training(how)
+        training = TrainingConfig.of(self._learner.config, how.epochs, how.batch_size)
         count = len(shown.labels)
         watch = _Watch(count, (training.epochs + 1) * count + 2 * kept.count, how)
         outcome = learn_lesson(
@@ -82,14 +77,6 @@ class OnePassTeacher:
             decision=outcome.decision,
         )
         return Knowledge(outcome.state, names, before.lessons + 1, filled), [lesson]
-
-    def _training(self, how: Teaching) -> TrainingConfig:
-        return TrainingConfig(
-            self.epochs if how.epochs is None else how.epochs,
-            how.batch_size,
-            how.batch_size,
-            final_rate=self._learner.config.adaptation.final_rate,
-        )
 
 
 class _Watch:

@@ -100,7 +100,7 @@ class OnDeviceLearner:
     @property
     def epochs(self) -> int:
         """Passes over the images where `learn` is not told how many."""
-        return self._teacher.epochs
+        return self.manifest.config.adaptation.epochs
 
     def predict(self, images: Images, progress: Progress = lambda images: None) -> list[Prediction]:
         """Return what each image is taken for.

@@ -22,13 +22,9 @@ from mobile.device.teacher import Teaching
 
 __all__ = ["TaskTeacher"]
 
-_EPOCHS = 5
-
 
 class TaskTeacher:
     """A `Teacher` of a bundle that has tasks."""
-
-    epochs = _EPOCHS
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -53,8 +49,7 @@ class TaskTeacher:
                 f"keep is {how.keep} and this bundle, whose adaptation is cbpnet, learns without "
                 "kept pictures; right would be to keep 0"
             )
-        epochs = self.epochs if how.epochs is None else how.epochs
-        training = TrainingConfig(epochs, how.batch_size, how.batch_size)
+        training = TrainingConfig.of(self._learner.config, how.epochs, how.batch_size)
         plan = plan_lessons(before, list(images), how.task)
         names = before.class_names
         names += tuple(label for label in images if label not in names)

@@ -30,10 +30,6 @@ class Teaching:
 class Teacher(Protocol):
     """A bundle's program with what is done on a device around it."""
 
-    @property
-    def epochs(self) -> int:
-        """Passes over the images where a lesson does not say how many."""
-
     def stored_state(self) -> LearnerState:
         """Return the state in the bundle."""
 

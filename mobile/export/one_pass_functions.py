@@ -99,7 +99,6 @@ def _adaptation_functions(
     own = prefixed(ADAPTATION, blank)
     sums = prefixed(SUMS, trained.zero_sums())
     drift = prefixed(DRIFT, vars(learner.zero_drift()))
-    query = {"query": torch.ones(len(x), learner.backbone.dim)}
     step = {"noise": torch.zeros(trained.noise_shape), "rate": torch.ones(1)}
     # Apart: one tensor under two names would be traced as one.
     pairs = {"before": x.clone(), "after": x.clone(), "weight": torch.ones(len(x))}
@@ -114,12 +113,10 @@ def _adaptation_functions(
         return prefixed(ADAPTATION, learner.begin_task(state_of(given), given["members"]))
 
     def gradients(given: Mapping[str, Tensor]) -> Tensors:
+        # Without a key nothing reads the query.
+        query = torch.zeros(len(given["labels"]), learner.backbone.dim)
         found = trained.gradients(
-            adapted(given),
-            given["images"],
-            given["query"],
-            given["labels"],
-            unprefixed(SUMS, given),
+            adapted(given), given["images"], query, given["labels"], unprefixed(SUMS, given)
         )
         return prefixed(SUMS, found)
 
@@ -145,7 +142,7 @@ def _adaptation_functions(
 
     return {
         "begin_task": (begin_task, members | states),
-        "gradients": (gradients, images | query | labels | own | sums),
+        "gradients": (gradients, images | labels | own | sums),
         "update": (update, step | own | sums),
         "compare": (compare, pairs | labels | drift),
         "carry": (carry, drift | states),

@@ -5,7 +5,6 @@ Both are the same frozen network, rounded for different hardware.
 
 from torch import Tensor
 
-from cbpnet.method.adaptation import Adaptation
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.layout import adaptation_config
 from cbpnet.method.learner import FeatureExtractor, Learner
@@ -51,4 +50,4 @@ class SplitOnePassLearner(OnePassLearner):
         classes: int,
     ) -> None:
         super().__init__(forward, config, classes)
-        self.adaptation = Adaptation(backbone, adaptation_config(config), classes, tasks=1)
+        self.adaptation = Learner(backbone, adaptation_config(config), classes, tasks=1)

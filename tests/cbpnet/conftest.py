@@ -74,6 +74,17 @@ class ToyExtractor:
             for place, size in enumerate(sizes)
         ]
 
+    def with_attention(
+        self, images: Tensor, prefixes: Mapping[int, Tensor]
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Two heads attend to a token as much as their own half of its key is like the image."""
+        received = {}
+        for layer, prefix in prefixes.items():
+            keys = prefix.detach()[0, 0].unflatten(-1, (2, -1)).transpose(0, 1)
+            shown = images.flatten(1)[:, : keys.shape[2]]
+            received[layer] = torch.sigmoid(torch.einsum("hld,bd->bhl", keys, shown))
+        return self(images, prefixes), received
+
 
 def plain_vit(vit: torch.nn.Module, image: Tensor, prefix: Mapping[int, Tensor]) -> Tensor:
     """Return a ViT's final CLS feature [D] of one image, head by head.

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,47 +12,27 @@ import numpy.typing as npt
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from executorch.exir.backend.partitioner import Partitioner
 from filelock import FileLock
 from safetensors.torch import save_file
-from torch import Tensor
 
 import cbpnet.backbone.micro_vit  # noqa: F401  makes its name known to timm
-from cbpnet.backbone.presets import count_trainables
 from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
-from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.method.capacity import grow
-from cbpnet.method.config import BlockConfig, CBPConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.config import PromptConfig
 from cbpnet.method.initial import draw_state
-from cbpnet.method.layout import counted_axes
 from cbpnet.method.learner import Learner
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import LearnerState
 from cbpnet.run.state_file import save_state
 from cbpnet.run.state_info import StateInfo
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from mobile.cli import export_job, main
-from mobile.device.bundle import (
-    BackboneInfo,
-    Manifest,
-    MethodInfo,
-    StateTensor,
-    TensorInfo,
-    seal,
-)
-from mobile.export.bundle_learner import bundle_functions
 from mobile.export.exporter import Export, ExportSettings, export_bundle
-from mobile.export.lowering import lower
-from mobile.export.tracing import trace
 from mobile.targets import resolve_target
 
-TOY_CONFIG = LearnerConfig(
-    PromptConfig((0,), 2, (1, 3), 2),
-    BlockConfig(5),
-    CBPConfig(replacement_rate=0.1, maturity=3, decay=0.9),
-    readout=ReadoutConfig("rls", features=7),
-)
-TOY_SIZE = 8
+from .toy_bundles import TOY_CONFIG, build_toy, toy_learner, toy_one_pass_learner, toy_pictures
+
 MODEL = "Raspberry Pi 5 Model B Rev 1.0"
 MEMINFO = """\
 MemTotal:        4000000 kB
@@ -61,100 +41,6 @@ MemAvailable:    3000000 kB
 SwapTotal:        500000 kB
 SwapFree:         400000 kB
 """
-COLOURS = {
-    "red": (200, 50, 50),
-    "green": (50, 200, 50),
-    "blue": (50, 50, 200),
-    "grey": (128, 128, 128),
-    "white": (250, 250, 250),
-    "black": (5, 5, 5),
-    "pink": (250, 120, 180),
-}
-
-
-class ToyExtractor:
-    """Features without a transformer: some of the image's numbers, moved by every prefix entry."""
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-    def __call__(self, images: Tensor, prefixes: Mapping[int, Tensor] | None = None) -> Tensor:
-        feature = images.flatten(1)[:, ::7][:, : self.dim]
-        for layer, prefix in (prefixes or {}).items():
-            place = torch.arange(prefix[0].numel()).view(prefix.shape[1:]).to(prefix.dtype)
-            push = (prefix * torch.cos(place + layer)).sum(dim=(1, 2))
-            turned = torch.cat([feature[:, -layer - 1 :], feature[:, : -layer - 1]], dim=1)
-            feature = feature + torch.tanh(turned) * push
-        return feature
-
-
-def build_toy(
-    path: Path, learner: Learner, state: LearnerState, class_names: tuple[str, ...], weights: str
-) -> Path:
-    """Write a bundle of a learner on a toy extractor: two images at a time, no delegate."""
-    traced = [trace(function) for function in bundle_functions(learner, state, 2, TOY_SIZE)]
-    lowered = lower(traced, _no_delegate)
-
-    def described(tensors: Mapping[str, Tensor]) -> tuple[TensorInfo, ...]:
-        return tuple(
-            TensorInfo(name, str(value.dtype).removeprefix("torch."), tuple(value.shape))
-            for name, value in tensors.items()
-        )
-
-    dim = learner.backbone.dim
-    budget = count_trainables(learner.config, dim, 10**6)
-    counts = counted_axes(learner.config, dim)
-    manifest = Manifest(
-        target="portable",
-        target_options={},
-        precision="fp32",
-        backbone=BackboneInfo("toy", 10**6, dim, weights),
-        preprocessing=Preprocessing(TOY_SIZE, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0),
-        config=learner.config,
-        classes=learner.classes,
-        tasks=learner.tasks,
-        class_names=class_names,
-        micro_batch=2,
-        image_size=TOY_SIZE,
-        trainable_parameters=budget.trainable,
-        trainable_fraction=budget.share,
-        head_parameters=learner.classes * dim,
-        state=tuple(
-            StateTensor(name, shape, counts[name]) for name, shape in learner.layout.items()
-        ),
-        adaptation=(),
-        methods={
-            part.name: MethodInfo(
-                described(part.inputs),
-                described(part.outputs),
-                lowered.delegation[part.name].delegate_calls,
-                lowered.delegation[part.name].undelegated,
-                lowered.delegation[part.name].total,
-                lowered.delegation[part.name].total,
-            )
-            for part in traced
-        },
-        quantisation=None,
-        versions={"torch": torch.__version__},
-    )
-    path.write_bytes(seal(lowered.serialise(), manifest))
-    return path
-
-
-def _no_delegate() -> Partitioner:
-    raise AssertionError("a toy extractor has no frozen layer to delegate")
-
-
-def toy_learner(dim: int = 12, classes: int = 6, tasks: int = 3) -> Learner:
-    """The learner in PyTorch that the toy bundles were made of."""
-    return Learner(ToyExtractor(dim), TOY_CONFIG, classes, tasks)
-
-
-def toy_pictures(colour: str, count: int, seed: int = 0) -> list[npt.NDArray[np.uint8]]:
-    """Noisy pictures of one colour, uint8 [10, 12, 3]."""
-    random = np.random.default_rng([seed, *colour.encode()])
-    noise = random.integers(-30, 30, (count, 10, 12, 3))
-    return list(np.clip(noise + np.array(COLOURS[colour]), 0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")
@@ -210,6 +96,22 @@ def program_in() -> Callable[[Path], bytes]:
         return content[: -48 - int.from_bytes(content[-36:-32], "little")]
 
     return take
+
+
+@pytest.fixture(scope="session")
+def one_pass_eager() -> OnePassLearner:
+    """The learner in PyTorch that `one_pass_bundle` was made of."""
+    return toy_one_pass_learner()
+
+
+@pytest.fixture(scope="session")
+def one_pass_bundle(made_once: MadeOnce) -> Path:
+    """A bundle of the one-pass learner with room for six classes, which knows none."""
+    learner = toy_one_pass_learner()
+    state = learner.initial_state(torch.Generator().manual_seed(2))
+    return made_once(
+        "one_pass.pte", lambda path: build_toy(path, learner, state, (), "0123456789abcdef")
+    )
 
 
 @pytest.fixture(scope="session")

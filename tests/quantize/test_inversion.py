@@ -73,7 +73,7 @@ def test_tracing_puts_it_in_the_place_of_lapacks(early: bool) -> None:
     for size in (20, 70, 33):
 
         def both(first: Tensor, second: Tensor) -> list[Tensor]:
-            return [torch.linalg.inv(first), torch.linalg.inv_ex(second).inverse]
+            return [torch.linalg.inv_ex(matrix).inverse for matrix in (first, second)]
 
         matrices = [_matrix(size, 100.0, seed) for seed in (0, 1)]
         given = [matrix.float() for matrix in matrices]

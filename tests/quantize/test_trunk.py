@@ -131,6 +131,32 @@ def test_a_prefix_acts_at_its_own_layer(layer: int) -> None:
     assert not torch.allclose(expected, backbone(images), atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        (MICRO, {}),
+        (TINY, {"img_size": 64, "qk_norm": True}),
+        ("vit_small_patch14_reg4_dinov2", {"img_size": 56}),
+        ("eva02_tiny_patch14_224", {"img_size": 56}),  # rotary, of neighbouring pairs
+    ],
+)
+def test_attention_received_is_the_backbones(name: str, arguments: dict[str, Any]) -> None:
+    backbone = _backbone(name, **arguments)
+    trunk = FrozenTrunk(backbone, "fp32")
+    images = torch.randn(2, 3, backbone.image_size, backbone.image_size)
+    prefixes = {
+        0: torch.randn(1, 2, 5, backbone.dim, requires_grad=True),
+        1: torch.randn(2, 2, 3, backbone.dim, requires_grad=True),
+    }
+    features, received = trunk.with_attention(images, prefixes)
+    _, expected = backbone.with_attention(images, prefixes)
+    assert features.equal(trunk(images, prefixes))
+    assert received.keys() == expected.keys()
+    for layer, masses in expected.items():
+        assert not received[layer].requires_grad
+        torch.testing.assert_close(received[layer], masses, atol=1e-5, rtol=1e-4)
+
+
 def test_views_of_images_and_prefixes_are_taken() -> None:
     backbone = _backbone()
     trunk = FrozenTrunk(backbone, "fp32")

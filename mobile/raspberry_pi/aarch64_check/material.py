@@ -56,7 +56,8 @@ def make_bundles(folder: Path) -> None:
     weights = folder / "micro_vit.safetensors"
     save_file(pretrain_micro_vit(images, labels, _PRETRAINING_EPOCHS), weights)
 
-    backbone, config = load_backbone(preset.backbone, weights), replace(preset.config, cbp=_CBP)
+    backbone = load_backbone(preset.backbone, weights)
+    config = replace(preset.config("cbpnet"), cbp=_CBP)
     server = Learner(backbone, config, _CLASSES, _TASKS)
     known = np.concatenate([_of_digit(digits.train, digit)[:_LEARNT] for digit in _KNOWN])
     shown = TaskImages(

@@ -253,10 +253,11 @@ def test_a_preset_keeps_the_budget(name: str) -> None:
     with torch.device("meta"):
         backbone = load_backbone(name, pretrained=False)
     size = backbone.parameters_without_head
-    preset = choose_preset(name, backbone.dim, size)
-    budget = count_trainables(preset.config, backbone.dim, size)
-    check_budget(budget, 0.002)
-    assert 0 < budget.share <= 0.002
+    preset = choose_preset(name, backbone.dim, backbone.depth, size)
+    for adaptation in ("auto", "cbpnet"):
+        budget = count_trainables(preset.config(adaptation), backbone.dim, size)
+        check_budget(budget, 0.002)
+        assert 0 < budget.share <= 0.002
 
 
 @pytest.mark.parametrize(

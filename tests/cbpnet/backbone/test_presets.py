@@ -52,11 +52,29 @@ def test_the_budget_is_the_one_computed_by_hand(name):
     with torch.device("meta"):
         backbone = load_backbone(preset.backbone, pretrained=False)
     trainable, parameters = BY_HAND[name]
-    assert (preset.dim, preset.parameters) == (backbone.dim, backbone.parameters_without_head)
-    found = count_trainables(preset.config, preset.dim, preset.parameters)
+    found = backbone.dim, backbone.depth, backbone.parameters_without_head
+    assert (preset.dim, preset.depth, preset.parameters) == found
+    found = count_trainables(preset.config("cbpnet"), preset.dim, preset.parameters)
     assert found == Budget(trainable, parameters)
     assert found.share == trainable / parameters
     check_budget(found, preset.budget)
+
+
+@pytest.mark.parametrize("adaptation", ["auto", "first", "always", "never"])
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_one_pass_learner_trains_a_prompt_in_five_layers_at_most(name, adaptation):
+    preset = get_preset(name)
+    config = preset.config(adaptation)
+    assert (config.adaptation.kind, config.one_pass) == (adaptation, True)
+    found = count_trainables(config, preset.dim, preset.parameters)
+    layers = 0 if adaptation == "never" else 5
+    assert found.trainable == layers * 2 * 5 * preset.dim
+    check_budget(found, preset.budget)
+
+
+def test_a_shallow_backbone_has_its_prompt_in_all_layers():
+    preset = dataclasses.replace(get_preset("micro"), depth=3)
+    assert preset.config().prompts.g_layers == (0, 1, 2)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -93,9 +111,9 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_backbone_with_a_preset_gets_it_whatever_its_tag(name):
     preset = PRESETS[name]
-    dim, parameters = 8, 10  # nothing would fit
-    assert choose_preset(preset.backbone, dim, parameters) == preset
-    assert choose_preset(f"{preset.backbone}.a_tag", dim, parameters) == preset
+    dim, depth, parameters = 8, 2, 10  # nothing would fit
+    assert choose_preset(preset.backbone, dim, depth, parameters) == preset
+    assert choose_preset(f"{preset.backbone}.a_tag", dim, depth, parameters) == preset
 
 
 @pytest.mark.parametrize(
@@ -108,12 +126,12 @@ def test_a_backbone_with_a_preset_gets_it_whatever_its_tag(name):
     ],
 )
 def test_another_backbone_gets_the_largest_preset_that_fits(backbone, dim, parameters, like):
-    found, template = choose_preset(backbone, dim, parameters), PRESETS[like]
-    measured = {"backbone": backbone, "dim": dim, "parameters": parameters}
+    found, template = choose_preset(backbone, dim, 12, parameters), PRESETS[like]
+    measured = {"backbone": backbone, "dim": dim, "depth": 12, "parameters": parameters}
     assert found == dataclasses.replace(template, **measured)
-    check_budget(count_trainables(found.config, dim, parameters), BUDGET)
+    check_budget(count_trainables(found.config("cbpnet"), dim, parameters), BUDGET)
     shares = {
-        name: count_trainables(preset.config, dim, parameters).share
+        name: count_trainables(preset.config("cbpnet"), dim, parameters).share
         for name, preset in PRESETS.items()
         if name != "micro"
     }
@@ -121,7 +139,7 @@ def test_another_backbone_gets_the_largest_preset_that_fits(backbone, dim, param
 
 
 def test_where_no_preset_fits_the_smallest_is_chosen_and_refused():
-    found = choose_preset("vit_wee", 256, 1_000_000)
-    assert found.config == PRESETS["vit_tiny"].config
+    found = choose_preset("vit_wee", 256, 4, 1_000_000)
+    assert found.config("cbpnet") == PRESETS["vit_tiny"].config("cbpnet")
     with pytest.raises(InputError, match="prompts and block have"):
-        check_budget(count_trainables(found.config, 256, 1_000_000), found.budget)
+        check_budget(count_trainables(found.config("cbpnet"), 256, 1_000_000), found.budget)

@@ -221,7 +221,7 @@ def test_a_root_that_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="absent: cannot be listed"):
         load_folder(tmp_path / "absent")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file: cannot be listed"):
+    with pytest.raises(InputError, match="file: cannot be read as an uncompressed tar"):
         load_folder(tmp_path / "file")
 
 

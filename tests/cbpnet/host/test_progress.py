@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cbpnet.host.progress import progress_bar, with_progress
+from cbpnet.host.progress import expect, progress_bar, with_progress
 
 
 class Terminal(io.StringIO):
@@ -34,3 +34,13 @@ def test_items_are_counted_as_they_are_done_with(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     assert list(with_progress("abc", "reading")) == ["a", "b", "c"]
     assert "3/3" in terminal.getvalue()
+
+
+def test_a_bound_gives_way_to_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with progress_bar("learning", 100) as bar:
+        bar.update(10)
+        expect(bar, 5)
+        assert "10/15" in terminal.getvalue()
+        bar.update(5)
+    assert "15/15" in terminal.getvalue()

@@ -7,6 +7,7 @@ from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.method.capacity import grow
 from cbpnet.method.config import (
+    AdaptationConfig,
     BlockConfig,
     CBPConfig,
     HeadConfig,
@@ -15,7 +16,9 @@ from cbpnet.method.config import (
     ReadoutConfig,
 )
 from cbpnet.method.learner import Learner
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import LearnerState
+from cbpnet.run.lesson import learn_lesson
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 
 DIM = 10
@@ -102,3 +105,35 @@ def test_a_smaller_capacity_is_refused(toy_extractor, capacity, reason):
     state = learner.initial_state(torch.Generator().manual_seed(1))
     with pytest.raises(InputError, match=reason):
         grow(state, config(), DIM, *capacity)
+
+
+@pytest.mark.parametrize("kind", ["never", "always"])
+@pytest.mark.parametrize("readout", ["means", "rls", "whitened"])
+def test_a_one_pass_learner_grows_too(toy_extractor, kind, readout):
+    settings = LearnerConfig(
+        PromptConfig((0, 2) if kind == "always" else (), 2, (), 1),
+        readout=ReadoutConfig(readout),
+        adaptation=AdaptationConfig(kind),
+    )
+    small, large = (
+        OnePassLearner(toy_extractor(DIM), settings, size[0]) for size in (SMALL, LARGE)
+    )
+    always = large.initial_state(torch.Generator().manual_seed(1))
+    state = small.initial_state(torch.Generator().manual_seed(1))
+
+    def learn_by(learner, state, classes):
+        shown = images(learner, classes, seed=0)
+        return learn_lesson(learner, state, shown, PREPROCESSING, TrainingConfig(2, 3, 3), 5).state
+
+    always, state = (learn_by(*each, [0, 1, 2]) for each in ((large, always), (small, state)))
+    grown = grow(state, settings, DIM, LARGE[0], 1)
+    shown = torch.randn(6, DIM)
+    for found, expected in zip(
+        large.predict(grown, shown), large.predict(always, shown), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    always, grown = (learn_by(large, each, [2, 5, 8]) for each in (always, grown))
+    for name, value in grown.items():
+        torch.testing.assert_close(value, always[name], rtol=1e-3, atol=1e-3)
+    with pytest.raises(InputError, match="room for 9 classes, more than the 4 asked for"):
+        grow(grown, settings, DIM, 4, 1)

@@ -33,9 +33,8 @@ def run_beside_reference(plain_cbp, config, steps, dtype, seed=0):
             reference.step(activity[layer], outgoing[layer])
             for layer, reference in enumerate(references)
         ]
-        aged = age_units(
-            statistics, torch.tensor(activity).to(dtype), torch.tensor(outgoing).to(dtype), config
-        )
+        contribution = torch.tensor(activity * np.abs(outgoing).sum(axis=2)).to(dtype)
+        aged = age_units(statistics, contribution, config)
         masks, statistics = select_units(aged, config)
         found = [
             [unit for mask in masks for unit in mask[layer].nonzero().flatten().tolist()]
@@ -116,7 +115,7 @@ def test_a_unit_is_mature_only_above_the_threshold():
     statistics = statistics_of(1, 1)
     replaced_at = []
     for step in range(1, 13):
-        aged = age_units(statistics, torch.ones(1, 1), torch.ones(1, 1, 2), config)
+        aged = age_units(statistics, torch.ones(1, 1), config)
         masks, statistics = select_units(aged, config)
         replaced_at += [step] * int(sum(mask.sum() for mask in masks))
     assert replaced_at == [4, 8, 12]
@@ -144,7 +143,7 @@ def test_nothing_is_replaced_at_rate_zero():
     statistics = statistics_of(2, 5)
     assert config.max_replacements(1_000_000) == 0
     for _ in range(50):
-        aged = age_units(statistics, torch.rand(2, 5), torch.rand(2, 5, 3), config)
+        aged = age_units(statistics, torch.rand(2, 5), config)
         masks, statistics = select_units(aged, config)
         assert masks == []
     assert statistics.age.eq(50).all()

@@ -32,6 +32,7 @@ OUT_OF_RANGE = {
     "prompts.e_length": [0, -3],
     "prompts.init_range": [-0.1, math.nan, math.inf],
     "prompts.key_weight": [-1.0, math.nan, math.inf],
+    "prompts.replacement_rate": [-1e-9, 1.001, math.nan, 1e-3],  # beside a block
     "block.hidden": [0, -1],
     "block.objective": ["ridge", ""],
     "block.activation": ["gelu", "ReLU"],
@@ -56,7 +57,6 @@ OUT_OF_RANGE = {
     "adaptation.accuracy": [-0.1, 1.1, math.nan],
     "adaptation.final_rate": [-0.1, 1.1, math.nan],
     "adaptation.epochs": [0, -1],
-    "adaptation.anchor": [-0.1, math.nan, math.inf],
 }
 
 AT_THE_EDGE = {
@@ -65,6 +65,7 @@ AT_THE_EDGE = {
     "prompts.g_length": [1],
     "prompts.init_range": [0.0],
     "prompts.key_weight": [0.0],
+    "prompts.replacement_rate": [0.0],
     "block.hidden": [1],
     "block.gate": [1.0, 1e-6],
     "cbp.replacement_rate": [0.0, 1.0],

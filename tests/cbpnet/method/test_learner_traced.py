@@ -56,6 +56,13 @@ def learner(request, micro_backbone):
     return Learner(micro_backbone(), config, CLASSES, TASKS)
 
 
+@pytest.fixture
+def token_learner(micro_backbone):
+    """One in which tokens of the G-prompt are replaced in the place of the block's units."""
+    prompts = PromptConfig((0, 2), 3, (1,), 2, replacement_rate=0.4)
+    return Learner(micro_backbone(), LearnerConfig(prompts, cbp=CBP), CLASSES, TASKS)
+
+
 def known_state(learner, task):
     """A state in which tasks 0 and 1 are known and ``task`` is being learnt."""
     state = learner.initial_state(torch.Generator().manual_seed(2))
@@ -80,7 +87,15 @@ def assert_same(found, expected):
 
 
 def test_gradients_and_update(learner):
-    """Traced on one state and batch, run through steps on others, replacements among them."""
+    assert run_traced_steps(learner, "cbp.age") >= 8
+
+
+def test_gradients_and_update_where_tokens_are_replaced(token_learner):
+    assert run_traced_steps(token_learner, "cbp.prompt_age") >= 8
+
+
+def run_traced_steps(learner, ages):
+    """Traced on one state and batch, run through steps on others; return how many were replaced."""
     gradients, update = as_tensors(learner, "gradients"), as_tensors(learner, "update")
     state, sums = dict(known_state(learner, 0)), learner.zero_sums()
     noise, rate = torch.rand(learner.noise_shape), torch.ones(1)
@@ -97,9 +112,9 @@ def test_gradients_and_update(learner):
             inputs = (state, found, torch.rand(learner.noise_shape), torch.full((1,), 0.5))
             after = traced_update(*inputs)
             assert_same(after, update(*inputs))
-            replaced += int((after["cbp.age"] == 0).sum())
+            replaced += int((after[ages] == 0).sum())
             state = after
-    assert replaced >= 8
+    return replaced
 
 
 def test_predict(learner):

@@ -75,3 +75,16 @@ def test_changes_precision_and_counts_bytes():
     assert state.bytes == 4 * (6 + 4)
     assert double.bytes == 8 * (6 + 4)
     assert all(torch.equal(double[name], value.double()) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("tensors", "classes", "tasks"),
+    [
+        ({"tasks.known": [1, 1, 0], "classes.task": [0, 1, 1, -1], "classes.count": [0] * 4}, 3, 2),
+        ({"lessons.count": [7], "classes.count": [5, 1, 0, 2]}, 3, 7),
+    ],
+)
+def test_it_says_how_much_is_known(tensors, classes, tasks):
+    given = {name: torch.tensor(values, dtype=torch.float) for name, values in tensors.items()}
+    state = LearnerState({name: tuple(value.shape) for name, value in given.items()}, given)
+    assert (state.known_classes, state.known_tasks) == (classes, tasks)

@@ -16,7 +16,7 @@ from cbpnet.run.protocol import run_protocol
 from cbpnet.run.queries import query_stream
 from cbpnet.run.training import TrainingConfig
 
-CONFIG = get_preset("micro").config
+CONFIG = get_preset("micro").config("cbpnet")
 READOUTS = {"network": "none", "fused": "rls", "again": "rls"}
 TRAINING = TrainingConfig(epochs=2, batch_size=10, micro_batch=10)
 

@@ -43,8 +43,8 @@ def images(classes, each=6, noise=0.05, seed=0):
     return LessonImages((255 * shown.clamp(0, 1)).to(torch.uint8), labels)
 
 
-def learn(learner, state, shown, kept=None, seed=0):
-    return learn_lesson(learner, state, shown, PREPROCESSING, TRAINING, seed, kept)
+def learn(learner, state, shown, kept=None, seed=0, begin=None):
+    return learn_lesson(learner, state, shown, PREPROCESSING, TRAINING, seed, kept, start=begin)
 
 
 def start(learner):
@@ -146,7 +146,7 @@ def test_prior_and_scale_are_the_likeliest_of_the_lessons_left_out(toy_extractor
     found = {}
     for prior in few.priors:
         for scale in few.scales:
-            total = -2 * math.log10(prior) ** 2
+            total = -8 * math.log10(prior) ** 2
             for number in range(36):
                 others = rows != number
                 known = learner.observe(state, x[others], shown.labels[others])
@@ -157,10 +157,14 @@ def test_prior_and_scale_are_the_likeliest_of_the_lessons_left_out(toy_extractor
     best = max(found, key=found.get)
     outcome = learn(learner, state, shown).state
     assert (float(outcome["readout.prior"]), float(outcome["readout.scale"])) == pytest.approx(best)
-    expected = [[found[p, s] + 2 * math.log10(p) ** 2 for s in few.scales] for p in few.priors]
+    expected = [[found[p, s] + 8 * math.log10(p) ** 2 for s in few.scales] for p in few.priors]
     torch.testing.assert_close(
         outcome["readout.evidence"], torch.tensor(expected), rtol=0.1, atol=0.5
     )
+
+
+def test_one_class_is_not_told_apart_from_anything(learner):
+    assert learn(learner, start(learner), images([0])).decision.accuracy is None
 
 
 def test_single_pictures_leave_the_prior_as_it_was(learner):
@@ -172,8 +176,7 @@ def test_single_pictures_leave_the_prior_as_it_was(learner):
 
 
 def test_kept_pictures_move_their_class_to_where_they_are_now(toy_extractor):
-    free = replace(config("always"), adaptation=AdaptationConfig("always", anchor=0.0))
-    learner = OnePassLearner(toy_extractor(DIM), free, CLASSES)
+    learner = OnePassLearner(toy_extractor(DIM), config("always"), CLASSES)
     state = learn(learner, start(learner), images([0, 1])).state
     kept = images([0, 1], each=5, seed=4)
     plain = learn(learner, state, images([2, 3])).state
@@ -199,3 +202,49 @@ def test_more_features_make_a_wider_state(toy_extractor, features):
     _, state = reasons(learner, images([0, 1]))
     assert state["classes.scatter"].shape == (width, width)
     assert accuracy(learner, state, images([0, 1], seed=7)) == 1
+
+
+def test_it_says_when_it_turns_from_looking_to_training_and_back(learner):
+    state, events = start(learner), []
+    for classes in ([0, 1], [2, 3]):
+        state = learn_lesson(
+            learner,
+            state,
+            images(classes),
+            PREPROCESSING,
+            TRAINING,
+            0,
+            progress=events.append,
+            between=lambda: events.append("between"),
+        ).state
+    # Twelve images: looked at; two epochs by four; looked at again. The second lesson is familiar.
+    assert events == [12, "between", *[4] * 6, "between", 12, 12]
+
+
+def test_ages_and_utilities_of_tokens_live_on_from_lesson_to_lesson(toy_extractor):
+    prompts = PromptConfig((0, 2), 2, (), 1, replacement_rate=0.01)
+    learner = OnePassLearner(
+        toy_extractor(DIM), replace(config("always"), prompts=prompts), CLASSES
+    )
+    state, steps = start(learner), 0
+    for lesson, classes in enumerate(((0, 1), (2, 3), (1, 4, 5))):
+        before = state
+        shown = images(classes, seed=lesson)
+        state = learn(learner, state, shown).state
+        steps += TRAINING.steps(len(shown.labels))
+        assert state["cbp.prompt_age"].eq(steps).all()
+        assert not state["cbp.prompt_utility"].equal(before["cbp.prompt_utility"])
+    assert state["cbp.prompt_utility"].gt(0).all()
+
+
+def test_an_adaptation_may_start_from_another_prompt(toy_extractor):
+    """What it then learns does not depend on the prompt of the lessons before."""
+    learner = OnePassLearner(toy_extractor(DIM), config("always"), CLASSES)
+    begin = learner.initial_state(torch.Generator().manual_seed(8))
+    later, found = images((2, 3), seed=1), []
+    for earlier in (images((0, 1)), images((4, 5))):
+        known = learn(learner, start(learner), earlier).state
+        found.append(learn(learner, known, later, begin=begin).state)
+    assert found[0]["prompts.g"].equal(found[1]["prompts.g"])
+    assert not found[0]["prompts.g"].equal(learn(learner, known, later).state["prompts.g"])
+    assert found[0]["classes.count"].tolist() == [6, 6, 6, 6, 0, 0]

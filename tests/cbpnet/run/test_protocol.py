@@ -8,7 +8,9 @@ import pytest
 
 from cbpnet.data.stream import make_stream
 from cbpnet.host.errors import InputError
+from cbpnet.run.lesson import Decision
 from cbpnet.run.protocol import (
+    Learnt,
     ProtocolRecord,
     TaskAccuracy,
     TaskOutcome,
@@ -29,6 +31,7 @@ class Scripted:
         self.calls.append(("learn", task.index))
         self.finished += 1
         progress(len(task.train))
+        return Learnt(2 * len(task.train))
 
     def classify(self, task, progress):
         self.calls.append(("classify", task.index))
@@ -70,7 +73,7 @@ def test_seconds_are_those_of_learning_and_of_testing(stream, monkeypatch):
     assert (outcome.train_seconds, outcome.eval_seconds) == (1.0, 4.0)
 
 
-def record(trained, query_seconds=0.0):
+def record(trained, query_seconds=0.0, learnt=(None, None, None)):
     """Three tasks, the last of one class; accuracies and selections drawn at random."""
     random = np.random.default_rng(1)
     return ProtocolRecord(
@@ -83,6 +86,7 @@ def record(trained, query_seconds=0.0):
                     )
                     for task in range(after + 1)
                 ),
+                learnt[after],
                 trained[after],
                 eval_seconds=float(after),
                 peak_rss_mb=[5.0, 9.0, 7.0][after],
@@ -113,6 +117,25 @@ def test_a_result_has_what_the_outcomes_have(stream, method):
 def test_a_task_whose_time_is_lost_is_taken_to_have_been_like_the_others(stream):
     assert record([1.0, None, 2.0]).train_seconds == pytest.approx(4.5)
     assert np.isnan(record([None] * 3).train_seconds)
+
+
+def test_forwards_are_an_average_over_training_images(stream):
+    found = ProtocolRecord(tuple(run_protocol(Scripted(), stream))).result("it", stream, seed=0)
+    assert (found.learning_forwards, found.predicting_forwards) == (2.0, 1)
+    assert found.lessons_adapted is None
+
+
+def test_lessons_that_adapted_are_counted(stream):
+    reasons = "first", "familiar", "foreign"
+    learnt = [Learnt(35, Decision(reason, 0.9, None, 0)) for reason in reasons]
+    found = record([1.0] * 3, learnt=learnt).result("a", stream, seed=0)
+    assert (found.lessons_adapted, found.learning_forwards) == (2, 3.0)
+
+
+def test_what_a_resumed_run_does_not_know_is_not_made_up(stream):
+    learnt = [Learnt(35, Decision("first", 0.9, None, 0)), None, Learnt(35)]
+    found = record([1.0] * 3, learnt=learnt).result("a", stream, seed=0)
+    assert (found.lessons_adapted, found.learning_forwards) == (None, None)
 
 
 def test_a_contender_without_prompts_has_no_selection(stream):

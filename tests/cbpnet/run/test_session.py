@@ -13,13 +13,16 @@ from cbpnet.data.stream import make_stream
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.learner import Learner
+from cbpnet.method.one_pass import OnePassLearner
+from cbpnet.run.contender import LearnerContender
+from cbpnet.run.one_pass_contender import OnePassContender
 from cbpnet.run.protocol import TaskAccuracy, run_protocol
 from cbpnet.run.session import TrainingSession
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.state_info import StateInfo
 from cbpnet.run.training import TrainingConfig
 
-CONFIG = get_preset("micro").config
+CONFIG = get_preset("micro").config("cbpnet")
 TRAINING = TrainingConfig(epochs=2, batch_size=4, micro_batch=3, flip=True)
 
 
@@ -44,8 +47,13 @@ def session(micro_backbone, picture_dataset):
             progress={},
             **capacity,
         )
-        learner = Learner(backbone, config, **capacity)
-        return TrainingSession(path, learner, identity, stream=stream, **run)
+        arithmetic, rest = run.pop("arithmetic"), (stream, backbone.preprocessing)
+        contender = (
+            OnePassContender(OnePassLearner(backbone, config, capacity["classes"]), *rest, **run)
+            if config.one_pass
+            else LearnerContender(Learner(backbone, config, **capacity), *rest, **run)
+        )
+        return TrainingSession(path, contender, identity, arithmetic)
 
     return build
 
@@ -57,11 +65,11 @@ def content(path):
 
 
 def learn_next(session, *progress):
-    session.learn(session.stream.tasks[session.finished], *progress)
+    session.learn(session.contender.stream.tasks[session.finished], *progress)
 
 
 def finish(session):
-    while session.finished < len(session.stream.tasks):
+    while session.finished < len(session.contender.stream.tasks):
         learn_next(session)
     return content(session.path)
 
@@ -72,24 +80,33 @@ def whole(session, tmp_path):
     return finish(session(tmp_path / "whole"))
 
 
-def test_every_session_goes_on_after_the_last_finished_task(session, tmp_path, whole):
+@pytest.mark.parametrize("adaptation", ["cbpnet", "auto", "always"])
+def test_every_session_goes_on_after_the_last_finished_task(session, tmp_path, adaptation):
+    config = get_preset("micro").config(adaptation)
+    whole = finish(session(tmp_path / "whole", config=config))
     path = tmp_path / "state"
     for finished in range(3):
         torch.manual_seed(finished)  # torch's global generator has no say
-        part = session(path)
+        part = session(path, config=config)
         assert part.finished == finished
         learn_next(part)
         assert part.finished == finished + 1
     assert content(path) == whole
-    done = session(path)
+    done = session(path, config=config)
     assert done.finished == 3
-    assert {name: value.numpy().tobytes() for name, value in done.state.items()} == whole[0]
+    state = done.contender.state
+    assert {name: value.numpy().tobytes() for name, value in state.items()} == whole[0]
 
 
+@pytest.mark.parametrize("adaptation", ["cbpnet", "always"])
 @pytest.mark.parametrize("images", [1, 15, 40])
-def test_an_interruption_anywhere_in_a_task_loses_that_task_only(session, tmp_path, whole, images):
+def test_an_interruption_anywhere_in_a_task_loses_that_task_only(
+    session, tmp_path, images, adaptation
+):
+    config = get_preset("micro").config(adaptation)
+    whole = finish(session(tmp_path / "whole", config=config))
     path = tmp_path / "state"
-    first = session(path)
+    first = session(path, config=config)
     learn_next(first)
     before = path.read_bytes()
     seen = 0
@@ -103,18 +120,19 @@ def test_an_interruption_anywhere_in_a_task_loses_that_task_only(session, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         learn_next(first, interrupt)
     assert (first.finished, path.read_bytes()) == (1, before)
-    assert finish(session(path)) == whole
+    assert finish(session(path, config=config)) == whole
 
 
 def test_a_file_that_cannot_be_written_leaves_the_session_where_it_was(session, tmp_path):
     part = session(tmp_path / "state")
     learn_next(part)
-    before = dict(part.state)
+    before = dict(part.contender.state)
     part.path = tmp_path / "nowhere" / "state"
     with pytest.raises(InputError, match="cannot write"):
         learn_next(part)
     assert part.finished == 1
-    assert all(torch.equal(part.state[name], value) for name, value in before.items())
+    state = part.contender.state
+    assert all(torch.equal(state[name], value) for name, value in before.items())
 
 
 def test_progress_counts_each_image_once_for_its_query_and_once_an_epoch(session, tmp_path):
@@ -191,6 +209,12 @@ def test_a_foreign_file_is_refused_and_kept(session, tmp_path):
     assert path.read_bytes() == b"a letter to grandmother"
 
 
+def test_a_one_pass_learner_needs_no_room_for_tasks(session, tmp_path):
+    part = session(tmp_path / "state", config=get_preset("micro").config(), tasks=1)
+    finish(part)
+    assert part.contender.state["lessons.count"] == 3
+
+
 @pytest.mark.parametrize(("capacity", "needed"), [({"classes": 4}, 5), ({"tasks": 2}, 3)])
 def test_too_small_a_capacity_is_refused(session, tmp_path, capacity, needed):
     ((name, value),) = capacity.items()
@@ -207,20 +231,22 @@ def test_a_resumed_session_is_tested_as_one_image_at_a_time(session, tmp_path, k
     for finished in (1, 2):
         part = session(tmp_path / "state", config=config, readouts=readouts)
         learn_next(part)
-        for task in part.stream.tasks[:finished]:
+        inner = part.contender
+        for task in inner.stream.tasks[:finished]:
             right, similar, selected = [], [], []
             for index, label in zip(task.test, task.test_labels, strict=True):
-                prep = part.preprocessing
-                pixels = load_batch(part.stream.test_source, [index], prep)
+                prep = inner.preprocessing
+                pixels = load_batch(inner.stream.test_source, [index], prep)
                 image = normalise(pixels, prep.mean, prep.std)
-                query = part.learner.query(image)
-                scores, chosen = part.learner.predict(part.state, image, query)
+                query = inner.learner.query(image)
+                scores, chosen = inner.learner.predict(inner.state, image, query)
                 right.append(int(scores.argmax()) == label)
-                scores, _ = part.learner.predict(part.state, image, query, "means")
+                scores, _ = inner.learner.predict(inner.state, image, query, "means")
                 similar.append(int(scores.argmax()) == label)
                 selected.append(bool(chosen[0, task.index]))
             expected = {"own": np.mean(right), "by means": np.mean(similar)}
-            assert part.classify(task) == TaskAccuracy(task.index, expected, np.mean(selected))
+            found = TaskAccuracy(task.index, expected, np.mean(selected), forwards=2)
+            assert part.classify(task) == found
 
 
 @pytest.mark.parametrize(("finished", "first"), [(0, 0), (2, 2), (2, 1), (3, 2), (3, 3)])
@@ -228,8 +254,8 @@ def test_progress_counts_the_images_that_were_to_come(session, tmp_path, finishe
     for _ in range(finished):
         learn_next(session(tmp_path / "state"))
     part, counts = session(tmp_path / "state"), []
-    promised = part.images_to_come(first)
-    outcomes = list(run_protocol(part, part.stream, counts.append, first))
+    promised = part.contender.images_to_come(first)
+    outcomes = list(run_protocol(part, part.contender.stream, counts.append, first))
     assert [outcome.task for outcome in outcomes] == list(range(first, 3))
     assert sum(counts) == promised
     tests = [8, 16, 20][first:]  # four images a class
@@ -244,5 +270,5 @@ def test_tasks_without_test_images_are_left_out(session, tmp_path, picture_datas
         dataset.test, pixels=dataset.test.pixels[second], labels=dataset.test.labels[second]
     )
     part = session(tmp_path / "state", dataset=dataclasses.replace(dataset, test=test))
-    outcomes = list(run_protocol(part, part.stream))
+    outcomes = list(run_protocol(part, part.contender.stream))
     assert [[found.task for found in outcome.tested] for outcome in outcomes] == [[0]] * 3

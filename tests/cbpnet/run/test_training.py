@@ -49,7 +49,7 @@ def _images(stream, learner, prep):
 def test_micro_batches_bound_memory_and_change_nothing_else(stream, flip: bool) -> None:
     backbone = CountingBackbone()
     prep = backbone.inner.preprocessing
-    learner = Learner(backbone, get_preset("micro").config, 10, 2)
+    learner = Learner(backbone, get_preset("micro").config("cbpnet"), 10, 2)
     images = _images(stream, learner, prep)
     ends = []
     for micro in (8, 1):
@@ -64,7 +64,7 @@ def test_micro_batches_bound_memory_and_change_nothing_else(stream, flip: bool) 
 def test_images_that_are_normalised_already_teach_the_same(stream) -> None:
     backbone = CountingBackbone()
     prep = backbone.inner.preprocessing
-    learner = Learner(backbone, get_preset("micro").config, 10, 2)
+    learner = Learner(backbone, get_preset("micro").config("cbpnet"), 10, 2)
     images = _images(stream, learner, prep)
     given = dataclasses.replace(images, pixels=normalise(images.pixels, prep.mean, prep.std))
     training = TrainingConfig(epochs=2, batch_size=8, flip=True)
@@ -76,12 +76,12 @@ def test_images_that_are_normalised_already_teach_the_same(stream) -> None:
 def test_what_does_not_fit_is_refused(stream) -> None:
     backbone = CountingBackbone()
     prep = backbone.inner.preprocessing
-    learner = Learner(backbone, get_preset("micro").config, 10, 2)
+    learner = Learner(backbone, get_preset("micro").config("cbpnet"), 10, 2)
     images = _images(stream, learner, prep)
     start, training = initial_state(learner, 0), TrainingConfig()
     with pytest.raises(InputError, match="task 2 is outside the learner's capacity of 2 tasks"):
         learn_task(learner, start, 2, images, prep, training, 0)
-    small = Learner(backbone, get_preset("micro").config, 3, 2)
+    small = Learner(backbone, get_preset("micro").config("cbpnet"), 3, 2)
     with pytest.raises(InputError, match="class 4 is outside the learner's capacity of 3"):
         learn_task(small, initial_state(small, 0), 0, images, prep, training, 0)
     with pytest.raises(InputError, match="epochs is 0"):
@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_refused(stream) -> None:
 
 
 def test_a_budget_is_exceeded_only_on_purpose() -> None:
-    found = count_trainables(get_preset("vit_tiny").config, 192, 5_524_416)
+    found = count_trainables(get_preset("vit_tiny").config("cbpnet"), 192, 5_524_416)
     assert found.trainable == 10_960
     assert found.share == pytest.approx(0.00198392, rel=1e-5)
     check_budget(found, 0.002)

@@ -7,26 +7,33 @@ import pytest
 import torch
 
 import cbpnet.run.contender
+import cbpnet.study.comparison
 from cbpnet.backbone.presets import get_preset
 from cbpnet.backbone.vit import load_backbone
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import Learner
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.contender import LearnerContender
+from cbpnet.run.metrics import MethodKind
+from cbpnet.run.one_pass_contender import OnePassContender
 from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.run.queries import query_stream
-from cbpnet.run.training import TrainingConfig
 from cbpnet.study.closed_form import LinearProbe, NearestClassMean, RanPAC, Ridge
 from cbpnet.study.comparison import ComparisonProtocol, run_benchmark
-from cbpnet.study.methods import LEARNERS, METHODS, PEERS, VARIANTS
+from cbpnet.study.methods import LEARNERS, METHODS, ONE_PASS, PEERS, VARIANTS, adapting
+from cbpnet.study.oracle import OracleContender
 
-CONFIG = get_preset("micro").config
+CONFIG = get_preset("micro").config("cbpnet")
+ONE_PASS_CONFIG = get_preset("micro").config()
 PROTOCOL = ComparisonProtocol(
     classes_per_task=(2, 3),
     train_per_class=6,
     test_per_class=3,
     class_order="natural",
     holdout="test",
-    training=TrainingConfig(epochs=1, batch_size=5, micro_batch=5),
+    epochs=1,
+    batch_size=5,
+    keep=2,
     projection_size=30,
 )
 
@@ -40,7 +47,8 @@ def benchmark(micro_backbone, picture_dataset, tmp_path):
             "backbone": micro_backbone(torch.float32),
             "dataset": picture_dataset(),
             "protocol": PROTOCOL,
-            "config": CONFIG,
+            "cbpnet": CONFIG,
+            "one_pass": ONE_PASS_CONFIG,
             "folder": tmp_path / "out",
             "settings": {"comment": "none"},
         }
@@ -98,7 +106,7 @@ def test_learner_rows_equal_runs_of_their_own(benchmark, micro_backbone, picture
     stream, queries = queries_of(backbone, picture_dataset(), 3)
     for name, method in LEARNERS.items():
         learner = Learner(backbone, VARIANTS[method.variant](CONFIG), 5, 2)
-        prep, training = backbone.preprocessing, PROTOCOL.training
+        prep, training = backbone.preprocessing, PROTOCOL.training(CONFIG)
         contender = LearnerContender(
             learner, stream, prep, training, 3, {"alone": method.readout}, queries
         )
@@ -113,10 +121,66 @@ def test_learner_rows_equal_runs_of_their_own(benchmark, micro_backbone, picture
     assert results["cbpnet"].trainable_share == (512 + 768 + 64 + 2064) / 214_464
 
 
+def test_one_pass_rows_equal_runs_of_their_own(benchmark, micro_backbone, picture_dataset):
+    results = {run.method: run for run in benchmark(list(ONE_PASS), seeds=[3])}
+    backbone = micro_backbone(torch.float32)
+    stream = PROTOCOL.stream(picture_dataset(), 3)
+    for name, method in ONE_PASS.items():
+        config = adapting(ONE_PASS_CONFIG, method.adaptation)
+        contender = OnePassContender(
+            OnePassLearner(backbone, config, 5),
+            stream,
+            backbone.preprocessing,
+            PROTOCOL.training(config),
+            3,
+            {"alone": method.readout},
+            keep=2,
+        )
+        whole = OracleContender(contender) if method.anew else contender
+        record = ProtocolRecord(tuple(run_protocol(whole, stream)))
+        alone, found = record.result("alone", stream, 3), results[name]
+        np.testing.assert_array_equal(found.matrix, alone.matrix)
+        assert found.learning_forwards == alone.learning_forwards
+        assert found.predicting_forwards == 1
+        assert found.lessons_adapted == alone.lessons_adapted
+        never = method.adaptation == "never"
+        # G 5 x 2 x 5 x 64.
+        assert found.trainable_share == (None if never else 3200 / 214_464)
+        assert found.extra == {"statistics_bytes": 4 * (5 + 5 * 64 + 64 * 64 + 5 * 65 + 30 + 2)}
+    assert results["adapt-never"].kind is MethodKind.CLOSED_FORM
+    assert results["oracle"].kind is MethodKind.UPPER_BOUND
+    assert results["one-pass+rls"].kind is MethodKind.GRADIENT
+    assert results["adapt-never"].learning_forwards == 1.0
+    assert results["adapt-always"].lessons_adapted == 2
+
+
+def test_one_pass_methods_alone_need_no_query_features(benchmark, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("query features were computed")
+
+    monkeypatch.setattr(cbpnet.study.comparison, "query_stream", refuse)
+    (run,) = benchmark(["adapt-never"])
+    assert run.lessons_adapted == 0
+
+
 def test_methods_of_one_variant_share_one_training(benchmark, trainings):
     benchmark(METHODS)
-    expected = [VARIANTS[name](CONFIG) for name in VARIANTS for task in range(2)]
+    variants = dict.fromkeys(method.variant for method in LEARNERS.values())
+    expected = [VARIANTS[name](CONFIG) for name in variants for task in range(2)]
     assert trainings == expected
+
+
+def test_methods_of_one_adaptation_share_one_run(benchmark, monkeypatch):
+    lessons, learn = [], OnePassContender.learn
+
+    def counted(contender, *arguments):
+        lessons.append(contender.learner.config.adaptation.kind)
+        return learn(contender, *arguments)
+
+    monkeypatch.setattr(OnePassContender, "learn", counted)
+    benchmark(list(ONE_PASS))
+    kinds = ["auto", "first", "always", "never", "auto"]  # the last is the oracle
+    assert lessons == [kind for kind in kinds for task in range(2)]
 
 
 def test_results_are_in_the_asked_order_each_once(benchmark):
@@ -169,6 +233,9 @@ def other_weights():
         ({"settings": {"comment": "none", "more": 1}}, "more"),
         ({"protocol": dataclasses.replace(PROTOCOL, projection_size=31)}, "protocol"),
         ({"protocol": dataclasses.replace(PROTOCOL, train_per_class=5)}, "images, protocol"),
+        ({"protocol": dataclasses.replace(PROTOCOL, keep=3)}, "protocol"),
+        ({"one_pass": adapting(ONE_PASS_CONFIG, "always")}, "one-pass"),
+        ({"cbpnet": VARIANTS["dualprompt"](CONFIG)}, "cbpnet"),
         ({"backbone": other_weights()}, "weights"),
     ],
 )

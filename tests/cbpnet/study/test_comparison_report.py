@@ -37,13 +37,14 @@ def run(method, seed, final, **changes):
 RUNS = [
     run(
         "CBPNet + class means", 0, [0.7, 0.9], prompt_selection=0.25, trainable_share=0.00187,
+        learning_forwards=10.0, predicting_forwards=2,
         extra={"losses": np.array([0.5, NAN]), "steps": np.int64(3), "done": True},
     ),
     run(
         "CBPNet + class means", 1, [0.5, 0.9], prompt_selection=0.75, trainable_share=0.00187,
-        train_seconds=14.0,
+        train_seconds=14.0, learning_forwards=10.0, predicting_forwards=2,
     ),
-    run("ridge", 0, [0.6, 0.8], kind=MethodKind.CLOSED_FORM),
+    run("ridge", 0, [0.6, 0.8], kind=MethodKind.CLOSED_FORM, lessons_adapted=3),
 ]  # fmt: skip
 
 
@@ -73,11 +74,15 @@ def test_table_worked_out_by_hand():
         "forgetting": "30.00 ± 14.14",
         "learning accuracy": "90.00 ± 0.00",
         "prompt selection": "50.00 ± 35.36",
+        "adapted": "-",
+        "forwards to learn": "10.0 ± 0.0",
+        "to predict": "2 ± 0",
         "train seconds": "12.0 ± 2.8",
         "trainable %": "0.187",
     }
     assert cells[2] == [
-        "ridge", "closed form", "70.00", "80.00", "30.00", "85.00", "-", "10.0", "-",
+        "ridge", "closed form", "70.00", "80.00", "30.00", "85.00", "-", "3.0", "-", "-", "10.0",
+        "-",
     ]  # fmt: skip
     assert len({len(row) for row in (header, rule, cbpnet, ridge)}) == 1
     assert set(rule) == set("|-:")
@@ -148,6 +153,8 @@ def test_csv_has_a_row_for_each_run(report):
     assert float(rows[1]["learning_accuracy"]) == pytest.approx(0.9)
     assert float(rows[0]["peak_rss_mb"]) == 512
     assert rows[2]["prompt_selection"] == ""
+    assert [row["lessons_adapted"] for row in rows] == ["", "", "3"]
+    assert [row["learning_forwards"] for row in rows] == ["10.0", "10.0", ""]
 
 
 def test_markdown_has_table_and_conditions(report):

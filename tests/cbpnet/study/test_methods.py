@@ -9,9 +9,17 @@ from cbpnet.backbone.presets import PRESETS, get_preset
 from cbpnet.host.errors import InputError
 from cbpnet.run.metrics import MethodKind
 from cbpnet.study.closed_form import LinearProbe, NearestClassMean, RanPAC, Ridge
-from cbpnet.study.methods import LEARNERS, METHODS, PEERS, VARIANTS, check_methods
+from cbpnet.study.methods import (
+    LEARNERS,
+    METHODS,
+    ONE_PASS,
+    PEERS,
+    VARIANTS,
+    adapting,
+    check_methods,
+)
 
-CONFIG = get_preset("vit_tiny").config
+CONFIG = get_preset("vit_tiny").config("cbpnet")
 
 
 def test_cbpnet_is_the_preset_itself():
@@ -47,7 +55,24 @@ def test_the_plain_block_is_trained_by_the_cross_entropy_and_added_whole():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_variant_can_be_trained_within_the_presets_layers(preset):
     for build in VARIANTS.values():
-        build(get_preset(preset).config)  # the settings check themselves
+        build(get_preset(preset).config("cbpnet"))  # the settings check themselves
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_adaptation_is_the_preset_s_own(preset):
+    for method in ONE_PASS.values():
+        found = adapting(get_preset(preset).config(), method.adaptation)
+        assert found == get_preset(preset).config(method.adaptation)
+
+
+def test_a_one_pass_method_is_named_after_what_it_is():
+    for name, method in ONE_PASS.items():
+        kind, _, readout = name.partition("+")
+        assert method.readout == (readout or "whitened")
+        assert method.adaptation == (
+            kind.removeprefix("adapt-") if kind.startswith("adapt-") else "auto"
+        )
+        assert method.anew is (name == "oracle")
 
 
 def test_a_learner_method_is_a_variant_and_a_readout():

@@ -1,11 +1,15 @@
-"""A command that is killed at a moment that no load of the machine moves."""
+"""Commands that are killed at a moment that no load moves, and exports that are only planned."""
 
+import copy
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner
+
+from mobile.cli import export_job as job, main
 
 KILLED = """
 import os, signal, sys
@@ -35,3 +39,28 @@ def run_killed() -> Callable[..., None]:
         assert result.returncode == -signal.SIGKILL, result.stderr
 
     return run
+
+
+@pytest.fixture
+def export(tmp_path):
+    """Run the command with an output in a new folder; other options come after."""
+
+    def run(*options):
+        arguments = ["--target", "xnnpack", "--out", tmp_path / "out" / "x.pte", *options]
+        return CliRunner().invoke(main, ["export", *map(str, arguments)])
+
+    return run
+
+
+@pytest.fixture
+def calls(monkeypatch, small_backbone, fp32_export):
+    """Load the small backbone, and record what is asked of `export_bundle` in place of doing it."""
+    asked = []
+
+    def pretend(*arguments):
+        asked.append(arguments)
+        return fp32_export
+
+    monkeypatch.setattr(job, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
+    monkeypatch.setattr(job, "export_bundle", pretend)
+    return asked

@@ -27,17 +27,6 @@ from mobile.targets import TARGETS, xnnpack
 
 
 @pytest.fixture
-def export(tmp_path):
-    """Run the command with an output in a new folder; other options come after."""
-
-    def run(*options):
-        arguments = ["--target", "xnnpack", "--out", tmp_path / "out" / "x.pte", *options]
-        return CliRunner().invoke(main, ["export", *map(str, arguments)])
-
-    return run
-
-
-@pytest.fixture
 def no_backbone(monkeypatch):
     """Loading a backbone, which takes its time, is a failure: bad input is refused before."""
 
@@ -45,20 +34,6 @@ def no_backbone(monkeypatch):
         pytest.fail("the backbone was loaded before bad input was refused")
 
     monkeypatch.setattr(job, "load_backbone", load)
-
-
-@pytest.fixture
-def calls(monkeypatch, small_backbone, fp32_export):
-    """Load the small backbone, and record what is asked of `export_bundle` in place of doing it."""
-    asked = []
-
-    def pretend(*arguments):
-        asked.append(arguments)
-        return fp32_export
-
-    monkeypatch.setattr(job, "load_backbone", lambda *_: copy.deepcopy(small_backbone))
-    monkeypatch.setattr(job, "export_bundle", pretend)
-    return asked
 
 
 def test_the_outcome_as_json(fp32_run, fp32_export, small_backbone):
@@ -133,12 +108,15 @@ def test_the_outcome_in_words(calls, export, server, fp32_export):
     assert f"cbpnet-mobile learn {fp32_export.path}" in result.stdout
 
 
-def test_from_nothing_it_takes_a_preset_and_draws_a_state(calls, export, small_backbone):
-    micro = ["--backbone", small_backbone.name]
+@pytest.mark.parametrize("adaptation", ["auto", "never", "cbpnet"])
+def test_from_nothing_it_takes_a_preset_and_draws_a_state(
+    calls, export, small_backbone, adaptation
+):
+    micro = ["--backbone", small_backbone.name, "--adaptation", adaptation]
     assert export(*micro, "--budget", 1, "--seed", 3).exit_code == 0
     ((path, backbone, config, state, settings, *_),) = calls
     assert path.name == "x.pte"
-    assert config == PRESETS["micro"].config
+    assert config == PRESETS["micro"].config(adaptation)
     assert (settings.target.name, settings.target.precision) == ("xnnpack", "int8")
     assert (settings.classes, settings.tasks, settings.micro_batch) == (100, 20, 1)
     assert settings.class_names == ()
@@ -295,7 +273,7 @@ def test_a_state_of_other_weights_or_another_preparation_is_refused(
 
 
 def test_more_than_the_budget_is_refused(calls, export, small_backbone):
-    micro = ["--backbone", small_backbone.name]
+    micro = ["--backbone", small_backbone.name, "--adaptation", "cbpnet"]
     result = export(*micro)
     assert result.exit_code == 1
     loading, error = result.stderr.splitlines()

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import cbpnet.run.contender
+import cbpnet.run.one_pass_contender
 from cbpnet.run.state_file import load_state
 from mobile.cli import main
 
@@ -20,16 +20,17 @@ def test_a_killed_run_resumes_to_the_same_bits(
     digits: Command, run_killed: Callable[..., None], micro_weights: Path, tmp_path: Path
 ) -> None:
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
-    result = digits("train", "--epochs", "2", "--threads", "1", "--out", str(whole))
+    cbpnet = ["--adaptation", "cbpnet"]
+    result = digits("train", "--epochs", "2", "--threads", "1", *cbpnet, "--out", str(whole))
     assert result.exit_code == 0, result.output
     assert "task 5 of 5 (8, 9)" in result.output
 
     options = ["--dataset", "digits", "--preset", "micro", "--weights", str(micro_weights)]
     options += ["--train-per-class", "6", "--test-per-class", "4", "--epochs", "2"]
-    run_killed(2, "train", *options, "--threads", "1", "--out", killed)
+    run_killed(2, "train", *options, *cbpnet, "--threads", "1", "--out", killed)
     assert load_state(killed)[1].progress["finished"] == 2
 
-    again = ["--epochs", "2", "--threads", "1", "--out", str(killed), "--json"]
+    again = ["--epochs", "2", "--threads", "1", *cbpnet, "--out", str(killed), "--json"]
     resumed = digits("train", *again)
     assert resumed.exit_code == 0, resumed.output
     assert json.loads(resumed.stdout)["resumed_after"] == 2
@@ -45,16 +46,22 @@ def test_an_interruption_is_one_sentence(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cbpnet.run.contender, "learn_task", interrupt)
+    monkeypatch.setattr(cbpnet.run.one_pass_contender, "learn_lesson", interrupt)
     result = digits("train", "--out", str(tmp_path / "state.safetensors"))
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1].startswith("stopped; a state is that of the last")
     assert "Traceback" not in result.output
 
 
-def test_the_outcome_as_json(digits: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("adaptation", "trained", "head"), [("auto", 3200, 0), ("cbpnet", 3408, 640), ("never", 0, 0)]
+)
+def test_the_outcome_as_json(
+    digits: Command, tmp_path: Path, adaptation: str, trained: int, head: int
+) -> None:
     out = tmp_path / "new" / "folder" / "state.safetensors"
-    result = digits("train", "--seed", "4", "--out", str(out), "--json")
+    options = ["--adaptation", adaptation, "--seed", "4", "--out", str(out), "--json"]
+    result = digits("train", *options)
     outcome = json.loads(result.stdout)
     assert outcome["state"] == str(out)
     assert outcome["bytes"] == out.stat().st_size
@@ -64,8 +71,36 @@ def test_the_outcome_as_json(digits: Command, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert outcome["learnt"][0]["accuracy"] == outcome["learnt"][0]["average_accuracy"]
     assert all(row["accuracy"] in {n / 8 for n in range(9)} for row in outcome["learnt"])
-    assert outcome["share"] == 3408 / 214_464
-    assert outcome["head_parameters"] == 640
+    assert outcome["share"] == trained / 214_464
+    assert outcome["head_parameters"] == head
+    decisions = [row["decision"] for row in outcome["learnt"]]
+    if adaptation == "cbpnet":
+        assert decisions == [None] * 5
+        assert {row["forwards"] for row in outcome["learnt"]} == {12 * (1 + 3)}
+    else:
+        assert decisions[0]["adapts"] is (adaptation == "auto")
+        assert decisions[0]["reason"] == {"auto": "first", "never": "never"}[adaptation]
+
+
+def test_what_each_lesson_decided_is_said(digits: Command, tmp_path: Path) -> None:
+    options = ["--adaptation", "first", "--out", str(tmp_path / "state")]
+    lines = digits("train", *options).output.splitlines()
+    said = [line for line in lines if line.startswith("task ")]
+    assert said[0].endswith("the features were adapted (first lesson of two classes or more)")
+    assert all(line.endswith("the features stay (adapted before)") for line in said[1:])
+    assert any(line.endswith("of the backbone's 214,464; seed 0") for line in lines)
+
+
+def test_settings_of_the_learner_are_those_asked_for(digits: Command, tmp_path: Path) -> None:
+    out = tmp_path / "state.safetensors"
+    options = ["--adaptation", "always", "--readout", "rls", "--features", "pooled, patches"]
+    assert digits("train", *options, "--out", str(out)).exit_code == 0
+    state, info = load_state(out)
+    assert info.config.adaptation.kind == "always"
+    assert info.config.readout.kind == "rls"
+    assert info.config.features == ("pooled", "patches")
+    assert state["classes.mean"].shape == (10, 128)
+    assert info.tasks == 1
 
 
 @pytest.mark.parametrize(
@@ -78,6 +113,12 @@ def test_the_outcome_as_json(digits: Command, tmp_path: Path) -> None:
         (["--class-order", "sorted"], 2, "'sorted' is not one of"),
         (["--method", "ncm"], 2, "No such option"),
         (["--budget", "0.01"], 1, "shorten the prompts or the block"),
+        (["--adaptation", "often"], 2, "'often' is not one of"),
+        (["--features", "patches"], 1, "the first must be pooled"),
+        (["--features", "pooled,colour"], 1, "feature 'colour' does not exist"),
+        (["--adaptation", "cbpnet", "--features", "pooled,patches"], 1, "features is"),
+        (["--adaptation", "cbpnet", "--readout", "whitened"], 1, "readout.kind is 'whitened'"),
+        (["--tasks", "5"], 2, "a one-pass learner knows no tasks"),
     ],
 )
 def test_bad_input_is_one_sentence_before_any_work(
@@ -91,7 +132,7 @@ def test_bad_input_is_one_sentence_before_any_work(
     def fail(*_: object) -> None:
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr(cbpnet.run.contender, "compute_queries", fail)
+    monkeypatch.setattr(cbpnet.run.one_pass_contender, "learn_lesson", fail)
     (tmp_path / "FOLDER").mkdir()
     (tmp_path / "FILE").write_text("a letter")
     monkeypatch.chdir(tmp_path)
@@ -118,7 +159,8 @@ def test_a_finished_run_says_so_and_another_run_is_refused(digits: Command, tmp_
 
 def test_capacity_beyond_what_is_learnt(digits: Command, tmp_path: Path) -> None:
     out = tmp_path / "state.safetensors"
-    assert digits("train", "--out", str(out), "--classes", "14", "--tasks", "8").exit_code == 0
+    capacity = ["--adaptation", "cbpnet", "--classes", "14", "--tasks", "8"]
+    assert digits("train", "--out", str(out), *capacity).exit_code == 0
     state, info = load_state(out)
     assert state["head.weight"].shape == (14, 64)
     assert state["tasks.known"].tolist() == [1.0] * 5 + [0.0] * 3

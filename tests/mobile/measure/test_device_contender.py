@@ -69,3 +69,18 @@ def test_it_goes_on_after_the_tasks_that_the_bundle_knows(bundle: Path, stream: 
     outcomes = list(run_protocol(again, stream, first=0))
     assert [outcome.train_seconds is None for outcome in outcomes] == [True, False]
     assert device.known_tasks == 2
+
+
+def test_a_one_pass_bundle_says_what_its_lessons_took(
+    one_pass_bundle: Path, stream: TaskStream
+) -> None:
+    device = OnDeviceLearner(one_pass_bundle)
+    contender = DeviceContender("it", device, stream, TrainingConfig(2, 3, 3), seed=5)
+    outcomes = tuple(run_protocol(contender, stream))
+    result = ProtocolRecord(outcomes).result("it", stream, seed=5)
+    decisions = [outcome.learnt.decision for outcome in outcomes]
+    assert decisions[0].reason == "first"
+    assert outcomes[0].learnt.forwards == 14 * (1 + 3 * 2 + 1)
+    assert result.lessons_adapted == sum(decision.adapts for decision in decisions)
+    assert (result.predicting_forwards, result.prompt_selection) == (1, None)
+    assert contender.finished == 2

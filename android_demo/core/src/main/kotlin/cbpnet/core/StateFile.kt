@@ -5,7 +5,7 @@ import java.nio.ByteOrder
 import java.security.MessageDigest
 
 private const val FORMAT = "cbpnet-mobile learner state"
-private const val VERSION = 1
+private const val VERSION = 2
 
 /** What must be the same for a state to go on with a bundle, and what to call it. */
 private val MUST_AGREE = mapOf(
@@ -82,7 +82,12 @@ private fun checkFormat(metadata: Map<String, String>, name: String) {
     }
     val version = metadata["format_version"]?.toIntOrNull() ?: throw JsonException("its format version is missing")
     if (version > VERSION) throw otherVersion("state", version, VERSION)
-    if (version != VERSION) throw JsonException("its format version is $version, not $VERSION")
+    if (version < VERSION) {
+        throw InputException(
+            "The state $name was made by an older cbpnet-mobile, in format version $version. " +
+                "On a computer `cbpnet-mobile move` takes its classes over into a new bundle.",
+        )
+    }
 }
 
 private fun read(info: JsonObject, tensors: Map<String, FloatTensor>, manifest: Manifest, name: String): Knowledge {

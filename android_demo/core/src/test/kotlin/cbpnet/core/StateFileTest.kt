@@ -31,7 +31,7 @@ class StateFileTest {
     fun theMetadataAreThoseOfTheBundlesPage() {
         val metadata = Safetensors.parse(bytes).metadata
         assertEquals(setOf("format", "format_version", "info", "sha256"), metadata.keys)
-        assertEquals("cbpnet-mobile learner state" to "1", metadata["format"] to metadata["format_version"])
+        assertEquals("cbpnet-mobile learner state" to "2", metadata["format"] to metadata["format_version"])
         val digest = MessageDigest.getInstance("SHA-256").apply { update(metadata.getValue("info").toByteArray()) }
         for (name in knowledge.state.keys.sorted()) {
             digest.update(name.toByteArray())
@@ -66,8 +66,15 @@ class StateFileTest {
     @Test
     fun aNewerFormatIsCalledSo() {
         val file = Safetensors.parse(bytes)
-        val message = refused(Safetensors(file.metadata + ("format_version" to "2"), file.tensors).toBytes())
+        val message = refused(Safetensors(file.metadata + ("format_version" to "3"), file.tensors).toBytes())
         assertTrue(message, "Update the app" in message)
+    }
+
+    @Test
+    fun anOlderFormatIsToldWhereToGo() {
+        val file = Safetensors.parse(bytes)
+        val message = refused(Safetensors(file.metadata + ("format_version" to "1"), file.tensors).toBytes())
+        assertTrue(message, "cbpnet-mobile move" in message)
     }
 
     @Test
