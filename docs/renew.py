@@ -75,9 +75,9 @@ def _first_of_operators(lines: Iterable[str]) -> Iterator[str]:
             yield found[0] if len(found) == 1 else f"{found[0].rstrip()} [...]"
 
 
-def query(printed: Printed) -> str:
-    """Return the entry of the method `query` in the manifest."""
-    entries = printed.manifest["methods"]["query"].items()
+def features(printed: Printed) -> str:
+    """Return the entry of the method `features` in the manifest."""
+    entries = printed.manifest["methods"]["features"].items()
     lines = ",\n ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in entries)
     return f"{{{lines}}}\n"
 
@@ -89,8 +89,8 @@ def inspected(printed: Printed) -> str:
 
 MAKERS: dict[str, Callable[[Printed], str]] = {
     "export": transcript,
+    "features": features,
     "inspect": inspected,
-    "query": query,
 }
 
 

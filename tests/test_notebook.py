@@ -50,10 +50,16 @@ def test_every_digit_is_known_at_its_end(notebook: dict[str, Any]) -> None:
 
 
 def test_its_matrices_are_whole_and_far_from_chance(notebook: dict[str, Any]) -> None:
-    assert len(notebook["matrices"]) == 4
+    assert len(notebook["matrices"]) == 5
     for matrix in notebook["matrices"].values():
         assert np.isnan(matrix).tolist() == np.triu(np.ones((4, 4), dtype=bool), k=1).tolist()
         assert matrix[-1].mean() > 0.4
+
+
+def test_the_first_lesson_in_one_pass_adapts(notebook: dict[str, Any]) -> None:
+    assert int(notebook["known"]["lessons.count"]) == len(notebook["stream"].tasks)
+    assert int(notebook["known"]["lessons.adapted"]) >= 1
+    assert int((notebook["known"]["classes.count"] > 0).sum()) == len(load_digits().class_names)
 
 
 def test_shares_of_selected_prompts_add_up(notebook: dict[str, Any]) -> None:

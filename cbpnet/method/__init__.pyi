@@ -11,4 +11,5 @@ from .config import (
 from .initial import draw_state as draw_state
 from .learner import Learner as Learner
 from .learner_interface import GradientSums as GradientSums, LearnerInterface as LearnerInterface
+from .one_pass import OnePassLearner as OnePassLearner
 from .state import LearnerState as LearnerState

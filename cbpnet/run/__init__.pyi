@@ -1,4 +1,5 @@
 from .contender import LearnerContender as LearnerContender
+from .lesson import learn_lesson as learn_lesson
 from .metrics import (
     RunResult as RunResult,
     accuracy_over_tasks as accuracy_over_tasks,

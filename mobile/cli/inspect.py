@@ -42,11 +42,12 @@ def inspect(bundle: Path, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     backbone = manifest.backbone
+    tasks = "" if manifest.config.one_pass else f" in {manifest.tasks} tasks"
     click.echo(
         f"{bundle}: {backbone.name} for {manifest.target}, {manifest.precision}, "
         f"{found['file_bytes'] / 1e6:.2f} MB\n"
         f"images of {manifest.image_size} pixels, {manifest.micro_batch} at a time\n"
-        f"room for {manifest.classes} classes in {manifest.tasks} tasks; "
+        f"room for {manifest.classes} classes{tasks}; "
         f"{len(manifest.class_names)} classes are known\n"
         f"trains {manifest.trainable_parameters:,} parameters, "
         f"{100 * manifest.trainable_fraction:.3f} % of the backbone's {backbone.parameters:,}, and "

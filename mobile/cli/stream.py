@@ -161,7 +161,7 @@ class StreamOptions:
 
 @click.command(
     epilog="""\b
-Example, the figures of docs/plasticity.md:
+Example:
   cbpnet-mobile stream --data cifar100=cifar-100-python.tar.xz \\
       --data folder=gtsrb_43.tar --data folder=clothing_10.tar
 """

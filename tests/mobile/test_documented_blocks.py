@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mobile.cli import main
-from mobile.cli.export_summary import as_text
+from cbpnet.backbone.torchvision_compat import import_timm
+from cbpnet.backbone.vit import Backbone
+from mobile.cli import export_job, main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,16 +28,22 @@ BLOCKS = [
 
 
 @pytest.fixture(scope="module")
-def small(fp32_run):
+def small(tmp_path_factory):
     """What is printed of a small backbone's export: the same sentences with other numbers."""
-    result, written = fp32_run
+    size = {"depth": 2, "embed_dim": 32, "num_heads": 2, "img_size": 16}
+    vit = import_timm().create_model("vit_micro_patch8_32", **size)
+    bundle = str(tmp_path_factory.mktemp("pages") / "small.pte")
 
-    def inspected(*options):
-        return CliRunner().invoke(main, ["inspect", str(written.path), *options]).stdout
+    def run(*arguments):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        return result
 
-    return renew.Printed(
-        result.stderr, as_text(written, {"all": 1.0}), inspected(), json.loads(inspected("--json"))
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_job, "load_backbone", lambda *_: Backbone("vit_small", vit))
+        exported = run("export", "--target", "xnnpack", "--budget", "1", "--out", bundle)
+    document = json.loads(run("inspect", bundle, "--json").stdout)
+    return renew.Printed(exported.stderr, exported.stdout, run("inspect", bundle).stdout, document)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,7 @@ def test_every_mark_is_one_that_the_script_knows_and_has_a_fence():
 @pytest.mark.parametrize(("name", "block"), BLOCKS)
 def test_a_block_has_the_form_of_what_is_printed(small, name, block):
     fresh = renew.MAKERS[name](small)
-    if name == "query":
+    if name == "features":
         documented, found = json.loads(block), json.loads(fresh)
         assert documented.keys() == found.keys()
         assert documented["undelegated"].keys() == found["undelegated"].keys()
@@ -77,9 +84,9 @@ def test_a_block_is_what_a_fresh_export_prints(real, name, block):
 
 
 def test_a_block_is_renewed_and_nothing_else(small):
-    page = "a\n\n<!-- made by: docs/renew.py query -->\n```\nold\n```\nb\n```\nkept\n```\n"
+    page = "a\n\n<!-- made by: docs/renew.py features -->\n```\nold\n```\nb\n```\nkept\n```\n"
     fresh = renew.renewed(page, small)
-    assert fresh == page.replace("old\n", renew.MAKERS["query"](small))
+    assert fresh == page.replace("old\n", renew.MAKERS["features"](small))
     assert renew.renewed(fresh, small) == fresh
 
 

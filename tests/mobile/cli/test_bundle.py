@@ -247,6 +247,10 @@ def test_inspect(bundle: Path) -> None:
     assert "trains 281 parameters, 0.028 % of the backbone's 1,000,000" in text
 
 
+def test_inspect_names_no_tasks_where_there_are_none(one_pass_bundle: Path) -> None:
+    assert "room for 6 classes; 0 classes are known" in run("inspect", one_pass_bundle).output
+
+
 EVALUATE = ["--dataset", "folder", "--classes-per-task", "2", "--epochs", "2", "--batch-size", "3"]
 
 
