@@ -30,7 +30,7 @@ BLOCKS = [
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """What is printed of a small backbone's export: the same sentences with other numbers."""
-    size = {"depth": 2, "embed_dim": 32, "num_heads": 2, "img_size": 16}
+    size = {"depth": 4, "embed_dim": 32, "num_heads": 2, "img_size": 16}
     vit = import_timm().create_model("vit_micro_patch8_32", **size)
     bundle = str(tmp_path_factory.mktemp("pages") / "small.pte")
 
