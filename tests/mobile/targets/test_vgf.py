@@ -13,6 +13,7 @@ from mobile.export.calibration import calibration_passes
 from mobile.targets import TARGETS, resolve_target
 from mobile.targets.backend import Calibration
 from quantize.distance import mean_cosine
+from quantize.trunk import FrozenTrunk
 
 _ATEN = torch.ops.aten
 # What executorch 1.4.1's exporter for Arm does itself.
@@ -56,7 +57,7 @@ def test_where_nothing_runs_it_only_what_learns_is_compared(export):
 
 
 @needs_vgf
-def test_layers_are_rounded_but_for_those_that_must_not_be(trunk, config, monkeypatch):
+def test_layers_are_rounded_but_for_those_that_must_not_be(small_backbone, config, monkeypatch):
     """Each layer's share of the error is tiny here, so the search is told to keep one."""
     from mobile.targets import vgf
 
@@ -66,6 +67,7 @@ def test_layers_are_rounded_but_for_those_that_must_not_be(trunk, config, monkey
 
     calibrated_trunk = vgf.calibrated_trunk
     monkeypatch.setattr(vgf, "calibrated_trunk", kept)
+    trunk = FrozenTrunk(small_backbone, "fp32")
     images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     passes = calibration_passes(config, trunk.dim)
     rounded = vgf.Backend().quantised(trunk, Calibration([images], passes, 4))
