@@ -24,7 +24,7 @@ Example:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every setting.")
 def presets(as_json: bool) -> None:
-    """List the presets: backbone, both learners, and the share of the backbone that is trained."""
+    """List the presets: backbone, both learners, and how much of it is trained."""
     if as_json:
         rows = {name: _describe(preset) for name, preset in PRESETS.items()}
         click.echo(json.dumps(rows, indent=2))

@@ -20,7 +20,7 @@ from executorch.exir.backend.partitioner import Partitioner
 from executorch.exir.passes import MemoryPlanningPass
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 from cbpnet.host.errors import InputError
 from mobile.export.tracing import TracedProgram
@@ -40,7 +40,7 @@ class Delegation:
 
     ``undelegated`` counts the operators outside the delegates, ``arithmetic`` is theirs by name,
     and ``total`` the whole method's: the multiply-accumulates of matrix products, and one for each
-    element that any other operator gives.
+    element that any other operator gives. A scan's is that of all its steps.
     """
 
     delegate_calls: int
@@ -158,11 +158,21 @@ def _arithmetic(node: Node) -> int:
     name = _operator(node)
     if name is None or name == _DELEGATE:
         return 0
+    if name == "scan":
+        return _scanned(node)
     value = node.meta.get("val")
     elements = sum(v.numel() for v in _tensors(value))
     if name in ("mm", "bmm", "linear", *_FROZEN):
         return elements * int(_shape(node.args[0])[-1])
     return elements * int(_shape(node.args[1])[-1]) if name == "addmm" else elements
+
+
+def _scanned(node: Node) -> int:
+    """Return the arithmetic of a scan, whose steps go along the first axis of what it is given."""
+    arguments: Any = node.args
+    step, _, (given, *_), *_ = arguments
+    body: GraphModule = getattr(node.graph.owning_module, step.target)
+    return int(_shape(given)[0]) * sum(map(_arithmetic, body.graph.nodes))
 
 
 def _tensors(value: Any) -> list[Tensor]:

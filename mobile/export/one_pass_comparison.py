@@ -18,6 +18,8 @@ __all__ = ["compare_one_pass"]
 
 # Of a tensor's norm: closed forms are computed in fp32, by other kernels and in another order.
 _FURTHEST = 1e-3
+# How sure a classifier is goes through the trunk, in int8 or in what an accelerator has.
+_FURTHEST_SURE = 0.2
 
 
 def compare_one_pass(
@@ -28,7 +30,8 @@ def compare_one_pass(
     Without `features` where ``forward_runs`` is false.
 
     Raises:
-        InputError: what the program computes without the trunk is not PyTorch's.
+        InputError: what the program computes without the trunk, or how sure the classifier is,
+            is not what PyTorch computes.
     """
     bundle = OnePassProgram(program)
     images, labels, generator = patterns.images, patterns.labels, patterns.generator
@@ -37,6 +40,8 @@ def compare_one_pass(
         x = learner.features(start, images)
         known, scores = _count(bundle, learner, start, x, labels)
     cosine = flat_cosine(x, bundle.features(start, images)) if forward_runs else None
+    if forward_runs:
+        _check_confidence(bundle, learner, images)
     distance = furthest(scores, bundle.predict(known, x)[0])
     if "update" not in methods_of(learner.config):
         return Comparison(Agreement(cosine, distance, {}), {}, {}, known)
@@ -57,6 +62,14 @@ def compare_one_pass(
         _carry(bundle, learner, known, x, moved, labels)
     gradients = {name: flat_cosine(expected[name], found[name]) for name in adaptation.trainables}
     return Comparison(Agreement(cosine, distance, gradients), begun, after, known)
+
+
+def _check_confidence(bundle: OnePassProgram, learner: OnePassLearner, images: Tensor) -> None:
+    with torch.no_grad():
+        wanted = learner.confidence(images)
+    found = bundle.confidence(images)
+    if wanted is not None and found is not None:
+        _check_close("features", {"confidence": found}, {"confidence": wanted}, _FURTHEST_SURE)
 
 
 def _count(
@@ -88,10 +101,15 @@ def _carry(
     _check_close("carry", bundle.carry(known, drift), learner.carry(known, drift))
 
 
-def _check_close(method: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def _check_close(
+    method: str,
+    found: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    most: float = _FURTHEST,
+) -> None:
     """Raise `InputError` where a tensor that a method gives is not PyTorch's."""
     for name, value in wanted.items():
-        if not (found[name] - value).norm() <= _FURTHEST * value.norm():
+        if not (found[name] - value).norm() <= most * value.norm():
             raise InputError(
                 f"the exported program disagrees with PyTorch: {method} gives another {name}; "
                 "nothing is written"

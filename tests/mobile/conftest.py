@@ -31,7 +31,14 @@ from mobile.cli import export_job, main
 from mobile.export.exporter import Export, ExportSettings, export_bundle
 from mobile.targets import resolve_target
 
-from .toy_bundles import TOY_CONFIG, build_toy, toy_learner, toy_one_pass_learner, toy_pictures
+from .toy_bundles import (
+    ONE_PASS_CONFIG,
+    TOY_CONFIG,
+    build_toy,
+    toy_learner,
+    toy_one_pass_learner,
+    toy_pictures,
+)
 
 MODEL = "Raspberry Pi 5 Model B Rev 1.0"
 MEMINFO = """\
@@ -133,6 +140,22 @@ def int8_bundle(small_backbone: Backbone, made_once: MadeOnce) -> Path:
     settings = ExportSettings(resolve_target("xnnpack", "int8"), classes=6, tasks=3, micro_batch=2)
     return made_once(
         "int8.pte", lambda path: export_bundle(path, small_backbone, config, state, settings)
+    )
+
+
+@pytest.fixture(scope="session")
+def int8_one_pass(small_backbone: Backbone, made_once: MadeOnce) -> Path:
+    """The same for the one-pass learner, which counts two features and asks the classifier."""
+    config = replace(
+        ONE_PASS_CONFIG,
+        prompts=PromptConfig((0, 1), 2, (), 1),
+        features=("pooled", "patches"),
+    )
+    state = draw_state(config, small_backbone.dim, 6, 1, torch.Generator().manual_seed(2))
+    settings = ExportSettings(resolve_target("xnnpack", "int8"), classes=6, tasks=1, micro_batch=2)
+    return made_once(
+        "int8_one_pass.pte",
+        lambda path: export_bundle(path, small_backbone, config, state, settings),
     )
 
 

@@ -111,6 +111,20 @@ def test_arithmetic_of_products_and_of_the_rest():
     assert list(found.undelegated) == list(found.arithmetic)  # the largest first
 
 
+def test_arithmetic_of_an_inverse_is_that_of_all_its_steps():
+    size, block = 192, 64
+
+    def call(given):
+        return {"inverse": torch.linalg.inv_ex(given["a"]).inverse}
+
+    found = lower([trace(Function("f", call, {"a": torch.eye(size)}))], TakesNothing)
+    arithmetic = found.delegation["f"].arithmetic
+    sweep = size * block * (size + 2 * block + 2 * size)  # of one of the three blocks of rows
+    root = 3 * 20 * block**3
+    assert arithmetic["scan"] == pytest.approx(3 * (sweep + root), rel=0.05)
+    assert arithmetic["mm"] == 2 * size**3
+
+
 def test_lowering_is_quiet(recwarn, capfd):
     lowered = lower([layer_and_head("int8")], Backend().partitioner)
     lowered.serialise()
