@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cbpnet.method.learner import Learner
-from mobile.export.split_learner import SplitLearner
+from cbpnet.method.one_pass import OnePassLearner
+from mobile.export.split_learner import SplitLearner, SplitOnePassLearner
 
 DIM, CLASSES, TASKS = 12, 6, 3
 
@@ -43,4 +44,34 @@ def test_it_queries_and_predicts_forward_and_learns_on_the_other(learners):
     for name, value in learning.gradients(
         state, images, query, labels, learning.zero_sums()
     ).items():
+        assert sums[name].equal(value), name
+
+
+def test_a_one_pass_learner_counts_forward_and_adapts_on_the_other(one_pass_eager):
+    learning, config = one_pass_eager.backbone, one_pass_eager.config
+
+    class Brighter:
+        dim, logits = learning.dim, 5
+
+        def parts(self, images, prefixes, names):
+            parts = dict(zip(names, [learning(1.1 * images + 0.2, prefixes)] * 2, strict=False))
+            return [parts[name] for name in names]
+
+    forward = OnePassLearner(Brighter(), config, CLASSES)
+    split = SplitOnePassLearner(learning, Brighter(), config, CLASSES)
+    generator = torch.Generator().manual_seed(1)
+    images, labels = torch.randn(4, 3, 8, 8, generator=generator), torch.arange(4) % 2
+    state = split.initial_state(generator)
+    x = forward.features(state, images)
+    assert split.features(state, images).equal(x)
+    assert split.confidence(images).equal(forward.confidence(images))
+    assert not one_pass_eager.features(state, images).equal(x)
+
+    known = split.observe(state, x, labels)
+    begun = split.begin_task(known, torch.eye(2, CLASSES).sum(dim=0))
+    for name, value in one_pass_eager.begin_task(known, torch.eye(2, CLASSES).sum(dim=0)).items():
+        assert begun[name].equal(value), name
+    rest = begun, images, x[:, :DIM], labels, split.adaptation.zero_sums()
+    sums = split.adaptation.gradients(*rest)
+    for name, value in one_pass_eager.adaptation.gradients(*rest).items():
         assert sums[name].equal(value), name
