@@ -101,10 +101,10 @@ def trace(function: Function, plain: bool = False) -> TracedProgram:
 def _drop_copies(graph_module: GraphModule) -> None:
     """Drop copies into another order of memory: on a device there is but one, and they cut it.
 
-    A copying view does not ask for an order.
+    A copying view does not ask for an order. A copy of what is given is a result of its own.
     """
     for node in graph_module.graph.nodes:
-        if node.target == _ATEN.clone.default:
+        if node.target == _ATEN.clone.default and node.all_input_nodes[0].op != "placeholder":
             node.replace_all_uses_with(node.all_input_nodes[0])
         elif node.target in _VIEWS:
             node.target = _ATEN.view_copy.default

@@ -144,11 +144,12 @@ def test_a_traced_function_computes_what_it_did(functions, traced, name):
         assert torch.equal(expected[key], inputs[key]), key
 
 
-@pytest.mark.parametrize("name", ["features", "solve", "carry", "gradients"])
-def test_a_plain_function_computes_the_same(functions, name):
+@pytest.mark.parametrize("name", ["features", "solve", "begin_task", "carry", "gradients"])
+def test_a_plain_function_computes_the_same(functions, traced, name):
     function = functions[name]
     part = trace(function, plain=True)
     assert part.frozen_layers == 0
+    assert list(part.outputs) == list(traced[name].outputs)
     inputs = given(function)
     expected = function.call(inputs)
     found = part.program.module()(*(inputs[key] for key in part.inputs))

@@ -8,25 +8,19 @@ takes, and nothing of numbers.
 
 import ctypes
 import sys
-from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.config import PromptConfig
-from cbpnet.method.initial import draw_state
 from mobile.cli import main
-from mobile.export.exporter import ExportSettings, export_bundle
 from mobile.targets import TARGETS, resolve_target
 
 # executorch 1.4.1 logs in Python's old way which operators it does decompose.
 pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' function is deprecated")
 
-CLASSES, TASKS = 6, 3
 LIBRARY = "lib/x86_64-linux-clang/libQnnHtp.so"
 CONTEXT = b"not Qualcomm's context binary"
 
@@ -92,27 +86,22 @@ def compiled(sdk, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_trunk_goes_to_the_compiler_and_the_learner_stays(
-    compiled, small_backbone, server, tmp_path
-):
-    config = replace(server.info.config, prompts=PromptConfig((0,), 2, (1,), 2))
-    state = draw_state(config, small_backbone.dim, CLASSES, TASKS, torch.Generator().manual_seed(2))
+def test_the_trunk_goes_to_the_compiler_and_the_learner_stays(compiled, export_for):
     target = resolve_target("qnn", "int8")
     assert not target.calibrated
-    settings = ExportSettings(target, CLASSES, TASKS, micro_batch=2)
-    export = export_bundle(tmp_path / "qnn.pte", small_backbone, config, state, settings)
+    export = export_for(target)
     program = export.path.read_bytes()
     assert b"QnnBackend" in program
     assert CONTEXT in program
     assert b"XnnpackBackend" in program
     assert export.agreement.features is None
     patches, trunk = compiled
-    assert patches.keys() == trunk.keys() == {"query", "predict"}
-    assert trunk["predict"] > trunk["query"] > 50 > patches["query"]
-    found = export.delegation["predict"]
+    assert patches.keys() == trunk.keys() == {"features"}
+    assert trunk["features"] > 50 > patches["features"]
+    found = export.delegation["features"]
     assert found.delegate_calls == 2
-    assert {"_log_softmax", "argmax", "where"} <= found.undelegated.keys()
-    assert not {"_softmax", "gelu", "addmm", "linear"} & found.undelegated.keys()
+    assert {"_softmax", "amax", "cat"} <= found.undelegated.keys()
+    assert not {"bmm", "gelu", "addmm", "linear"} & found.undelegated.keys()
     assert not StandInForQualcommsCompiler.is_open
 
 
