@@ -34,7 +34,8 @@ def check(folder: Path, name: str) -> int:
 
 
 if __name__ == "__main__":
-    for precision in ("fp32", "int8"):
+    for bundle in sorted(Path(sys.argv[1]).glob("*/bundle.pte")):
+        folder = bundle.parent
         for name in ("taught", "forgetful"):
-            count = check(Path(sys.argv[1]) / precision, name)
-            print(f"{precision}, {name}: Python reads Kotlin's state, {count} answers alike")
+            count = check(folder, name)
+            print(f"{folder.name}, {name}: Python reads Kotlin's state, {count} answers alike")

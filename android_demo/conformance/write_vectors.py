@@ -2,29 +2,28 @@
 
     python android_demo/conformance/write_vectors.py FOLDER
 
-The folder gets `pixels/`, photographs with what they look like to a backbone, and for each
-precision a bundle, photographs by class, and `lessons.json`: what the Python host learnt from them,
-with which random numbers, what it knew after each step and each lesson, and what it then said.
+The folder gets `pixels/`, photographs with what they look like to a backbone, and for each learner
+and precision, in `tasks_fp32/` and the like, a bundle, photographs by class, and `lessons.json`:
+what the Python host learnt from them, what it decided, what it knew after each step and each
+lesson, and what it then said.
 """
 
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 from unittest.mock import patch
 
 import PIL
 import torch
 from pictures import save_class_photographs, save_odd_photographs
 from safetensors.torch import save_file
-from torch import Tensor
 
 from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.preprocessing import Preprocessing
-from cbpnet.host.random_streams import random_stream
 from cbpnet.method.config import (
     AdaptationConfig,
     BlockConfig,
@@ -34,17 +33,15 @@ from cbpnet.method.config import (
     ReadoutConfig,
 )
 from cbpnet.method.initial import draw_state
-from cbpnet.method.learner_interface import GradientSums
 from cbpnet.method.state import LearnerState
 from mobile.device.images import normalised, prepare_images
-from mobile.device.program_learner import ProgramLearner
+from mobile.device.program_steps import ProgramSteps
 from mobile.device.runtime import OnDeviceLearner
 from mobile.export.exporter import ExportSettings, export_bundle
 from mobile.targets import resolve_target
 from quantize.frozen_linear import Precision
 
 EPOCHS, BATCH_SIZE = 2, 5
-MICRO_BATCHES: dict[Precision, int] = {"fp32": 2, "int8": 3}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 PREPROCESSING = (
@@ -54,12 +51,18 @@ PREPROCESSING = (
 )
 
 # Units are replaced every few steps, so that a wrong random number shows.
-CONFIG = LearnerConfig(
-    PromptConfig((0,), 2, (1,), 2),
-    BlockConfig(5),
-    CBPConfig(replacement_rate=0.1, maturity=3, decay=0.9),
-    readout=ReadoutConfig("rls", features=7),
-    adaptation=AdaptationConfig("cbpnet", final_rate=1.0),
+CBP = CBPConfig(replacement_rate=0.1, maturity=3, decay=0.9)
+TASKS = LearnerConfig(
+    PromptConfig((0,), 2, (1,), 2), BlockConfig(5), CBP, readout=ReadoutConfig("rls", features=7)
+)
+# Asked, the classifier is never so sure that a lesson of two classes does not adapt.
+ONE_PASS = LearnerConfig(
+    PromptConfig((0, 1), 3, (), replacement_rate=0.1),
+    None,
+    CBP,
+    readout=ReadoutConfig("whitened"),
+    adaptation=AdaptationConfig("auto", confidence=1.0),
+    features=("pooled", "patches", "logits20", "random15"),
 )
 
 
@@ -71,26 +74,33 @@ class Teaching:
     joined_task: int | None = None
 
 
+@dataclass(frozen=True)
+class Course:
+    """The lessons of a bundle."""
+
+    config: LearnerConfig
+    precision: Precision
+    micro_batch: int
+    lessons: tuple[Teaching, ...]
+
+
 # Two new classes, one more, a known one beside a new one, one that joins; none divides evenly.
-LESSONS = (
+TASK_LESSONS = (
     Teaching({"temple": 7, "flower": 6}),
     Teaching({"portrait": 7}),
     Teaching({"flower": 4, "sky": 5}),
     Teaching({"leaf": 3}, joined_task=2),
 )
+# The first adapts, one class does not, and the third has more to say than the classifier.
+ONE_PASS_LESSONS = (*TASK_LESSONS[:3], Teaching({"leaf": 3}))
+_ALWAYS = replace(ONE_PASS, adaptation=AdaptationConfig("always"))
 
-
-class Recording(ProgramLearner):
-    """A bundle's learner that keeps what each step makes of the state."""
-
-    steps: ClassVar[list[LearnerState]] = []
-
-    def update(
-        self, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
-    ) -> LearnerState:
-        after = super().update(state, sums, noise, rate)
-        self.steps.append(after)
-        return after
+COURSES = {
+    "tasks_fp32": Course(TASKS, "fp32", 2, TASK_LESSONS),
+    "tasks_int8": Course(TASKS, "int8", 3, TASK_LESSONS),
+    "one_pass_fp32": Course(ONE_PASS, "fp32", 2, ONE_PASS_LESSONS),
+    "one_pass_int8": Course(_ALWAYS, "int8", 3, ONE_PASS_LESSONS),
+}
 
 
 def write_pixels(folder: Path) -> None:
@@ -108,7 +118,7 @@ def write_pixels(folder: Path) -> None:
     (folder / "cases.json").write_text(json.dumps({"cases": cases}))
 
 
-def export_micro(path: Path, precision: Precision, micro_batch: int) -> None:
+def export_micro(path: Path, course: Course) -> None:
     """Write a bundle of a vision transformer of two layers, which is not pretrained."""
     torch.manual_seed(5)
     wanted = {"interpolation": "bicubic", "crop_pct": 0.9, **IMAGENET}
@@ -117,50 +127,49 @@ def export_micro(path: Path, precision: Precision, micro_batch: int) -> None:
         depth=2,
         embed_dim=32,
         num_heads=2,
+        num_classes=20,
         pretrained_cfg_overlay=wanted,
     )
     backbone = Backbone("vit_micro_patch8_32", vit)
-    state = draw_state(CONFIG, backbone.dim, 6, 4, torch.Generator().manual_seed(2))
-    target = resolve_target("xnnpack", precision)
-    settings = ExportSettings(target, classes=6, tasks=4, micro_batch=micro_batch)
-    export_bundle(path, backbone, CONFIG, state, settings)
+    config, generator = course.config, torch.Generator().manual_seed(2)
+    state = draw_state(config, backbone.dim, 6, 1 if config.one_pass else 4, generator)
+    target = resolve_target("xnnpack", course.precision)
+    settings = ExportSettings(target, classes=6, tasks=4, micro_batch=course.micro_batch)
+    export_bundle(path, backbone, config, state, settings)
 
 
-def write_lessons(folder: Path) -> None:
+def write_lessons(folder: Path, teachings: Sequence[Teaching]) -> None:
     """Teach the bundle in a folder with the Python host, and write down everything."""
     photographs = save_class_photographs(
-        folder, {name: 14 for teaching in LESSONS for name in teaching.counts}
+        folder, {name: 14 for teaching in teachings for name in teaching.counts}
     )
-    with patch("mobile.device.task_teacher.ProgramLearner", Recording):
-        host = OnDeviceLearner(folder / "bundle.pte")
+    host = OnDeviceLearner(folder / "bundle.pte")
     fresh = {name: iter(files) for name, files in photographs.items()}
     written = []
-    for number, teaching in enumerate(LESSONS):
+    for number, teaching in enumerate(teachings):
         given = {name: [next(fresh[name]) for _ in range(n)] for name, n in teaching.counts.items()}
-        Recording.steps = []
-        seed = host.lessons
-        lessons = host.learn(
-            {name: [folder / file for file in files] for name, files in given.items()},
-            EPOCHS,
-            BATCH_SIZE,
-            task=teaching.joined_task,
-        )
+        steps: list[LearnerState] = []
+        with patch.object(ProgramSteps, "update", _recording(steps)):
+            lessons = host.learn(
+                {name: [folder / file for file in files] for name, files in given.items()},
+                EPOCHS,
+                BATCH_SIZE,
+                task=teaching.joined_task,
+            )
         host.save(folder / f"state_{number}.safetensors")
-        steps = {
+        tensors = {
             f"{step}/{name}": value.clone()
-            for step, state in enumerate(Recording.steps)
+            for step, state in enumerate(steps)
             for name, value in state.items()
         }
-        save_file(steps, folder / f"steps_{number}.safetensors")
-        numbers = [
-            _random_numbers(seed, lesson.task - 1, lesson.images, host) for lesson in lessons
-        ]
+        save_file(tensors, folder / f"steps_{number}.safetensors")
+        decision = lessons[0].decision
         written.append(
             {
                 "pictures": given,
                 "joined_task": teaching.joined_task,
-                "random": numbers,
-                "steps": len(Recording.steps),
+                "steps": len(steps),
+                "decision": None if decision is None else asdict(decision),
                 "predictions": list(_predictions(host, folder, photographs)),
             }
         )
@@ -168,23 +177,15 @@ def write_lessons(folder: Path) -> None:
     (folder / "lessons.json").write_text(json.dumps(content))
 
 
-def _random_numbers(
-    seed: int, task: int, images: int, host: OnDeviceLearner
-) -> dict[str, int | list[int] | list[float]]:
-    """Return the orders and the noise that `cbpnet.run.training.learn_task` draws for a task."""
-    generator = random_stream(seed, task + 1)
-    shape = next(t.shape for t in host.manifest.methods["update"].inputs if t.name == "noise")
-    orders, noise = [], []
-    for _ in range(EPOCHS):
-        orders.append(torch.randperm(images, generator=generator))
-        for batch in orders[-1].split(BATCH_SIZE):
-            torch.rand(len(batch), generator=generator)  # which images would be mirrored
-            noise.append(torch.rand(shape, generator=generator).flatten())
-    return {
-        "task": task,
-        "orders": torch.cat(orders).tolist(),
-        "noise": torch.cat(noise).tolist(),
-    }
+def _recording(steps: list[LearnerState]) -> Callable[..., LearnerState]:
+    """Return an `update` that keeps what each step makes of the state."""
+    update = ProgramSteps.update
+
+    def recorded(self: ProgramSteps, *given: Any) -> LearnerState:
+        steps.append(update(self, *given))
+        return steps[-1]
+
+    return recorded
 
 
 def _predictions(
@@ -203,10 +204,10 @@ def main(out: Path) -> None:
         sys.exit(f"Pillow 13 or newer is needed: {PIL.__version__} resizes tall images otherwise")
     torch.set_num_threads(1)
     write_pixels(out / "pixels")
-    for precision, micro_batch in MICRO_BATCHES.items():
-        (out / precision).mkdir(parents=True, exist_ok=True)
-        export_micro(out / precision / "bundle.pte", precision, micro_batch)
-        write_lessons(out / precision)
+    for name, course in COURSES.items():
+        (out / name).mkdir(parents=True, exist_ok=True)
+        export_micro(out / name / "bundle.pte", course)
+        write_lessons(out / name, course.lessons)
 
 
 if __name__ == "__main__":

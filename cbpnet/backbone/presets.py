@@ -70,7 +70,7 @@ class Preset:
             PromptConfig(tuple(range(layers)), _G_LENGTH, e_layers=()),
             readout=ReadoutConfig("whitened", regularisation=self.readout.regularisation),
             adaptation=AdaptationConfig(adaptation),
-            features=("pooled", *(f"block{int(share * self.depth)}" for share in _COUNTED)),
+            features=("pooled", *dict.fromkeys(f"block{int(at * self.depth)}" for at in _COUNTED)),
         )
 
 

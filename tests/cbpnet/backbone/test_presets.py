@@ -74,7 +74,9 @@ def test_the_one_pass_learner_trains_a_prompt_in_five_layers_at_most(name, adapt
 
 def test_a_shallow_backbone_has_its_prompt_in_all_layers():
     preset = dataclasses.replace(get_preset("micro"), depth=3)
-    assert preset.config().prompts.g_layers == (0, 1, 2)
+    config = preset.config()
+    assert config.prompts.g_layers == (0, 1, 2)
+    assert config.features == ("pooled", "block1", "block2")
 
 
 @pytest.mark.parametrize("name", PRESETS)

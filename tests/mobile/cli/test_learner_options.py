@@ -25,7 +25,7 @@ def test_every_option_changes_its_own_setting() -> None:
 def test_a_state_is_asked_for_nothing_else_than_it_is() -> None:
     config = PRESET.config("first")
     LearnerOptions(None, None, None).check_state(config)
-    LearnerOptions("pooled", "first", "whitened").check_state(config)
+    LearnerOptions(",".join(config.features), "first", "whitened").check_state(config)
     with pytest.raises(InputError, match="with adaptation first, and --adaptation asks for auto"):
         LearnerOptions(None, "auto", None).check_state(config)
 

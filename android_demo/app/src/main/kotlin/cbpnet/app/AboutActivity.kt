@@ -45,8 +45,6 @@ class AboutActivity : Activity() {
             manifest.headParameters,
             knowledge.classNames.size,
             manifest.classes,
-            knowledge.knownTasks,
-            manifest.tasks,
             knowledge.lessons,
         )
     }

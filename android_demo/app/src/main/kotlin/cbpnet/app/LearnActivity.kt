@@ -8,6 +8,8 @@ import android.view.WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON
 import android.widget.Button
 import android.widget.ProgressBar
 import android.widget.TextView
+import cbpnet.core.Forecast
+import kotlin.math.roundToInt
 
 /** Watches a lesson, which goes on without it. */
 class LearnActivity : Activity() {
@@ -54,13 +56,20 @@ class LearnActivity : Activity() {
         progress.isIndeterminate = state.total == 0
         progress.max = state.total
         progress.progress = state.done
-        text.setText(R.string.learning)
+        text.text = listOfNotNull(state.forecast?.let(::decided), getString(R.string.learning)).joinToString("\n\n")
         button.setText(R.string.cancel)
         button.setOnClickListener {
             it.isEnabled = false
             demo.lesson.cancel()
         }
     }
+
+    private fun decided(forecast: Forecast): String =
+        if (forecast.decision.adapts) {
+            getString(R.string.adapting, forecast.seconds.roundToInt())
+        } else {
+            resources.getQuantityString(R.plurals.looked_at, forecast.images, forecast.images)
+        }
 
     private fun ended(message: String, label: Int, action: () -> Unit) {
         window.clearFlags(FLAG_KEEP_SCREEN_ON)

@@ -1,5 +1,6 @@
 package cbpnet.app
 
+import cbpnet.core.Forecast
 import cbpnet.core.InputException
 import cbpnet.core.LearningSession
 import cbpnet.core.Lesson
@@ -12,8 +13,8 @@ sealed interface LessonState {
     /** There is none. */
     data object None : LessonState
 
-    /** Of [total] pictures, each counted once for reading and once for each epoch, [done] are done. */
-    data class Running(val done: Int, val total: Int) : LessonState
+    /** Of [total] looks at pictures [done] are done; [forecast] is there once a one-pass bundle has decided. */
+    data class Running(val done: Int, val total: Int, val forecast: Forecast?) : LessonState
 
     /** It has been learnt and saved. */
     data class Learnt(val lessons: List<Lesson>, val seconds: Long) : LessonState
@@ -35,11 +36,11 @@ class LessonRunner(private val pictures: PictureStore, private val measurements:
     @Volatile
     private var cancelled = false
 
-    /** Begins a lesson of all pictures that wait; new classes join [joinedTask], or begin their own. */
-    fun start(session: LearningSession, epochs: Int, joinedTask: Int?) {
+    /** Begins a lesson of all pictures that wait; [epochs] null are the bundle's; new classes join [joinedTask]. */
+    fun start(session: LearningSession, epochs: Int?, joinedTask: Int?) {
         if (state.value is LessonState.Running) return
         cancelled = false
-        state.set(LessonState.Running(0, 0))
+        state.set(LessonState.Running(0, 0, null))
         worker.execute { state.set(outcome(session) { learn(session, epochs, joinedTask) }) }
     }
 
@@ -66,18 +67,27 @@ class LessonRunner(private val pictures: PictureStore, private val measurements:
         if (state.value !is LessonState.Running) state.set(LessonState.None)
     }
 
-    private fun learn(session: LearningSession, epochs: Int, joinedTask: Int?): LessonState {
+    private fun learn(session: LearningSession, epochs: Int?, joinedTask: Int?): LessonState {
+        var forecast: Forecast? = null
+        var looks = 0
         val shown = pictures.labels().associateWith { label -> pictures.waiting(label).map(::PictureFile) }
         val start = System.nanoTime()
         val lessons = session.learn(
             shown,
             TrainingSettings(epochs),
             joinedTask,
-            progress = { done, total -> state.set(LessonState.Running(done, total)) },
+            progress = { done, total ->
+                looks = done
+                state.set(LessonState.Running(done, total, forecast))
+            },
+            decided = {
+                forecast = it
+                state.set(LessonState.Running(looks, looks + it.looks, it))
+            },
             cancelled = { cancelled },
         )
         val millis = (System.nanoTime() - start) / 1_000_000
-        measurements.lesson(millis, epochs * shown.values.sumOf { it.size })
+        measurements.lesson(millis, looks)
         finished(shown.keys)
         return LessonState.Learnt(lessons, millis / 1000)
     }

@@ -9,7 +9,7 @@ class Measurements(private val stored: SharedPreferences) {
     /** Milliseconds to recognise an image, or null before the first. */
     val imageMillis: Float? get() = stored.getFloat("image", -1f).takeIf { it >= 0 }
 
-    /** Milliseconds of the last lesson for one picture in one epoch, or null before the first. */
+    /** Milliseconds of the last lesson for one look at a picture, or null before the first. */
     val stepMillis: Float? get() = stored.getFloat("step", -1f).takeIf { it >= 0 }
 
     /** Notes how long recognising an image took. */
@@ -22,9 +22,9 @@ class Measurements(private val stored: SharedPreferences) {
         }
     }
 
-    /** Notes a lesson: its duration, and its pictures times epochs. */
-    fun lesson(millis: Long, steps: Int) {
-        stored.edit().putFloat("step", millis.toFloat() / steps).apply()
+    /** Notes a lesson: its duration, and how often it looked at a picture. */
+    fun lesson(millis: Long, looks: Int) {
+        stored.edit().putFloat("step", millis.toFloat() / looks).apply()
     }
 
     private companion object {

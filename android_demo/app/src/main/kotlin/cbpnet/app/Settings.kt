@@ -9,14 +9,13 @@ class Settings(private val stored: SharedPreferences) {
         get() = stored.getInt("threads", 0)
         set(value) = stored.edit().putInt("threads", value).apply()
 
-    /** Passes over the pictures of a lesson. */
+    /** Passes over the pictures of a lesson that trains prompts; 0 leaves the choice to the bundle. */
     var epochs: Int
-        get() = stored.getInt("epochs", DEFAULT_EPOCHS)
+        get() = stored.getInt("epochs", 0)
         set(value) = stored.edit().putInt("epochs", value).apply()
 
     companion object {
-        const val DEFAULT_EPOCHS = 5
         val THREAD_CHOICES = listOf(0, 1, 2, 4, 8)
-        val EPOCH_CHOICES = listOf(1, 3, DEFAULT_EPOCHS, 10, 20)
+        val EPOCH_CHOICES = listOf(0, 1, 3, 5, 10, 20)
     }
 }

@@ -26,7 +26,7 @@ class SettingsActivity : Activity() {
             demo.settings.threads = Settings.THREAD_CHOICES[it]
             whenIdle { demo.learner.open() }
         }
-        val epochs = Settings.EPOCH_CHOICES.map(Int::toString)
+        val epochs = Settings.EPOCH_CHOICES.map { if (it == 0) getString(R.string.bundles_own) else it.toString() }
         choices(R.id.settings_epochs, epochs, Settings.EPOCH_CHOICES.indexOf(demo.settings.epochs)) {
             demo.settings.epochs = Settings.EPOCH_CHOICES[it]
         }
@@ -62,7 +62,7 @@ class SettingsActivity : Activity() {
             LearnerState.NoBundle -> getString(R.string.no_bundle)
             is LearnerState.Failed -> state.message
             is LearnerState.Ready -> state.session.manifest.let {
-                getString(R.string.bundle_in_use, it.backbone.name, it.precision, it.classes, it.tasks)
+                getString(R.string.bundle_in_use, it.backbone.name, it.precision, it.classes)
             }
         }
     }

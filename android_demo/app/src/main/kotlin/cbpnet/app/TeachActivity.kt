@@ -144,7 +144,7 @@ class TeachActivity : Activity() {
         val session = demo.learner.session ?: return say(getString(R.string.opening))
         val knowledge = session.knowledge
         val isNew = pictures.labels().any { it !in knowledge.classNames }
-        if (isNew && knowledge.knownTasks == session.manifest.tasks) {
+        if (!session.manifest.onePass && isNew && knowledge.knownTasks == session.manifest.tasks) {
             confirm(getString(R.string.join_last_task, knowledge.knownTasks), R.string.join) {
                 startLesson(joinedTask = knowledge.knownTasks)
             }
@@ -155,7 +155,7 @@ class TeachActivity : Activity() {
 
     private fun startLesson(joinedTask: Int?) {
         val session = demo.learner.session ?: return
-        demo.lesson.start(session, demo.settings.epochs, joinedTask)
+        demo.lesson.start(session, demo.settings.epochs.takeIf { it > 0 }, joinedTask)
         watchLesson()
     }
 

@@ -78,9 +78,10 @@ class FlowTest {
 
     private fun App.teach(labels: List<String>) {
         val start = System.nanoTime()
-        session.learn(labels.associateWith { label -> photographs.getValue(label).map(::PictureFile) })
-        val count = labels.sumOf { photographs.getValue(it).size }
-        println("learnt $labels from $count photographs in ${seconds(start)} s")
+        val lessons = session.learn(labels.associateWith { label -> photographs.getValue(label).map(::PictureFile) })
+        val count = lessons.sumOf { it.images }
+        val decision = lessons.first().decision?.let { ", ${it.reason.label}" }.orEmpty()
+        println("learnt $labels from $count photographs in ${seconds(start)} s$decision")
     }
 
     /** The share of right answers on the known classes' test photographs. */
@@ -124,6 +125,8 @@ private class App(folder: File, states: File) : Closeable {
     override fun close() = runner.close()
 }
 
+private const val HALFWAY = 60_000L
+
 private fun seconds(start: Long): String = "%.1f".format((System.nanoTime() - start) / 1e9)
 
 /** The process that dies: learns the class [2] of the folder [0] in the states [1], and says how far it is. */
@@ -131,6 +134,10 @@ fun main(arguments: Array<String>) {
     val (folder, states, label) = arguments
     App(File(folder), File(states)).use { app ->
         val pictures = File(folder, "photographs/$label").listFiles().orEmpty().sorted().map(::PictureFile)
-        app.session.learn(mapOf(label to pictures), progress = { done, total -> println("progress $done $total") })
+        val progress = { done: Int, total: Int ->
+            println("progress $done $total")
+            if (2 * done >= total) Thread.sleep(HALFWAY) // until it is killed: a lesson in one pass is soon over
+        }
+        app.session.learn(mapOf(label to pictures), progress = progress)
     }
 }

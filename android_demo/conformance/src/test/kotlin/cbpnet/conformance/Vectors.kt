@@ -3,7 +3,6 @@ package cbpnet.conformance
 import cbpnet.core.JsonNull
 import cbpnet.core.JsonObject
 import cbpnet.core.Picture
-import cbpnet.core.RandomNumbers
 import cbpnet.core.RgbImage
 import cbpnet.core.Safetensors
 import cbpnet.core.child
@@ -11,8 +10,6 @@ import cbpnet.core.children
 import cbpnet.core.exifOrientation
 import cbpnet.core.get
 import cbpnet.core.integer
-import cbpnet.core.integers
-import cbpnet.core.numbers
 import cbpnet.core.parseJson
 import cbpnet.core.texts
 import java.io.File
@@ -37,27 +34,13 @@ internal class PictureFile(private val file: File) : Picture {
     }
 }
 
-/** The numbers that the Python host drew for a task, in the order in which it drew them. */
-internal class RecordedNumbers(json: JsonObject) : RandomNumbers {
-    private val orders = json.integers("orders").iterator()
-    private val noise = json.numbers("noise").iterator()
-
-    override fun permutation(count: Int): IntArray = IntArray(count) { orders.next() }
-
-    override fun uniform(count: Int): FloatArray = FloatArray(count) { noise.next().toFloat() }
-
-    /** Whether every number has been used. */
-    val exhausted: Boolean get() = !orders.hasNext() && !noise.hasNext()
-}
-
-/** What the Python host was taught in a lesson, with which numbers, and what it said afterwards. */
+/** What the Python host was taught in a lesson, what it decided, and what it said afterwards. */
 internal class RecordedLesson(json: JsonObject, folder: File) {
     val pictures: Map<String, List<Picture>> = json.child("pictures").run {
         entries.keys.associateWith { label -> texts(label).map { PictureFile(File(folder, it)) } }
     }
     val joinedTask: Int? = if (json["joined_task"] == JsonNull) null else json.integer("joined_task")
-    val random: Map<Int, RecordedNumbers> =
-        json.children("random").associate { it.integer("task") to RecordedNumbers(it) }
     val steps: Int = json.integer("steps")
+    val decision: JsonObject? = json["decision"] as? JsonObject
     val predictions: List<JsonObject> = json.children("predictions")
 }

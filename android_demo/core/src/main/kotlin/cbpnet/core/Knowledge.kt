@@ -12,8 +12,9 @@ public class Knowledge(
     public val classNames: List<String>,
     public val lessons: Int,
 ) {
-    /** The number of tasks that have been begun. */
-    public val knownTasks: Int get() = state.getValue("tasks.known").values.count { it > 0 }
+    /** The number of tasks that have been begun, or of lessons where there are no tasks. */
+    public val knownTasks: Int
+        get() = (state["tasks.known"] ?: state.getValue("lessons.count")).values.sum().toInt()
 
     /** The task, counted from 0, that a known class belongs to. */
     public fun taskOf(label: String): Int = state.getValue("classes.task").values[classNames.indexOf(label)].toInt()

@@ -2,27 +2,21 @@ package cbpnet.core
 
 import java.util.concurrent.CancellationException
 
-/** A picture that can be decoded when it is needed. */
-public interface Picture {
-    /** What messages call it. */
-    public val name: String
-
-    /**
-     * The image, upright.
-     *
-     * @throws Exception it cannot be decoded.
-     */
-    public fun decode(): RgbImage
-}
-
 /**
- * What was learnt in one task.
+ * What was learnt at once.
  *
- * @property task its number, counted from 1.
+ * @property task its number, counted from 1, where the bundle has tasks, else null.
  * @property new labels that were not known before; [known] are the others.
  * @property images how many pictures it was learnt from.
+ * @property decision whether a one-pass bundle adapted its features and why; null for another.
  */
-public data class Lesson(val task: Int, val new: List<String>, val known: List<String>, val images: Int)
+public data class Lesson(
+    val task: Int?,
+    val new: List<String>,
+    val known: List<String>,
+    val images: Int,
+    val decision: Decision? = null,
+)
 
 /**
  * A bundle's learner and what it has learnt so far, kept in a [StateStore].
@@ -32,17 +26,12 @@ public data class Lesson(val task: Int, val new: List<String>, val known: List<S
  * nothing, and saved before the call returns. Nothing here is for an app's main thread.
  *
  * @param store where to keep what is learnt and go on from; null keeps it in memory only.
- * @param random the random numbers of a lesson, by its seed and its task.
  * @throws InputException the bundle cannot be used, or the stored state does not go with it.
  */
-public class LearningSession(
-    program: Program,
-    private val store: StateStore?,
-    private val random: (seed: Int, task: Int) -> RandomNumbers = ::SeededNumbers,
-) {
+public class LearningSession(program: Program, private val store: StateStore?) {
     /** What the bundle says of itself. */
     public val manifest: Manifest = program.manifest
-    private val learner = BundleLearner(program)
+    private val teacher: Teacher = if (manifest.onePass) OnePassTeacher(program) else TaskTeacher(program)
     private val restored = store?.load(manifest)
     private val changing = Any()
 
@@ -52,7 +41,7 @@ public class LearningSession(
     /** What is known. */
     @Volatile
     public var knowledge: Knowledge =
-        restored?.knowledge ?: Knowledge(learner.storedState(), manifest.classNames, lessons = 0)
+        restored?.knowledge ?: Knowledge(teacher.storedState(), manifest.classNames, lessons = 0)
         private set
 
     /** Whether the last change could not be saved, and lives in memory only. */
@@ -69,19 +58,23 @@ public class LearningSession(
         val known = knowledge
         if (known.classNames.isEmpty()) throw InputException("Nothing has been learnt yet. Teach a class first.")
         val prepared = images.map { prepare(it, manifest.preprocessing) }
-        val found = learner.predict(known.state, prepared, learner.query(prepared))
+        val found = teacher.classify(known.state, prepared)
         return found.scores.zip(found.tasks) { scores, task -> rank(scores, task, known.classNames) }
     }
 
     /**
-     * Learns from pictures by label and returns the lessons, one for each task.
+     * Learns from pictures by label and returns the lessons.
      *
-     * Known classes are learnt in their own task, task after task; new ones begin a task of their
-     * own, the last, unless they join a known one. Until it returns, nothing has been learnt.
+     * A one-pass bundle learns known and new classes in one lesson, and decides when it has looked at
+     * the pictures whether its features have to be adapted to them. A bundle with tasks has a lesson
+     * for each: known classes are learnt in their own task, task after task; new ones begin a task of
+     * their own, the last, unless they join a known one. Until it returns, nothing has been learnt.
      *
      * @param pictures by label; new labels are as [cleanLabel] gives them.
      * @param joinedTask the number, counted from 1, of the known task that new classes join.
-     * @param progress is told of each picture once when it is read and once in each epoch.
+     * @param progress is told of each picture once when it is read and once in each epoch; of a
+     *   one-pass bundle where it adapts, and then once more.
+     * @param decided is told what is still to come when a one-pass bundle has decided.
      * @param cancelled is asked before each step.
      * @throws CancellationException it was cancelled.
      * @throws InputException a name, a number of pictures or a picture cannot be used, there is no
@@ -94,30 +87,16 @@ public class LearningSession(
         settings: TrainingSettings = TrainingSettings(),
         joinedTask: Int? = null,
         progress: (done: Int, total: Int) -> Unit = { _, _ -> },
+        decided: (Forecast) -> Unit = {},
         cancelled: () -> Boolean = { false },
     ): List<Lesson> = synchronized(changing) {
         checkCounts(pictures)
-        val before = knowledge
-        val plan = planLessons(before, manifest, pictures.keys, joinedTask?.minus(1))
         store?.checkRoom(manifest)
-        val names = before.classNames + pictures.keys.filter { it !in before.classNames }
-        val total = pictures.values.sumOf { it.size } * (1 + settings.epochs)
-        var done = 0
-        val count = { images: Int ->
-            done += images
-            progress(done, total)
-        }
         val check = { if (cancelled()) throw CancellationException("learning was cancelled") }
-        val state = plan.entries.fold(before.state) { state, (task, labels) ->
-            val shown = labels.flatMap { label -> pictures.getValue(label).map { it to names.indexOf(label) } }
-            val examples = shown.chunked(learner.microBatch).flatMap { lookAt(it, check, count) }
-            learnTask(learner, state, task, examples, settings, random(before.lessons, task), count, check)
-        }
-        change(Knowledge(state, names, before.lessons + 1))
-        plan.map { (task, labels) ->
-            val (known, new) = labels.partition { it in before.classNames }
-            Lesson(task + 1, new, known, labels.sumOf { pictures.getValue(it).size })
-        }
+        val how = Teaching(settings, joinedTask, Progress(progress), decided, check)
+        val taught = teacher.teach(knowledge, pictures, how)
+        change(taught.knowledge)
+        taught.lessons
     }
 
     /**
@@ -141,7 +120,7 @@ public class LearningSession(
      * @throws StorageException the change could not be saved, and [unsaved] is set.
      */
     public fun forget(label: String): Unit = synchronized(changing) {
-        change(forget(knowledge, label, manifest.state))
+        change(teacher.forget(knowledge, label))
     }
 
     /** The state file's bytes, for the laptop, the Raspberry Pi or another phone. */
@@ -181,21 +160,6 @@ public class LearningSession(
                 "$count pictures are too many for one lesson. Delete some, until there are at most $MOST_PICTURES.",
             )
         }
-    }
-
-    /** Pictures with their class numbers, each decoded once, with their query features. */
-    private fun lookAt(shown: List<Pair<Picture, Int>>, check: () -> Unit, count: (Int) -> Unit): List<Example> {
-        check()
-        val images = shown.map { (picture, _) -> decoded(picture) }
-        val queries = learner.query(images)
-        count(shown.size)
-        return shown.indices.map { Example(images[it], queries[it], shown[it].second) }
-    }
-
-    private fun decoded(picture: Picture): RgbImage = try {
-        prepare(picture.decode(), manifest.preprocessing)
-    } catch (error: Exception) {
-        throw InputException("The picture ${picture.name} cannot be used (${error.message}). Delete it.", error)
     }
 
     public companion object {

@@ -3,22 +3,14 @@ package cbpnet.core
 private const val NAMED = 5
 
 /**
- * Plans what is learnt where: the labels to be learnt in each task, by the task's number from 0.
- *
- * A known class is learnt in its own task; new ones begin a task of their own, or join the known task
- * [joined], counted from 0.
+ * The labels that are new.
  *
  * @throws InputException there is no label, two can be taken for each other, or there is no room for
- *   the new classes or for their task.
+ *   the new classes.
  */
-internal fun planLessons(
-    before: Knowledge,
-    manifest: Manifest,
-    labels: Collection<String>,
-    joined: Int?,
-): Map<Int, List<String>> {
+internal fun newLabels(before: Knowledge, manifest: Manifest, labels: Collection<String>): List<String> {
     if (labels.isEmpty()) throw InputException("There are no pictures to learn from. Take some first.")
-    val (known, new) = labels.partition { it in before.classNames }
+    val new = labels.filter { it !in before.classNames }
     new.forEachIndexed { index, label ->
         require(cleanLabel(label) == label) { "the label \"$label\" has spaces around it" }
         checkNewLabel(label, before.classNames + new.take(index))
@@ -30,8 +22,26 @@ internal fun planLessons(
                 "bundle with room for more.",
         )
     }
+    return new
+}
+
+/**
+ * Plans what is learnt where: the labels to be learnt in each task, by the task's number from 0.
+ *
+ * A known class is learnt in its own task; new ones begin a task of their own, or join the known task
+ * [joined], counted from 0.
+ *
+ * @throws InputException as [newLabels]; or there is no room for the new task.
+ */
+internal fun planLessons(
+    before: Knowledge,
+    manifest: Manifest,
+    labels: Collection<String>,
+    joined: Int?,
+): Map<Int, List<String>> {
+    val new = newLabels(before, manifest, labels)
     val planned = sortedMapOf<Int, List<String>>()
-    planned += known.groupBy(before::taskOf)
+    planned += labels.filter { it !in new }.groupBy(before::taskOf)
     if (new.isNotEmpty()) {
         val task = joined ?: before.knownTasks
         checkTask(before, manifest, task)

@@ -33,12 +33,13 @@ public data class Backbone(val name: String, val parameters: Long, val dim: Int,
  * @property precision `int8` or `fp32`.
  * @property preprocessing how the backbone wants its images.
  * @property classes capacity C in classes.
- * @property tasks capacity T in tasks.
+ * @property tasks capacity T in tasks; a one-pass learner has none.
  * @property classNames labels of the classes that `initial_state` knows, by class number.
  * @property microBatch images m of a call; a method takes [m, 3, S, S].
  * @property trainableParameters of prompts and block; [trainableFraction] is their share of the
  *   backbone's parameters. [headParameters] are in neither.
  * @property state the state's tensors by name, in order.
+ * @property adaptation those of what a one-pass learner trains and throws away.
  * @property methods every method by name.
  * @property source the JSON that all this was read from.
  */
@@ -47,6 +48,7 @@ public class Manifest private constructor(
     public val precision: String,
     public val backbone: Backbone,
     public val preprocessing: Preprocessing,
+    internal val settings: LearnerSettings,
     public val classes: Int,
     public val tasks: Int,
     public val classNames: List<String>,
@@ -55,17 +57,17 @@ public class Manifest private constructor(
     public val trainableFraction: Double,
     public val headParameters: Int,
     public val state: Map<String, StateTensor>,
+    public val adaptation: Map<String, StateTensor>,
     public val methods: Map<String, MethodInfo>,
     public val source: JsonObject,
 ) {
-    /** A method's tensors; every one of [Manifest.METHODS] is there. */
+    /** Whether the learner learns in one pass, and not task after task. */
+    public val onePass: Boolean get() = settings.onePass
+
+    /** A method's tensors; every one of the learner's is there. */
     public fun method(name: String): MethodInfo = methods.getValue(name)
 
     public companion object {
-        /** The methods that a bundle must have. */
-        public val METHODS: List<String> =
-            listOf("initial_state", "query", "observe", "begin_task", "predict", "gradients", "update")
-
         /**
          * Reads a manifest's bytes, JSON in UTF-8.
          *
@@ -94,6 +96,7 @@ public class Manifest private constructor(
                 Backbone(it.text("name"), it.number("parameters").toLong(), it.integer("dim"), it.text("weights"))
             },
             preprocessing = Preprocessing.read(json.child("preprocessing")),
+            settings = LearnerSettings.read(json.child("config")),
             classes = json.integer("classes"),
             tasks = json.integer("tasks"),
             classNames = json.texts("class_names"),
@@ -101,7 +104,8 @@ public class Manifest private constructor(
             trainableParameters = json.integer("trainable_parameters"),
             trainableFraction = json.number("trainable_fraction"),
             headParameters = json.integer("head_parameters"),
-            state = json.children("state").associate { it.text("name") to stateTensor(it) },
+            state = layout(json, "state"),
+            adaptation = layout(json, "adaptation"),
             methods = json.child("methods").run { entries.keys.associateWith { method(child(it)) } },
             source = json,
         )
@@ -109,11 +113,14 @@ public class Manifest private constructor(
         private fun method(json: JsonObject) =
             MethodInfo(json.children("inputs").map(::tensor), json.children("outputs").map(::tensor))
 
-        private fun stateTensor(json: JsonObject): StateTensor {
+        private fun layout(json: JsonObject, key: String) =
+            json.children(key).associate { it.text("name") to stateTensor(it, key) }
+
+        private fun stateTensor(json: JsonObject, key: String): StateTensor {
             val counts = json["counts"]
             val counted = Counted.entries.find { JsonText(it.label) == counts }
             if (counted == null && counts != JsonNull) {
-                throw JsonException("a tensor of \"state\" counts $counts, neither \"classes\" nor \"tasks\"")
+                throw JsonException("a tensor of \"$key\" counts $counts, neither \"classes\" nor \"tasks\"")
             }
             return StateTensor(shape(json), counted)
         }

@@ -1,5 +1,16 @@
 package cbpnet.core
 
+private val TASK_METHODS = listOf("initial_state", "query", "observe", "begin_task", "predict", "gradients", "update")
+private val COUNTING = listOf("initial_state", "features", "observe", "solve", "leave_one_out", "predict")
+private val ADAPTING = listOf("begin_task", "gradients", "update", "compare", "carry")
+
+/** The methods of a bundle's learner. */
+private fun methodsOf(settings: LearnerSettings): List<String> = when (settings.kind) {
+    AdaptationKind.CBPNET -> TASK_METHODS
+    AdaptationKind.NEVER -> COUNTING
+    else -> COUNTING + ADAPTING
+}
+
 /** Throws [JsonException] where a manifest's entries contradict each other. */
 internal fun checkManifest(manifest: Manifest) {
     for ((name, count) in listOf(
@@ -10,16 +21,22 @@ internal fun checkManifest(manifest: Manifest) {
     )) {
         if (count < 1) throw JsonException("\"$name\" is $count, which must be at least 1")
     }
-    for (name in Manifest.METHODS) {
+    for (name in methodsOf(manifest.settings)) {
         if (name !in manifest.methods) throw JsonException("the method $name is missing")
     }
     if (manifest.classNames.size > manifest.classes || manifest.classNames.toSet().size < manifest.classNames.size) {
         throw JsonException("\"class_names\" has too many names, or one of them twice")
     }
-    for ((name, counts) in listOf("classes.task" to Counted.CLASSES, "tasks.known" to Counted.TASKS)) {
-        val rows = capacity(manifest, counts)
-        if (manifest.state[name] != StateTensor(listOf(rows), counts)) {
-            throw JsonException("\"state\" must have $name of $rows numbers, one for each of ${counts.label}")
+    checkState(manifest)
+    checkTensors(manifest)
+}
+
+/** Checks the tensors of the state that a host reads itself, and the rows of all. */
+private fun checkState(manifest: Manifest) {
+    for ((name, wanted) in if (manifest.onePass) onePassTensors(manifest) else taskTensors(manifest)) {
+        if (manifest.state[name] != wanted) {
+            val rows = wanted.counts?.let { ", one for each of ${it.label}" }.orEmpty()
+            throw JsonException("\"state\" must have $name of ${wanted.shape.joinToString(" x ")} numbers$rows")
         }
     }
     for ((name, tensor) in manifest.state) {
@@ -28,7 +45,24 @@ internal fun checkManifest(manifest: Manifest) {
             throw JsonException("\"state\" has $name as ${tensor.shape}, whose first length must be $rows")
         }
     }
-    checkTensors(manifest)
+    for ((name, tensor) in manifest.adaptation.filterKeys(::isAdapted)) {
+        if (manifest.state[name]?.shape != tensor.shape) {
+            throw JsonException("\"adaptation\" has $name otherwise than \"state\"")
+        }
+    }
+}
+
+private fun taskTensors(manifest: Manifest) = mapOf(
+    "classes.task" to StateTensor(listOf(manifest.classes), Counted.CLASSES),
+    "tasks.known" to StateTensor(listOf(manifest.tasks), Counted.TASKS),
+)
+
+private fun onePassTensors(manifest: Manifest): Map<String, StateTensor> {
+    val numbers = listOf("readout.prior", "readout.scale", "lessons.count", "lessons.adapted")
+    return numbers.associateWith { StateTensor(listOf(1), null) } + mapOf(
+        "classes.count" to StateTensor(listOf(manifest.classes), Counted.CLASSES),
+        "readout.evidence" to StateTensor(with(manifest.settings) { listOf(priors.size, scales.size) }, null),
+    )
 }
 
 private fun capacity(manifest: Manifest, counts: Counted) = when (counts) {
@@ -42,13 +76,16 @@ private fun checkTensors(manifest: Manifest) {
     val agreed = HashMap<String, TensorInfo>()
     agreed["images"] = TensorInfo("images", DType.FLOAT32, images)
     agreed["labels"] = TensorInfo("labels", DType.INT64, listOf(manifest.microBatch))
-    for ((name, tensor) in manifest.state) {
-        agreed["$STATE$name"] = TensorInfo("$STATE$name", DType.FLOAT32, tensor.shape)
+    val layouts = mapOf(STATE to manifest.state, ADAPTATION to manifest.adaptation)
+    for ((prefix, layout) in layouts) {
+        for ((name, tensor) in layout) agreed["$prefix$name"] = TensorInfo("$prefix$name", DType.FLOAT32, tensor.shape)
     }
-    for ((method, info) in manifest.methods.filterKeys { it in Manifest.METHODS }) {
+    for (method in methodsOf(manifest.settings)) {
+        val info = manifest.method(method)
         for (tensor in info.inputs + info.outputs.filter { it.name != "task" }) {
-            if (tensor.name.startsWith(STATE) && tensor.name !in agreed) {
-                throw JsonException("the method $method has ${tensor.name}, which is not in \"state\"")
+            val prefix = layouts.keys.find { tensor.name.startsWith(it) }
+            if (prefix != null && tensor.name !in agreed) {
+                throw JsonException("the method $method has ${tensor.name}, which is not in \"${prefix.dropLast(1)}\"")
             }
             if (agreed.getOrPut(tensor.name) { tensor } != tensor) {
                 throw JsonException("the method $method has ${tensor.name} otherwise than the rest of the bundle")

@@ -1,9 +1,5 @@
 package cbpnet.core
 
-/** What a bundle calls the tensors of the learner's state, and the gradient sums. */
-internal const val STATE = "state."
-internal const val SUMS = "sums."
-
 /**
  * A bundle's methods on named tensors.
  *
@@ -12,7 +8,16 @@ internal const val SUMS = "sums."
  *
  * @property manifest what the bundle says of itself.
  */
-public class Program(private val runner: MethodRunner, public val manifest: Manifest) {
+public class Program private constructor(
+    private val runner: MethodRunner,
+    public val manifest: Manifest,
+    private val check: () -> Unit,
+) {
+    public constructor(runner: MethodRunner, manifest: Manifest) : this(runner, manifest, check = {})
+
+    /** The same program, which calls [check] before every method; what that throws ends the call. */
+    internal fun checked(check: () -> Unit): Program = Program(runner, manifest, check)
+
     /**
      * Runs a method on the tensors that it takes, by name, and returns what it gives, by name.
      *
@@ -23,13 +28,14 @@ public class Program(private val runner: MethodRunner, public val manifest: Mani
      * @throws IllegalArgumentException a tensor is missing, or not as the manifest says.
      */
     public fun call(method: String, tensors: Map<String, Tensor>): Map<String, Tensor> {
+        check()
         val info = manifest.method(method)
         val inputs = info.inputs.map { wanted ->
             val tensor = requireNotNull(tensors[wanted.name]) { "$method takes ${wanted.name}, which is missing" }
             require(tensor.fits(wanted)) { "$method takes $wanted, not ${tensor::class.simpleName} ${tensor.shape}" }
             tensor
         }
-        val outputs = synchronized(this) { run(method, inputs) }
+        val outputs = synchronized(runner) { run(method, inputs) }
         val agree = outputs.size == info.outputs.size &&
             outputs.zip(info.outputs).all { (tensor, wanted) -> tensor.fits(wanted) }
         if (!agree) {

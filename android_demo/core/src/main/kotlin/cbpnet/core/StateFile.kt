@@ -84,13 +84,14 @@ private fun checkFormat(metadata: Map<String, String>, name: String) {
     if (version > VERSION) throw otherVersion("state", version, VERSION)
     if (version < VERSION) {
         throw InputException(
-            "The state $name was made by an older cbpnet-mobile, in format version $version. " +
-                "On a computer `cbpnet-mobile move` takes its classes over into a new bundle.",
+            "The state $name was made by an older cbpnet-mobile, in format version $version. On a laptop, " +
+                "cbpnet-mobile move takes its classes over into a bundle that learns in one pass.",
         )
     }
 }
 
 private fun read(info: JsonObject, tensors: Map<String, FloatTensor>, manifest: Manifest, name: String): Knowledge {
+    checkKind(LearnerSettings.read(info.child("config")).onePass, manifest.onePass, name)
     for ((key, ours) in stateIdentity(manifest).entries) {
         val difference = firstDifference(key, info[key], ours) ?: continue
         throw InputException(
@@ -100,9 +101,32 @@ private fun read(info: JsonObject, tensors: Map<String, FloatTensor>, manifest: 
     }
     val grown = grow(tensors, info.integer("classes"), info.integer("tasks"), manifest, name)
     val classNames = info.texts("class_names")
-    checkClasses(grown.getValue("classes.task").values, classNames, manifest.tasks)
-    val lessons = info.child("progress").entries["lessons"]?.let(::integerOrNull)
+    checkClasses(grown, classNames, manifest)
+    val progress = info.child("progress").entries
+    if (progress["kept"] ?: JsonNull != JsonNull) {
+        throw InputException(
+            "The state $name was saved with kept pictures, which the app cannot take over. Use one that was learnt " +
+                "without them (--keep 0).",
+        )
+    }
+    val lessons = progress["lessons"]?.let(::integerOrNull)
     return Knowledge(grown, classNames, lessons ?: 0)
+}
+
+/** Checks that a state and the bundle learn both in one pass, or both in tasks. */
+private fun checkKind(found: Boolean, ours: Boolean, name: String) {
+    if (ours && !found) {
+        throw InputException(
+            "The state $name is one of CBPNet's tasks, and the bundle learns in one pass. On a laptop, cbpnet-mobile " +
+                "move takes its classes over.",
+        )
+    }
+    if (found && !ours) {
+        throw InputException(
+            "The state $name is one of a learner in one pass, and the bundle learns in tasks. Choose a bundle that " +
+                "learns in one pass.",
+        )
+    }
 }
 
 /** Where two JSON values differ first, with both sides, or null. */
@@ -126,9 +150,12 @@ private fun grow(
     name: String,
 ): Map<String, FloatTensor> {
     if (classes > manifest.classes || tasks > manifest.tasks) {
+        val (theirs, ours) = listOf(classes to tasks, manifest.classes to manifest.tasks).map { (classes, tasks) ->
+            if (manifest.onePass) "$classes classes" else "$classes classes in $tasks tasks"
+        }
         throw InputException(
-            "The state $name has room for $classes classes in $tasks tasks, more than the bundle's " +
-                "${manifest.classes} in ${manifest.tasks}. Use a bundle with at least as much room.",
+            "The state $name has room for $theirs, more than the bundle's $ours. Use a bundle with at least as much " +
+                "room.",
         )
     }
     if (tensors.keys != manifest.state.keys) throw JsonException("it has other tensors than the bundle's state")
@@ -146,10 +173,17 @@ private fun grow(
     }
 }
 
-/** Checks that the classes are numbered without a gap and have a name and a task each. */
-private fun checkClasses(taskOf: FloatArray, classNames: List<String>, tasks: Int) {
-    val known = taskOf.count { it >= 0 }
-    if (known != classNames.size || taskOf.take(known).any { it < 0 || it >= tasks }) {
+/** Checks that the classes are numbered without a gap and have a name each, and a task where there are tasks. */
+private fun checkClasses(state: Map<String, FloatTensor>, classNames: List<String>, manifest: Manifest) {
+    val isKnown = if (manifest.onePass) {
+        state.getValue("classes.count").values.map { it > 0 }
+    } else {
+        val taskOf = state.getValue("classes.task").values
+        if (taskOf.any { it >= manifest.tasks }) throw JsonException("it has classes of tasks that do not exist")
+        taskOf.map { it >= 0 }
+    }
+    val known = isKnown.count { it }
+    if (known != classNames.size || !isKnown.take(known).all { it }) {
         throw JsonException("it knows $known classes and names ${classNames.size}")
     }
 }

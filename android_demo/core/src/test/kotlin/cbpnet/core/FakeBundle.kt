@@ -1,27 +1,16 @@
 package cbpnet.core
 
-/**
- * A bundle without a network, for tests: a class is the mean colour of its images.
- *
- * Three numbers a feature, images of 4 x 4, [microBatch] at a time. It notes every call.
- */
+/** A fake bundle of the paper's learner: a class is the mean colour of its images. */
 internal class FakeBundle(
-    private val microBatch: Int = 2,
-    private val classes: Int = 4,
-    private val tasks: Int = 2,
-    private val weights: String = "0123456789abcdef",
-) : MethodRunner {
-    class Call(val method: String, val inputs: Map<String, Tensor>) {
-        fun floats(name: String) = (inputs.getValue(name) as FloatTensor).values.toList()
-        fun labels() = (inputs.getValue("labels") as LongTensor).values.toList()
-    }
-
-    val calls = mutableListOf<Call>()
-
-    /** What happens before a method runs; a test may throw here. */
-    var before: (String) -> Unit = {}
-
-    private val state = linkedMapOf(
+    microBatch: Int = 2,
+    classes: Int = 4,
+    tasks: Int = 2,
+    weights: String = "0123456789abcdef",
+) : FakeProgram(microBatch, classes, tasks, weights) {
+    override val config = """{"readout": {"kind": "none", "priors": [1.0], "scales": [1.0]},
+        "adaptation": {"kind": "cbpnet", "confidence": 0.25, "accuracy": 0.85, "epochs": 5, "final_rate": 1.0},
+        "cbp": {"replacement_rate": 0.0001, "max": Infinity}}"""
+    override val state = linkedMapOf(
         "prompts.e" to StateTensor(listOf(tasks, 1, 2, 1, DIM), Counted.TASKS),
         "prompts.keys" to StateTensor(listOf(tasks, DIM), Counted.TASKS),
         "head.weight" to StateTensor(listOf(classes, DIM), Counted.CLASSES),
@@ -32,13 +21,13 @@ internal class FakeBundle(
         "classes.count" to StateTensor(listOf(classes), Counted.CLASSES),
         "classes.mean" to StateTensor(listOf(classes, DIM), Counted.CLASSES),
     )
-    private val layout = state.mapValues { it.value.shape }
+    private val layout: Shapes = state.mapValues { it.value.shape }
     private val sums = linkedMapOf("count" to listOf(1), "colour" to listOf(DIM))
     private val images = "images" to listOf(microBatch, 3, SIZE, SIZE)
     private val query = "query" to listOf(microBatch, DIM)
     private val labels = "labels" to listOf(microBatch)
 
-    private val methods = mapOf(
+    override val methods = mapOf(
         "initial_state" to (emptyMap<String, List<Int>>() to states(*layout.keys.toTypedArray())),
         "query" to (mapOf(images) to mapOf(query)),
         "observe" to (mapOf(query, labels) + states(*SEEN) to states(*SEEN)),
@@ -57,94 +46,28 @@ internal class FakeBundle(
             ),
     )
 
-    val manifestJson: JsonObject
-        get() = JsonObject(
-            "target" to JsonText("none"),
-            "precision" to JsonText("fp32"),
-            "backbone" to JsonObject(
-                "name" to JsonText("colours"), "parameters" to JsonNumber(1000000),
-                "dim" to JsonNumber(DIM), "weights" to JsonText(weights),
-            ),
-            "preprocessing" to parseJson(
-                """{"image_size": $SIZE, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.25, 1.0],
-                    "interpolation": "bicubic", "crop_pct": 1.0}""",
-            ),
-            "config" to parseJson(
-                """{"readout": {"kind": "none"}, "cbp": {"replacement_rate": 0.0001, "max": Infinity}}""",
-            ),
-            "classes" to JsonNumber(classes),
-            "tasks" to JsonNumber(tasks),
-            "class_names" to JsonArray(emptyList()),
-            "micro_batch" to JsonNumber(microBatch),
-            "image_size" to JsonNumber(SIZE),
-            "trainable_parameters" to JsonNumber(24),
-            "trainable_fraction" to JsonNumber("2.4e-05"),
-            "head_parameters" to JsonNumber(12),
-            "state" to JsonArray(
-                state.map { (name, tensor) ->
-                    val counts = tensor.counts?.let { JsonText(it.name.lowercase()) } ?: JsonNull
-                    JsonObject(described(name, tensor.shape).entries + ("counts" to counts))
-                },
-            ),
-            "methods" to JsonObject(
-                methods.mapValues { (_, tensors) ->
-                    val (inputs, outputs) = tensors
-                    JsonObject("inputs" to typed(inputs), "outputs" to typed(outputs))
-                },
-            ),
-        )
+    override fun answer(call: Call) = FakeLearner(call, layout).run()
 
-    val manifest: Manifest get() = Manifest.parse(manifestJson.toString().toByteArray())
-
-    fun program() = Program(this, manifest)
-
-    override fun run(method: String, inputs: List<Tensor>): List<Tensor> {
-        before(method)
-        val (taken, given) = methods.getValue(method)
-        val call = Call(method, taken.keys.zip(inputs).toMap())
-        calls += call
-        val answer = FakeLearner(call, layout).run()
-        return given.map { (name, shape) -> FloatTensor(answer.getValue(name), shape) }
-    }
-
-    override fun close() = Unit
-
-    private fun states(vararg names: String) = names.associate { "state.$it" to layout.getValue(it) }
-
-    private fun Map<String, List<Int>>.prefixed(prefix: String) = mapKeys { prefix + it.key }
-
-    private fun typed(tensors: Map<String, List<Int>>) = JsonArray(
-        tensors.map { (name, shape) ->
-            val dtype = if (name == "labels") "int64" else "float32"
-            JsonObject(described(name, shape).entries + ("dtype" to JsonText(dtype)))
-        },
-    )
-
-    private fun described(name: String, shape: List<Int>) =
-        JsonObject("name" to JsonText(name), "shape" to JsonArray(shape.map(::JsonNumber)))
-
-    companion object {
-        const val DIM = 3
-        const val SIZE = 4
-        private val SEEN = arrayOf("classes.count", "classes.mean")
+    private companion object {
+        val SEEN = arrayOf("classes.count", "classes.mean")
     }
 }
 
 /** The mathematics of [FakeBundle], one method at a time. */
-private class FakeLearner(private val call: FakeBundle.Call, private val layout: Map<String, List<Int>>) {
-    private val dim = FakeBundle.DIM
+private class FakeLearner(private val call: Call, private val layout: Shapes) {
+    private val dim = FakeProgram.DIM
 
     fun run(): Map<String, FloatArray> = when (call.method) {
         "initial_state" -> initialState()
-        "query" -> mapOf("query" to query())
-        "observe" -> observe()
+        "query" -> mapOf("query" to FakeProgram.colours(call))
+        "observe" -> FakeProgram.observed(call, "query")
         "begin_task" -> beginTask()
         "predict" -> predict()
         "gradients" -> gradients()
         else -> update()
     }
 
-    private fun input(name: String) = (call.inputs.getValue(name) as FloatTensor).values.copyOf()
+    private fun input(name: String) = call.input(name)
 
     private fun initialState() = layout.entries.associate { (name, shape) ->
         val value = when (name) {
@@ -153,27 +76,6 @@ private class FakeLearner(private val call: FakeBundle.Call, private val layout:
             else -> 0f
         }
         "state.$name" to FloatArray(elements(shape)) { value }
-    }
-
-    /** Each channel's mean. */
-    private fun query(): FloatArray {
-        val area = FakeBundle.SIZE * FakeBundle.SIZE
-        val pixels = input("images")
-        return FloatArray(pixels.size / area) { pixels.slice(it * area until (it + 1) * area).average().toFloat() }
-    }
-
-    private fun observe(): Map<String, FloatArray> {
-        val count = input("state.classes.count")
-        val mean = input("state.classes.mean")
-        val query = input("query")
-        call.labels().forEachIndexed { row, label ->
-            if (label >= 0) {
-                val at = label.toInt()
-                count[at]++
-                for (i in 0 until dim) mean[at * dim + i] += (query[row * dim + i] - mean[at * dim + i]) / count[at]
-            }
-        }
-        return mapOf("state.classes.count" to count, "state.classes.mean" to mean)
     }
 
     private fun beginTask(): Map<String, FloatArray> {

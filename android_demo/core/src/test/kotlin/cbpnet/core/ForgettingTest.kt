@@ -69,7 +69,7 @@ class ForgettingTest {
         val names = mapOf("a" to Counted.CLASSES, "b" to Counted.TASKS, "c" to null)
         val layout = session.manifest.state + names.mapValues { StateTensor(listOf(3), it.value) }
         val before = Knowledge(session.knowledge.state + names.mapValues { rows }, session.knowledge.classNames, 3)
-        val state = forget(before, "red", layout).state
+        val state = forgetWithItsTask(before, "red", layout).state
         val found = names.keys.map { state.getValue(it).values.toList() }
         assertEquals(listOf(listOf(2f, 3f, 0f), listOf(2f, 3f, 0f), listOf(1f, 2f, 3f)), found)
     }

@@ -1,0 +1,104 @@
+package cbpnet.core
+
+/** A solved readout: the state that has it, and the [inverse] [F, F] for [OnePassProgram.leaveOneOut]. */
+internal class Solved(val state: State, val inverse: FloatTensor)
+
+/**
+ * A bundle's program as the one-pass learner, of batches of any size.
+ *
+ * Images are [B] prepared ones, features x are B rows [F], labels class numbers.
+ */
+internal class OnePassProgram(private val program: Program) {
+    private val manifest = program.manifest
+    private val batches = Batches(manifest)
+
+    /** Capacity C in classes. */
+    val classes: Int = manifest.classes
+
+    /** Images m of a call. */
+    val microBatch: Int = batches.size
+
+    /** What trains the G-prompt, in the state that [beginTask] gives. */
+    val adaptation = ProgramSteps(program, ADAPTATION)
+
+    /** The state that the bundle was exported with: what a server learnt, or nothing. */
+    fun storedState(): State = unprefixed(STATE, program.call("initial_state", emptyMap()))
+
+    /** The features x of images. */
+    fun features(state: State, images: List<RgbImage>): List<FloatArray> =
+        images.chunked(batches.size).flatMap { part -> rows(look(state, part).float("x")).take(part.size) }
+
+    /** How sure the pretrained classifier is of each image, with a prompt of zeros; null without one. */
+    fun confidence(images: List<RgbImage>): List<Float>? {
+        val info = manifest.method("features")
+        if (info.outputs.none { it.name == "confidence" }) return null
+        val blank = info.inputs.filter { it.name.startsWith(STATE) }
+            .associate { it.name.removePrefix(STATE) to FloatTensor.zeros(it.shape) }
+        return images.chunked(batches.size).flatMap { part ->
+            look(blank, part).float("confidence").values.take(part.size)
+        }
+    }
+
+    /** The state with images counted, each image once. */
+    fun observe(state: State, x: List<FloatArray>, labels: List<Int>): State =
+        x.indices.chunked(batches.size).fold(state) { before, part ->
+            changed("observe", before, counted(x, labels, part))
+        }
+
+    /** The state with its readout solved for a prior, its scores multiplied by [scale]. */
+    fun solve(state: State, prior: Float, scale: Float): Solved {
+        val numbers = mapOf("prior" to number(prior), "scale" to number(scale))
+        val found = program.call("solve", prefixed(STATE, state) + numbers)
+        return Solved(state + unprefixed(STATE, found), found.float("inverse"))
+    }
+
+    /** Sums over counted images, each classified among [members] by what is known without it. */
+    fun leaveOneOut(solved: Solved, x: List<FloatArray>, labels: List<Int>, members: Set<Int>): State {
+        val fixed = prefixed(STATE, solved.state) +
+            mapOf("inverse" to solved.inverse, "members" to marks(members, classes))
+        val start = manifest.method("leave_one_out").zeros(SUMS)
+        return x.indices.chunked(batches.size).fold(start) { sums, part ->
+            val inputs = fixed + prefixed(SUMS, sums) + counted(x, labels, part)
+            sums + unprefixed(SUMS, program.call("leave_one_out", inputs))
+        }
+    }
+
+    /** The classes' scores [B][C]. */
+    fun predict(state: State, x: List<FloatArray>): List<FloatArray> = x.chunked(batches.size).flatMap { part ->
+        val inputs = prefixed(STATE, state) + ("x" to batches.features(part))
+        rows(program.call("predict", inputs).float("scores")).take(part.size)
+    }
+
+    /** The adaptation's state, ready to train on classes of which the images have been observed. */
+    fun beginTask(state: State, members: Set<Int>): State {
+        val inputs = prefixed(STATE, state) + ("members" to marks(members, classes))
+        return unprefixed(ADAPTATION, program.call("begin_task", inputs))
+    }
+
+    /** The state carried over an adaptation that changed the features of a lesson's images. */
+    fun carry(state: State, before: List<FloatArray>, after: List<FloatArray>): State {
+        val drift = before.indices.chunked(batches.size).fold(manifest.method("compare").zeros(DRIFT)) { drift, part ->
+            val inputs = prefixed(DRIFT, drift) + mapOf(
+                "before" to batches.features(before.slice(part)),
+                "after" to batches.features(after.slice(part)),
+                "weight" to batches.weights(PAIR, part.size),
+                "labels" to batches.labels(emptyList()), // which kept pictures alone have
+            )
+            drift + unprefixed(DRIFT, program.call("compare", inputs))
+        }
+        return changed("carry", state, prefixed(DRIFT, drift))
+    }
+
+    private fun look(state: State, part: List<RgbImage>): Map<String, Tensor> =
+        program.call("features", prefixed(STATE, state) + ("images" to batches.images(part)))
+
+    private fun counted(x: List<FloatArray>, labels: List<Int>, part: List<Int>): Map<String, Tensor> =
+        mapOf("x" to batches.features(x.slice(part)), "labels" to batches.labels(labels.slice(part)))
+
+    private fun changed(method: String, state: State, inputs: Map<String, Tensor>): State =
+        state + unprefixed(STATE, program.call(method, prefixed(STATE, state) + inputs))
+
+    private companion object {
+        const val PAIR = 0.3f // what a lesson's pair of features counts, of which a kept picture's counts 1
+    }
+}
