@@ -83,10 +83,10 @@ def _features(
 
 def _left_out(learner: OnePassInterface, state: LearnerState, x: Tensor, labels: Tensor) -> Tensor:
     """Return the class of each counted image by what is known without it, where that is any."""
-    known, inverse = learner.solve(state, state["readout.prior"], state["readout.scale"])
+    known, metric = learner.solve(state, state["readout.prior"], state["readout.scale"])
     targets = one_hot(labels, learner.classes).to(x.dtype)
     count = known["classes.count"]
-    scores = left_out_scores(inverse, count, known["classes.mean"], x, targets)
+    scores = left_out_scores(metric, count, known["classes.mean"], x, targets)
     best = scores.masked_fill(count == 0, -torch.inf).argmax(dim=1)
     return best[targets @ count >= 2]
 

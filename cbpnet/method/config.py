@@ -134,7 +134,8 @@ class AdaptationConfig:
     "cbpnet" is the paper's learner: prompts, block and head are trained on every task. All other
     kinds are the one-pass learner's: the G-prompt is trained on the "first" lesson that has two
     classes, on "always" every such lesson or "never"; "auto" trains it on the first one, and later
-    where the lesson's images are foreign to the backbone: where the pretrained classifier's
+    where the lesson has at least a ``share`` of the classes known beside its own, which an
+    adaptation harms, and its images are foreign to the backbone: where the pretrained classifier's
     greatest probability is below ``confidence`` on average, in [0, 1]. A backbone without a
     classifier goes by the lesson's leave-one-out accuracy, which has to be below ``accuracy``.
 
@@ -143,6 +144,7 @@ class AdaptationConfig:
     """
 
     kind: AdaptationKind = "cbpnet"
+    share: float = 0.25
     confidence: float = 0.25
     accuracy: float = 0.85
     epochs: int = 6
@@ -220,6 +222,8 @@ class LearnerConfig:
     def _check_adaptation(self) -> None:
         adaptation, readout = self.adaptation, self.readout
         _require_choice("adaptation.kind", adaptation.kind, get_args(AdaptationKind))
+        share = adaptation.share
+        _require("adaptation.share", share, 0 <= share < math.inf, "a number of 0 or more")
         for name in ("confidence", "accuracy", "final_rate"):
             value = getattr(adaptation, name)
             _require(f"adaptation.{name}", value, 0 <= value <= 1, "in [0, 1]")

@@ -9,6 +9,7 @@ from torch import Tensor
 from cbpnet.method.config import LearnerConfig, ReadoutKind
 from cbpnet.method.drift import Drift
 from cbpnet.method.state import LearnerState
+from cbpnet.method.whitening import Whitening
 
 __all__ = ["Evidence", "GradientSums", "LearnerInterface", "OnePassInterface", "StepInterface"]
 
@@ -95,14 +96,14 @@ class OnePassInterface(Protocol):
 
     def solve(
         self, state: LearnerState, prior: Tensor, scale: Tensor
-    ) -> tuple[LearnerState, Tensor]: ...
+    ) -> tuple[LearnerState, Whitening]: ...
 
     def zero_evidence(self) -> Evidence: ...
 
     def leave_one_out(
         self,
         state: LearnerState,
-        inverse: Tensor,
+        metric: Whitening,
         x: Tensor,
         labels: Tensor,
         members: Tensor,

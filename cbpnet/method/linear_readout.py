@@ -11,20 +11,20 @@ from torch import Tensor
 from cbpnet.method.config import ReadoutConfig
 from cbpnet.method.rows import unit_rows
 from cbpnet.method.statistics import ClassStatistics, centre
-from cbpnet.method.whitening import identity, whitened_head
+from cbpnet.method.whitening import Whitening, identity, whitened_head
 
 __all__ = ["solve_readout"]
 
 
 def solve_readout(
-    config: ReadoutConfig, known: ClassStatistics, inverse: Tensor
+    config: ReadoutConfig, known: ClassStatistics, metric: Whitening
 ) -> tuple[Tensor, Tensor]:
     """Return the weight [C, F] and bias [C] of a readout's scores.
 
-    ``inverse`` [F, F] is the whitening of the statistics. Classes without images get zeros.
+    ``metric`` is that of the statistics. Classes without images get zeros.
     """
     if config.kind == "whitened":
-        return whitened_head(inverse, known.count, known.mean)
+        return whitened_head(metric, known.count, known.mean)
     if config.kind == "means":
         return unit_rows(known.mean), torch.zeros_like(known.count)
     return _ridge(config.regularisation, known)

@@ -24,7 +24,7 @@ from cbpnet.method.prompts import one_hot, prefixes
 from cbpnet.method.rows import times_rows
 from cbpnet.method.state import LearnerState
 from cbpnet.method.statistics import ClassStatistics
-from cbpnet.method.whitening import left_out_scores, whitening
+from cbpnet.method.whitening import Whitening, left_out_scores, whiten
 
 __all__ = ["OnePassLearner", "solve_state", "statistics_of"]
 
@@ -84,8 +84,8 @@ class OnePassLearner:
 
     def solve(
         self, state: LearnerState, prior: Tensor, scale: Tensor
-    ) -> tuple[LearnerState, Tensor]:
-        """Return the state with its readout solved, and the inverse [F, F] for `leave_one_out`.
+    ) -> tuple[LearnerState, Whitening]:
+        """Return the state with its readout solved, and the metric for `leave_one_out`.
 
         ``prior`` [1] regularises the scatter, see `whitening`; ``scale`` [1] multiplies the scores.
         """
@@ -94,7 +94,7 @@ class OnePassLearner:
     def leave_one_out(
         self,
         state: LearnerState,
-        inverse: Tensor,
+        metric: Whitening,
         x: Tensor,
         labels: Tensor,
         members: Tensor,
@@ -109,7 +109,7 @@ class OnePassLearner:
         targets = one_hot(labels, self.classes).to(x.dtype)
         count, mean = state["classes.count"], state["classes.mean"]
         real = targets.sum(dim=1) * (targets @ count >= 2)
-        scores = left_out_scores(inverse, count, mean, x, targets)
+        scores = left_out_scores(metric, count, mean, x, targets)
         scores = scores.masked_fill((count * members == 0), _MASKED)
         right = (targets * one_hot(scores.argmax(dim=1), self.classes)).sum(dim=1)
         scales = torch.tensor(self.config.readout.scales, dtype=x.dtype).view(-1, 1, 1)
@@ -175,14 +175,14 @@ def statistics_of(state: Mapping[str, Tensor]) -> ClassStatistics:
 
 def solve_state(
     config: ReadoutConfig, state: LearnerState, prior: Tensor, scale: Tensor
-) -> tuple[LearnerState, Tensor]:
+) -> tuple[LearnerState, Whitening]:
     """Return what `OnePassLearner.solve` does, with any readout: all have the same statistics."""
     known = statistics_of(state)
-    inverse = whitening(known, prior)
-    weight, bias = solve_readout(config, known, inverse)
+    metric = whiten(known, prior)
+    weight, bias = solve_readout(config, known, metric)
     changed = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
     solved = state.replace({f"readout.{name}": value.clone() for name, value in changed.items()})
-    return solved, inverse
+    return solved, metric
 
 
 _STATISTICS = tuple(ClassStatistics.__annotations__)

@@ -11,14 +11,26 @@ Statistics without one image follow in closed form: with d = x - mu_c,
 every image can be classified by what is known without it.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from cbpnet.method.statistics import ClassStatistics, centre
 
-__all__ = ["identity", "left_out_scores", "whitened_head", "whitening"]
+__all__ = ["Whitening", "identity", "left_out_scores", "whiten", "whitened_head"]
 
 _LEAST = 1e-12  # of a squared distance: a class that stands in the centre has no direction
+
+
+class Whitening(NamedTuple):
+    """The metric of statistics: ``inverse`` P [F, F] and ``projected`` P (mu_c - m) [C, F].
+
+    Projected rows are 0 for classes without images.
+    """
+
+    inverse: Tensor
+    projected: Tensor
 
 
 def identity(size: int, like: Tensor) -> Tensor:
@@ -27,28 +39,25 @@ def identity(size: int, like: Tensor) -> Tensor:
     return (index.unsqueeze(0) == index.unsqueeze(1)).to(like.dtype)
 
 
-def whitening(known: ClassStatistics, prior: Tensor) -> Tensor:
-    """Return P [F, F] by a prior [1] above 0; without any scatter it is the identity."""
+def whiten(known: ClassStatistics, prior: Tensor) -> Whitening:
+    """Return the metric by a prior [1] above 0; without any scatter P is the identity."""
     eye = identity(len(known.scatter), known.scatter)
     spread = (known.scatter * eye).sum()
     freedom = (known.count.sum() - (known.count > 0).sum()).clamp(min=1)
     weight = torch.where(spread > 0, prior * spread / freedom, 1.0)
     inverse: Tensor = torch.linalg.inv_ex(known.scatter + weight * eye).inverse
-    return inverse
+    return Whitening(inverse, _directions(known.count, known.mean) @ inverse)
 
 
-def whitened_head(inverse: Tensor, count: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+def whitened_head(metric: Whitening, count: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weight [C, F] and bias [C] of the scores; zeros for classes without images."""
-    middle = centre(count, mean)
-    direction = (mean - middle) * (count > 0).unsqueeze(1)
-    projected = direction @ inverse
-    length = (projected * direction).sum(dim=1, keepdim=True).clamp(min=_LEAST).sqrt()
-    weight = count.sum().sqrt() * projected / length
-    return weight, -(weight @ middle)
+    squared = (metric.projected * _directions(count, mean)).sum(dim=1, keepdim=True)
+    weight = count.sum().sqrt() * metric.projected / squared.clamp(min=_LEAST).sqrt()
+    return weight, -(weight @ centre(count, mean))
 
 
 def left_out_scores(
-    inverse: Tensor, count: Tensor, mean: Tensor, x: Tensor, targets: Tensor
+    metric: Whitening, count: Tensor, mean: Tensor, x: Tensor, targets: Tensor
 ) -> Tensor:
     """Return the scores [B, C] of counted images x [B, F], each by the statistics without it.
 
@@ -58,10 +67,9 @@ def left_out_scores(
     middle, images = centre(count, mean), count.sum()
     own = targets @ count
     others = (own - 1).clamp(min=1)
-    a = (mean - middle) * (count > 0).unsqueeze(1)
     r, d = x - middle, x - targets @ mean
-    pa, pr, pd = a @ inverse, r @ inverse, d @ inverse
-    aa = (pa * a).sum(dim=1)
+    pa, pr, pd = metric.projected, r @ metric.inverse, d @ metric.inverse
+    aa = (pa * _directions(count, mean)).sum(dim=1)
     ar, ad = r @ pa.T, d @ pa.T
     rr, rd, dd = (
         (left * right).sum(dim=1, keepdim=True) for left, right in ((pr, r), (pr, d), (pd, d))
@@ -76,3 +84,8 @@ def left_out_scores(
     kappa = k / (1 - k * dd).clamp(min=_LEAST)
     numerator = (1 + s) * (to_image + kappa * rd * to_own)
     return images.sqrt() * numerator / (squared + kappa * to_own * to_own).clamp(min=_LEAST).sqrt()
+
+
+def _directions(count: Tensor, mean: Tensor) -> Tensor:
+    """Return mu_c - m [C, F]; zeros for classes without images."""
+    return (mean - centre(count, mean)) * (count > 0).unsqueeze(1)

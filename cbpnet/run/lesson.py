@@ -43,7 +43,9 @@ __all__ = [
     "may_adapt",
 ]
 
-Reason = Literal["first", "always", "foreign", "familiar", "adapted before", "one class", "never"]
+Reason = Literal[
+    "first", "always", "foreign", "familiar", "outnumbered", "adapted before", "one class", "never"
+]
 _ADAPTING = ("first", "always", "foreign")
 
 _ASKED = 10  # every tenth image: a tenth of a pass more
@@ -148,12 +150,13 @@ def count_forwards(images: int, decision: Decision) -> int:
     return images + asked + decision.passes
 
 
-def may_adapt(config: AdaptationConfig, classes: int, adapted: bool) -> bool:
+def may_adapt(config: AdaptationConfig, classes: int, others: int, adapted: bool) -> bool:
     """Return whether a lesson of so many classes may adapt the features, before it is looked at.
 
-    ``adapted`` says whether an earlier one has.
+    ``others`` counts the known classes that are not its own, ``adapted`` says whether an earlier
+    lesson has adapted them.
     """
-    return _reason(config, not adapted, classes) in (*_ADAPTING, None)
+    return _reason(config, not adapted, classes, others) in (*_ADAPTING, None)
 
 
 def count_anew(
@@ -222,10 +225,10 @@ def _evidence(
     members: Tensor,
 ) -> Evidence:
     """Return how counted images are classified among ``members`` [C] by what is known without."""
-    _, inverse = learner.solve(state, prior, torch.ones(1))
+    _, metric = learner.solve(state, prior, torch.ones(1))
     sums = learner.zero_evidence()
     for few, classes in _portions(x, labels):
-        sums = learner.leave_one_out(state, inverse, few, classes, members, sums)
+        sums = learner.leave_one_out(state, metric, few, classes, members, sums)
     return sums
 
 
@@ -273,7 +276,8 @@ def _decide(
     told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
     accuracy = float(sums["right"] / sums["count"]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)
-    reason = _reason(learner.config.adaptation, first, int(members.sum()))
+    others = int(((state["classes.count"] > 0) & (members == 0)).sum())
+    reason = _reason(learner.config.adaptation, first, int(members.sum()), others)
     confidence = None
     if reason is None:
         confidence = _confidence(learner, images, preprocessing)
@@ -288,7 +292,7 @@ def _decide(
     return Decision(reason, accuracy, confidence, passes if reason in _ADAPTING else 0)
 
 
-def _reason(config: AdaptationConfig, first: bool, classes: int) -> Reason | None:
+def _reason(config: AdaptationConfig, first: bool, classes: int, others: int) -> Reason | None:
     """Return why a lesson does or does not adapt the features; None where its images decide."""
     if config.kind == "never":
         return "never"
@@ -298,7 +302,9 @@ def _reason(config: AdaptationConfig, first: bool, classes: int) -> Reason | Non
         return "always"
     if first:
         return "first"
-    return "adapted before" if config.kind == "first" else None
+    if config.kind == "first":
+        return "adapted before"
+    return "outnumbered" if classes < config.share * others else None
 
 
 def _confidence(

@@ -69,12 +69,14 @@ class OnePassContender:
         if first == len(tasks):
             return 0
         learnt, adapted = 0, bool(self.state["lessons.adapted"] > 0)
+        others = sum(len(task.classes) for task in tasks[: self.finished])
         for task in tasks[self.finished :]:
             learnt += len(task.train)
-            if may_adapt(self.learner.config.adaptation, len(task.classes), adapted):
+            if may_adapt(self.learner.config.adaptation, len(task.classes), others, adapted):
                 learnt += (self.training.epochs + 1) * len(task.train)
                 learnt += 2 * len(self._kept_before(task)[0])
                 adapted = True
+            others += len(task.classes)
         scored = sum(len(task.test) * (len(tasks) - max(first, task.index)) for task in tasks)
         return learnt + scored
 

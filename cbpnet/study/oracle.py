@@ -28,11 +28,13 @@ class OracleContender:
         """Return the most images that `run_protocol` will count."""
         contender = self._contender
         adaptation = contender.learner.config.adaptation
-        counted, known, adapted = 0, 0, bool(contender.state["lessons.adapted"] > 0)
+        counted, known, others = 0, 0, 0
+        adapted = bool(contender.state["lessons.adapted"] > 0)
         for task in contender.stream.tasks:
-            known += len(task.train)
-            if task.index >= self.finished and may_adapt(adaptation, len(task.classes), adapted):
+            known, classes = known + len(task.train), len(task.classes)
+            if task.index >= self.finished and may_adapt(adaptation, classes, others, adapted):
                 counted, adapted = counted + known, True
+            others += classes
         return contender.images_to_come() + counted
 
     def learn(self, task: Task, progress: Progress = lambda images: None) -> Learnt:

@@ -16,6 +16,7 @@ _WHY: "dict[Reason, str]" = {
     "always": "every lesson adapts them",
     "foreign": "images unlike the backbone's",
     "familiar": "images like the backbone's",
+    "outnumbered": "few classes beside those known",
     "adapted before": "adapted before",
     "one class": "one class has nothing to be told apart from",
     "never": "this learner never adapts them",

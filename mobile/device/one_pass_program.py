@@ -22,6 +22,7 @@ from cbpnet.method.layout import (
 )
 from cbpnet.method.learner_interface import Evidence
 from cbpnet.method.state import LearnerState
+from cbpnet.method.whitening import Whitening
 from mobile.device.batches import fold_batches, map_batches
 from mobile.device.program import Program
 from mobile.device.program_steps import ProgramSteps
@@ -77,11 +78,12 @@ class OnePassProgram:
 
     def solve(
         self, state: LearnerState, prior: Tensor, scale: Tensor
-    ) -> tuple[LearnerState, Tensor]:
-        """Return the state with its readout solved, and the inverse [F, F] for `leave_one_out`."""
+    ) -> tuple[LearnerState, Whitening]:
+        """Return the state with its readout solved, and the metric for `leave_one_out`."""
         inputs = {"prior": prior, "scale": scale} | prefixed(STATE, state)
         found = self.program.call("solve", inputs)
-        return state.replace(unprefixed(STATE, found)), found["inverse"]
+        metric = Whitening(**{name: found[name] for name in Whitening._fields})
+        return state.replace(unprefixed(STATE, found)), metric
 
     def zero_evidence(self) -> Evidence:
         """Return empty sums for `leave_one_out`."""
@@ -91,7 +93,7 @@ class OnePassProgram:
     def leave_one_out(
         self,
         state: LearnerState,
-        inverse: Tensor,
+        metric: Whitening,
         x: Tensor,
         labels: Tensor,
         members: Tensor,
@@ -99,7 +101,7 @@ class OnePassProgram:
     ) -> Evidence:
         """Return the sums with counted images added, each classified by what is known without."""
         rows, carried = {"x": x, "labels": labels}, prefixed(SUMS, sums)
-        fixed = {"inverse": inverse, "members": members} | prefixed(STATE, state)
+        fixed = {"members": members} | metric._asdict() | prefixed(STATE, state)
         after = fold_batches(self.program, "leave_one_out", rows, fixed, carried)
         return unprefixed(SUMS, after)
 

@@ -79,10 +79,10 @@ def _count(
     counted = learner.observe(start, x, labels)
     _check_close("observe", bundle.observe(start, x, labels), counted)
     numbers = start["readout.prior"], start["readout.scale"]
-    known, inverse = learner.solve(counted, *numbers)
-    found, found_inverse = bundle.solve(counted, *numbers)
-    _check_close("solve", {"inverse": found_inverse, **found}, {"inverse": inverse, **known})
-    rest = known, inverse, x, labels, torch.ones(learner.classes), learner.zero_evidence()
+    known, metric = learner.solve(counted, *numbers)
+    found, found_metric = bundle.solve(counted, *numbers)
+    _check_close("solve", {**found_metric._asdict(), **found}, {**metric._asdict(), **known})
+    rest = known, metric, x, labels, torch.ones(learner.classes), learner.zero_evidence()
     _check_close("leave_one_out", bundle.leave_one_out(*rest), learner.leave_one_out(*rest))
     return known, learner.predict(known, x)[0]
 

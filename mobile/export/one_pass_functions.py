@@ -18,6 +18,7 @@ from cbpnet.method.layout import (
 )
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import LearnerState
+from cbpnet.method.whitening import Whitening
 from mobile.export.tracing import Call, Function, Tensors, makes
 
 __all__ = ["one_pass_functions"]
@@ -36,7 +37,7 @@ def one_pass_functions(
     x = {"x": torch.ones(micro_batch, width)}
     members = {"members": torch.zeros(learner.classes)}
     states = prefixed(STATE, state)
-    inverse = {"inverse": torch.ones(width, width)}
+    metric = {"inverse": torch.ones(width, width), "projected": torch.ones(learner.classes, width)}
     numbers = {"prior": torch.ones(1), "scale": torch.ones(1)}
     evidence = prefixed(SUMS, learner.zero_evidence())
 
@@ -52,12 +53,12 @@ def one_pass_functions(
 
     def solve(given: Mapping[str, Tensor]) -> Tensors:
         solved, found = learner.solve(state_of(given), given["prior"], given["scale"])
-        return {"inverse": found} | prefixed(STATE, solved)
+        return found._asdict() | prefixed(STATE, solved)
 
     def leave_one_out(given: Mapping[str, Tensor]) -> Tensors:
         found = learner.leave_one_out(
             state_of(given),
-            given["inverse"],
+            Whitening(given["inverse"], given["projected"]),
             given["x"],
             given["labels"],
             given["members"],
@@ -74,7 +75,7 @@ def one_pass_functions(
         "features": (features, images | states),
         "observe": (observe, x | labels | states),
         "solve": (solve, numbers | states),
-        "leave_one_out": (leave_one_out, x | labels | members | inverse | states | evidence),
+        "leave_one_out": (leave_one_out, x | labels | members | metric | states | evidence),
         "predict": (predict, x | states),
     }
     if "update" in methods_of(learner.config):

@@ -53,6 +53,7 @@ OUT_OF_RANGE = {
     "readout.priors": [(), (1.0, 0.0), (math.nan,), (math.inf,)],
     "readout.scales": [(), (-1.0,), (math.nan, 1.0)],
     "adaptation.kind": ["once", "CBPNet"],
+    "adaptation.share": [-0.1, math.inf, math.nan],
     "adaptation.confidence": [-0.1, 1.1, math.nan],
     "adaptation.accuracy": [-0.1, 1.1, math.nan],
     "adaptation.final_rate": [-0.1, 1.1, math.nan],

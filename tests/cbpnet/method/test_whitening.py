@@ -6,7 +6,7 @@ import torch
 
 from cbpnet.method.prompts import one_hot
 from cbpnet.method.statistics import ClassStatistics
-from cbpnet.method.whitening import identity, left_out_scores, whitened_head, whitening
+from cbpnet.method.whitening import Whitening, identity, left_out_scores, whiten, whitened_head
 
 CLASSES, SIZE = 5, 6
 
@@ -50,8 +50,8 @@ def formula(x, labels, prior, image):
 def test_the_head_gives_the_scores_of_the_formula(prior):
     x, labels = drawn()
     found = ClassStatistics(*map(torch.from_numpy, statistics(x, labels)))
-    inverse = whitening(found, torch.tensor([prior], dtype=torch.float64))
-    weight, bias = whitened_head(inverse, found.count, found.mean)
+    metric = whiten(found, torch.tensor([prior], dtype=torch.float64))
+    weight, bias = whitened_head(metric, found.count, found.mean)
     known = (found.count > 0).numpy()
     for image in torch.randn(4, SIZE, dtype=torch.float64):
         scores = (weight @ image + bias).numpy()
@@ -67,7 +67,9 @@ def test_leaving_an_image_out_is_to_count_all_others(weight):
     count, mean, scatter = statistics(x, labels)
     targets = one_hot(labels, CLASSES).double()
     inverse = np.linalg.inv(scatter + weight * np.eye(SIZE))
-    found = left_out_scores(*map(torch.from_numpy, (inverse, count, mean)), x, targets).numpy()
+    away = (mean - x.numpy().mean(0)) * (count > 0)[:, None]
+    metric = Whitening(torch.from_numpy(inverse), torch.from_numpy(away @ inverse))
+    found = left_out_scores(metric, *map(torch.from_numpy, (count, mean)), x, targets).numpy()
     for number in range(len(x)):
         others = torch.arange(len(x)) != number
         _, _, left = statistics(x[others], labels[others])
@@ -81,8 +83,8 @@ def test_leaving_an_image_out_is_to_count_all_others(weight):
 def test_a_single_class_scores_nothing_and_not_nan():
     x, labels = drawn((3, 0, 0, 0, 0))
     known = ClassStatistics(*map(torch.from_numpy, statistics(x, labels)))
-    inverse = whitening(known, torch.ones(1).double())
-    weight, bias = whitened_head(inverse, known.count, known.mean)
+    metric = whiten(known, torch.ones(1).double())
+    weight, bias = whitened_head(metric, known.count, known.mean)
     assert weight.abs().max() < 1e-6
     assert bias.abs().max() < 1e-6
 
@@ -94,4 +96,4 @@ def test_the_identity_is_one():
 def test_single_pictures_have_no_scatter_and_the_plain_metric():
     x, labels = drawn((1, 1, 1, 0, 0))
     known = ClassStatistics(*map(torch.from_numpy, statistics(x, labels)))
-    assert whitening(known, torch.ones(1).double()).equal(torch.eye(SIZE).double())
+    assert whiten(known, torch.ones(1).double()).inverse.equal(torch.eye(SIZE).double())

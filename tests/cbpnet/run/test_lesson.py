@@ -93,6 +93,14 @@ def test_it_adapts_where_its_kind_says_so(toy_extractor, kind, expected):
     assert state["lessons.adapted"] == sum(one in ("first", "foreign", "always") for one in found)
 
 
+def test_a_lesson_of_few_classes_beside_those_known_does_not_adapt(toy_extractor):
+    settings = replace(config(), adaptation=AdaptationConfig("auto", share=0.6))
+    learner = OnePassLearner(toy_extractor(DIM), settings, CLASSES)
+    noisy = images([0, 1], noise=3.0)
+    found, _ = reasons(learner, images([0, 1, 2, 3, 4]), noisy, images([5]), noisy)
+    assert found == ["first", "foreign", "one class", "outnumbered"]  # two beside three, and four
+
+
 class Classifying(OnePassLearner):
     """A learner whose classifier is as sure of an image as it is bright."""
 

@@ -97,11 +97,12 @@ class Host:
         }
 
     def evidence(self, prior, x, labels, members):
-        inverse = self.call("solve", prior=[prior], scale=[1])["inverse"]
+        solved = self.call("solve", prior=[prior], scale=[1])
+        metric = {name: solved[name] for name in ("inverse", "projected")}
         sums = self.zeros("leave_one_out")
         for real, (few, own) in self.parts(len(x), x, labels):
             given = {"x": few, "labels": np.where(real, own, -1), "members": members, **sums}
-            sums = self.call("leave_one_out", inverse=inverse, **given)
+            sums = self.call("leave_one_out", **metric, **given)
         return sums
 
     def count(self, x, labels):
@@ -125,7 +126,8 @@ class Host:
             return False
         if kind == "always" or not self.before["state.lessons.adapted"][0]:
             return True
-        if kind == "first":
+        others = ((self.before["state.classes.count"] > 0) & ~members).sum()
+        if kind == "first" or members.sum() < self.adaptation["share"] * others:
             return False
         if "confidence" in self.zeros("features"):
             asked = images[np.argsort(labels, kind="stable")[::10]]
@@ -180,8 +182,7 @@ class Host:
             self.count(after, labels)
         chosen = {name: self.state[f"state.readout.{name}"] for name in ("prior", "scale")}
         solved = self.call("solve", **chosen)
-        del solved["inverse"]
-        self.state |= solved
+        self.state |= {name: value for name, value in solved.items() if name in self.state}
         self.state["state.lessons.count"] = self.before["state.lessons.count"] + 1
         return adapts
 

@@ -39,7 +39,7 @@ TAKES = {
     "observe": ["x", "labels", *named("state.", STATISTICS)],
     "solve": ["prior", "scale", *named("state.", STATISTICS)],
     "leave_one_out": [
-        *["x", "labels", "members", "inverse"],
+        *["x", "labels", "members", "inverse", "projected"],
         *named("state.", ["classes.count", "classes.mean"]),
         *named("sums.", EVIDENCE),
     ],
@@ -61,7 +61,7 @@ TAKES = {
 GIVES = {
     "features": ["x", "confidence"],
     "observe": named("state.", STATISTICS),
-    "solve": ["inverse", *named("state.", READOUT)],
+    "solve": ["inverse", "projected", *named("state.", READOUT)],
     "leave_one_out": named("sums.", EVIDENCE),
     "predict": ["scores", "probabilities"],
     "gradients": named("sums.", SUMS),

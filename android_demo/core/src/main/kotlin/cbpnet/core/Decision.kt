@@ -6,6 +6,7 @@ public enum class Reason(public val label: String, internal val adapts: Boolean)
     ALWAYS("always", true),
     FOREIGN("foreign", true),
     FAMILIAR("familiar", false),
+    OUTNUMBERED("outnumbered", false),
     ADAPTED_BEFORE("adapted before", false),
     ONE_CLASS("one class", false),
     NEVER("never", false),
@@ -33,17 +34,21 @@ public data class Decision(val reason: Reason, val accuracy: Double?, val confid
  */
 public data class Forecast(val decision: Decision, val images: Int, val looks: Int, val seconds: Double)
 
-/** Decides about a lesson: by its [accuracy], and by its images' [confidence], if that is asked for. */
+/**
+ * Decides about a lesson beside [others], the known classes that are not its own: by its [accuracy], and
+ * by its images' [confidence], if that is asked for.
+ */
 internal fun decide(
     settings: LearnerSettings,
     isFirst: Boolean,
     labels: List<Int>,
+    others: Int,
     epochs: Int,
     accuracy: Double?,
     confidence: () -> Double?,
 ): Decision {
     var asked: Double? = null
-    val reason = reason(settings.kind, isFirst, labels.toSet().size) ?: run {
+    val reason = reason(settings, isFirst, labels.toSet().size, others) ?: run {
         asked = confidence()
         if (isForeign(settings, asked, accuracy)) Reason.FOREIGN else Reason.FAMILIAR
     }
@@ -56,12 +61,13 @@ internal fun askedAbout(labels: List<Int>): List<Int> =
     labels.indices.sortedBy { labels[it] }.filterIndexed { place, _ -> place % ASKED == 0 }
 
 /** Why a lesson adapts or does not; null where its images decide. */
-private fun reason(kind: AdaptationKind, isFirst: Boolean, classes: Int): Reason? = when {
-    kind == AdaptationKind.NEVER -> Reason.NEVER
+private fun reason(settings: LearnerSettings, isFirst: Boolean, classes: Int, others: Int): Reason? = when {
+    settings.kind == AdaptationKind.NEVER -> Reason.NEVER
     classes < FEWEST_CLASSES -> Reason.ONE_CLASS
-    kind == AdaptationKind.ALWAYS -> Reason.ALWAYS
+    settings.kind == AdaptationKind.ALWAYS -> Reason.ALWAYS
     isFirst -> Reason.FIRST
-    kind == AdaptationKind.FIRST -> Reason.ADAPTED_BEFORE
+    settings.kind == AdaptationKind.FIRST -> Reason.ADAPTED_BEFORE
+    classes < settings.share * others -> Reason.OUTNUMBERED
     else -> null
 }
 

@@ -13,6 +13,7 @@ internal enum class AdaptationKind(val label: String) {
  * What a host needs of a learner's settings.
  *
  * @property kind when a lesson adapts the features.
+ * @property share of the classes known beside a lesson's own: with fewer classes than that none adapts.
  * @property confidence of the pretrained classifier, in [0, 1]: images below it are foreign.
  * @property accuracy of a lesson, in [0, 1]: where there is no classifier, its images are foreign below it.
  * @property epochs passes over the pictures of a lesson that trains prompts.
@@ -22,6 +23,7 @@ internal enum class AdaptationKind(val label: String) {
  */
 internal class LearnerSettings(
     val kind: AdaptationKind,
+    val share: Double,
     val confidence: Double,
     val accuracy: Double,
     val epochs: Int,
@@ -41,6 +43,7 @@ internal class LearnerSettings(
             val found = LearnerSettings(
                 AdaptationKind.entries.find { it.label == label }
                     ?: throw JsonException("the adaptation \"$label\" is not known to the app"),
+                adaptation.number("share"),
                 adaptation.number("confidence"),
                 adaptation.number("accuracy"),
                 adaptation.integer("epochs"),

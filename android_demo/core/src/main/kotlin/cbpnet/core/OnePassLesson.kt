@@ -90,7 +90,9 @@ internal class OnePassLesson(
         val isJudged = judged > 0 && images.members.size > 1
         val accuracy = if (isJudged) (sums.number("right") / judged).toDouble() else null
         val isFirst = start.number("lessons.adapted") == 0f
-        return decide(settings, isFirst, labels, schedule.epochs, accuracy) {
+        val before = start.getValue("classes.count").values
+        val others = before.indices.count { before[it] > 0 && it !in images.members }
+        return decide(settings, isFirst, labels, others, schedule.epochs, accuracy) {
             learner.confidence(images.show(askedAbout(labels)))?.average()
         }
     }

@@ -1,7 +1,7 @@
 package cbpnet.core
 
-/** A solved readout: the state that has it, and the [inverse] [F, F] for [OnePassProgram.leaveOneOut]. */
-internal class Solved(val state: State, val inverse: FloatTensor)
+/** A solved readout: the state that has it, and the [metric] for [OnePassProgram.leaveOneOut]. */
+internal class Solved(val state: State, val metric: Map<String, Tensor>)
 
 /**
  * A bundle's program as the one-pass learner, of batches of any size.
@@ -49,13 +49,12 @@ internal class OnePassProgram(private val program: Program) {
     fun solve(state: State, prior: Float, scale: Float): Solved {
         val numbers = mapOf("prior" to number(prior), "scale" to number(scale))
         val found = program.call("solve", prefixed(STATE, state) + numbers)
-        return Solved(state + unprefixed(STATE, found), found.float("inverse"))
+        return Solved(state + unprefixed(STATE, found), METRIC.associateWith { found.float(it) })
     }
 
     /** Sums over counted images, each classified among [members] by what is known without it. */
     fun leaveOneOut(solved: Solved, x: List<FloatArray>, labels: List<Int>, members: Set<Int>): State {
-        val fixed = prefixed(STATE, solved.state) +
-            mapOf("inverse" to solved.inverse, "members" to marks(members, classes))
+        val fixed = prefixed(STATE, solved.state) + solved.metric + ("members" to marks(members, classes))
         val start = manifest.method("leave_one_out").zeros(SUMS)
         return x.indices.chunked(batches.size).fold(start) { sums, part ->
             val inputs = fixed + prefixed(SUMS, sums) + counted(x, labels, part)
@@ -99,6 +98,7 @@ internal class OnePassProgram(private val program: Program) {
         state + unprefixed(STATE, program.call(method, prefixed(STATE, state) + inputs))
 
     private companion object {
+        val METRIC = listOf("inverse", "projected")
         const val PAIR = 0.3f // what a lesson's pair of features counts, of which a kept picture's counts 1
     }
 }

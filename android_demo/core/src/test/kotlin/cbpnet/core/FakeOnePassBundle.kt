@@ -17,7 +17,7 @@ internal class FakeOnePassBundle(
     weights: String = "0123456789abcdef",
 ) : FakeProgram(microBatch, classes, tasks, weights) {
     override val config = """{"readout": {"kind": "whitened", "priors": [0.5, 1.0, 2.0], "scales": [0.25, 4.0]},
-        "adaptation": {"kind": "$kind", "confidence": 0.25, "accuracy": 0.85, "epochs": 2, "final_rate": 0.5}}"""
+        "adaptation": {"kind": "$kind", "share": 0.25, "confidence": 0.25, "accuracy": 0.85, "epochs": 2, "final_rate": 0.5}}"""
     private val prompt = listOf(1, 2, 1, DIM)
     override val state = linkedMapOf(
         "prompts.g" to StateTensor(prompt, null),
@@ -40,7 +40,7 @@ internal class FakeOnePassBundle(
     private val labels = "labels" to listOf(microBatch)
     private val x = "x" to listOf(microBatch, DIM)
     private val members = "members" to listOf(classes)
-    private val inverse = "inverse" to listOf(DIM, DIM)
+    private val metric = mapOf("inverse" to listOf(DIM, DIM), "projected" to listOf(classes, DIM))
     private val evidence = mapOf("sums.right" to listOf(1), "sums.count" to listOf(1), "sums.likelihood" to listOf(2))
     private val trained = adaptation.mapValues { it.value.shape }.prefixed("adaptation.")
     private val sum = mapOf("sums.count" to listOf(1))
@@ -55,9 +55,9 @@ internal class FakeOnePassBundle(
         "observe" to (mapOf(x, labels) + states(*SEEN) to states(*SEEN)),
         "solve" to (
             mapOf("prior" to listOf(1), "scale" to listOf(1)) + states(*SEEN) to
-                mapOf(inverse) + states("readout.weight", "readout.bias", "readout.prior", "readout.scale")
+                metric + states("readout.weight", "readout.bias", "readout.prior", "readout.scale")
             ),
-        "leave_one_out" to (mapOf(x, labels, members, inverse) + states("classes.count") + evidence to evidence),
+        "leave_one_out" to (mapOf(x, labels, members) + metric + states("classes.count") + evidence to evidence),
         "predict" to (
             mapOf(x) + states("readout.weight", "readout.bias", "classes.count") to
                 mapOf("scores" to listOf(microBatch, classes), "probabilities" to listOf(microBatch, classes))
@@ -108,6 +108,7 @@ internal class FakeOnePassBundle(
         val length = mean.toList().chunked(DIM).map { row -> row.sumOf { (it * it).toDouble() }.toFloat() }
         return mapOf(
             "inverse" to FloatArray(DIM * DIM) { prior[0] },
+            "projected" to mean,
             "state.readout.weight" to FloatArray(mean.size) { 2 * mean[it] },
             "state.readout.bias" to FloatArray(length.size) { -length[it] },
             "state.readout.prior" to prior,

@@ -104,6 +104,18 @@ class OnePassTest {
     }
 
     @Test
+    fun aLessonOfFewClassesBesideThoseKnownIsOutnumbered() {
+        val colours = listOf(reds(2), greens(2), blues(2), reds(3), greens(3), blues(3), reds(4), greens(4), blues(4))
+        val session = LearningSession(FakeOnePassBundle("auto", 0.1f, classes = 11).program(), null)
+        session.learn(colours.withIndex().associate { (number, few) -> "c$number" to few }, settings)
+        fun reason(vararg numbers: Int) =
+            session.learn(numbers.associate { "c$it" to colours[it] }, settings).single().decision!!.reason
+        assertEquals(Reason.FOREIGN, reason(0, 1)) // two beside seven others
+        session.learn(mapOf("c9" to reds(5), "c10" to greens(5)), settings)
+        assertEquals(Reason.OUTNUMBERED, reason(0, 1)) // two beside nine
+    }
+
+    @Test
     fun everyReason() {
         fun reasons(kind: String, confidence: Float?, accuracy: Float = 0.5f): List<Reason> {
             val session = LearningSession(FakeOnePassBundle(kind, confidence, accuracy).program(), null)
