@@ -2,12 +2,12 @@
 
 ExecuTorch has no kernel for an inverse. Here one is eliminated, a block of rows and columns at a
 time, by the sweep operator (Goodnight, The American Statistician, 1979): with E the block's columns
-of the identity, ``U = A E - E`` and ``D = E' A E``, a step is ``A <- A - U D^-1 U' - 2 E E'``, and
+of the identity, ``U = E' (A - I)`` and ``D = E' A E``, a step is ``A <- A - U' D^-1 U - 2 E E'``;
 after all blocks stands -A^-1. Where D^-1 itself would lose twice the digits, the step takes the
-square of ``U D^-1/2``, and the root is found by the coupled iteration of Newton and Schulz (Higham,
-Functions of Matrices, 2008, section 6.7). The matrix is scaled to a unit diagonal before, and
-corrected by one of Newton's steps, ``X (2 I - A X)``, after: single precision then loses no more
-than LAPACK's elimination does.
+square of ``D^-1/2 U``, and the root is found by the coupled iteration of Newton and Schulz (Higham,
+Functions of Matrices, 2008, section 6.7). The matrix is scaled to a unit diagonal before. In single
+precision this loses up to three times what LAPACK's elimination does up to a condition of 10^4,
+which statistics of 50,000 images hardly reach; at 10^6 some tens of times.
 """
 
 import torch
@@ -18,8 +18,8 @@ from torch._higher_order_ops.scan import scan_op
 __all__ = ["INVERSE_DECOMPOSITION", "inverse_by_sweeps"]
 
 _BLOCK = 64  # rows
-# Each serves eigenvalues that are 2.25 times smaller: 20 of them do for a condition of 10^6, beyond
-# which single precision has no inverse.
+# Each serves eigenvalues that are 2.25 times smaller: 20 of them do for a condition of 10^6, where
+# single precision ends.
 _ITERATIONS = 20
 
 
@@ -27,27 +27,28 @@ def inverse_by_sweeps(matrix: Tensor) -> Tensor:
     """Return the inverse [N, N] of a symmetric positive definite matrix [N, N]."""
     size = len(matrix)
     whole = size + -size % _BLOCK
-    eye = _identity(whole, matrix)
     root = (matrix * _identity(size, matrix)).sum(dim=1).rsqrt()
     scales = root.unsqueeze(0) * root.unsqueeze(1)
-    outside = eye * (torch.arange(whole) >= size)  # its inverse is itself
+    outside = _identity(whole, matrix) * (torch.arange(whole) >= size)  # its inverse is itself
     scaled = F.pad(matrix * scales, (0, whole - size, 0, whole - size)) + outside
-    inverse = -_swept(scaled, eye.view(-1, _BLOCK, whole))
-    inverse = inverse @ (2 * eye - scaled @ inverse)
+    inverse = -_swept(scaled, torch.arange(whole).view(-1, _BLOCK))
     return inverse[:size, :size] * scales
 
 
-def _swept(matrix: Tensor, steps: Tensor) -> Tensor:
-    """Return a matrix [N, N] swept by each of ``steps`` [M, K, N], rows of the identity."""
+def _swept(matrix: Tensor, blocks: Tensor) -> Tensor:
+    """Return a matrix [N, N] swept by each of ``blocks`` [M, K], numbers of rows."""
+    size = len(matrix)
 
-    def step(swept: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        columns = swept @ rows.T
-        beside = (columns - rows.T) @ _inverse_root(rows @ columns)
-        factor = torch.cat([beside, 2**0.5 * rows.T], dim=1)
-        return swept - factor @ factor.T, swept[0, :1].clone()  # a scan gives something each step
+    def step(swept: Tensor, block: Tensor) -> tuple[Tensor, Tensor]:
+        chosen = (block.unsqueeze(1) == torch.arange(size)).to(swept.dtype)
+        rows = swept.index_select(0, block)
+        beside = _inverse_root(rows.index_select(1, block)) @ (rows - chosen)
+        inside = _identity(size, swept) * chosen.sum(dim=0)
+        swept = swept - beside.T @ beside - 2 * inside
+        return swept, swept[0, :1].clone()  # a scan gives something each step
 
     # Not through `scan`, which compiles first, and takes another size for one that varies.
-    swept: Tensor = scan_op(step, [matrix], [steps], additional_inputs=())[0]
+    swept: Tensor = scan_op(step, [matrix], [blocks], additional_inputs=())[0]
     return swept
 
 

@@ -21,6 +21,7 @@ from cbpnet.method.config import AdaptationConfig
 from cbpnet.method.layout import is_adapted, part
 from cbpnet.method.learner_interface import Evidence, OnePassInterface
 from cbpnet.method.state import LearnerState
+from cbpnet.method.whitening import Whitening
 from cbpnet.run.training import (
     FORWARDS_OF_A_STEP,
     INFERENCE_BATCH,
@@ -120,8 +121,8 @@ def learn_lesson(
     look = partial(_look, learner, preprocessing, progress)
     x = look(state, images)
     counted = _count(learner, state, x, images.labels)
-    counted = _choose(learner, counted, x, images.labels)
-    decision = _decide(learner, state, counted, x, images, preprocessing, training, kept)
+    counted, metric = _choose(learner, counted, x, images.labels)
+    decision = _decide(learner, state, counted, metric, x, images, preprocessing, training, kept)
     decided(decision)
     if decision.adapts:
         begun = counted
@@ -139,7 +140,7 @@ def learn_lesson(
             pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
         x = pairs[0].after
         counted = _count(learner, _carried(learner, moved, pairs), x, images.labels)
-        counted = _choose(learner, counted, x, images.labels)
+        counted, _ = _choose(learner, counted, x, images.labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
 
@@ -171,7 +172,7 @@ def count_anew(
     x, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
     known = [name for name in state if part(name) == "classes" or name == "readout.evidence"]
     state = state.replace({name: torch.zeros_like(state[name]) for name in known})
-    counted = _choose(learner, _count(learner, state, x, labels), x, labels)
+    counted, _ = _choose(learner, _count(learner, state, x, labels), x, labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return solved
 
@@ -221,11 +222,10 @@ def _evidence(
     state: LearnerState,
     x: Tensor,
     labels: Tensor,
-    prior: Tensor,
+    metric: Whitening,
     members: Tensor,
 ) -> Evidence:
     """Return how counted images are classified among ``members`` [C] by what is known without."""
-    _, metric = learner.solve(state, prior, torch.ones(1))
     sums = learner.zero_evidence()
     for few, classes in _portions(x, labels):
         sums = learner.leave_one_out(state, metric, few, classes, members, sums)
@@ -234,36 +234,40 @@ def _evidence(
 
 def _choose(
     learner: OnePassInterface, state: LearnerState, x: Tensor, labels: Tensor
-) -> LearnerState:
-    """Return the state with the prior and the scale by which images so far are likeliest.
+) -> tuple[LearnerState, Whitening]:
+    """Return the state with the prior and the scale that images so far ask for, and its metric.
 
     The evidence is summed over lessons; a prior other than 1 needs a little of it.
     """
     readout = learner.config.readout
     known = (state["classes.count"] > 0).float()
+    metrics = [_metric(learner, state, torch.full((1,), prior)) for prior in readout.priors]
     found = [
-        _evidence(learner, state, x, labels, torch.full((1,), prior), known)["likelihood"]
-        for prior in readout.priors
+        _evidence(learner, state, x, labels, metric, known)["likelihood"] for metric in metrics
     ]
     evidence = state["readout.evidence"] + torch.stack(found)
     if not evidence.any():  # no image so far could be left out
-        return state
+        return state, _metric(learner, state, state["readout.prior"])
     doubt = [_DOUBT * math.log10(prior) ** 2 for prior in readout.priors]
     likeliest = int((evidence - torch.tensor(doubt).unsqueeze(1)).argmax())
     row, column = divmod(likeliest, len(readout.scales))
-    return state.replace(
-        {
-            "readout.evidence": evidence,
-            "readout.prior": torch.full((1,), readout.priors[row]),
-            "readout.scale": torch.full((1,), readout.scales[column]),
-        }
-    )
+    chosen = {
+        "readout.evidence": evidence,
+        "readout.prior": torch.full((1,), readout.priors[row]),
+        "readout.scale": torch.full((1,), readout.scales[column]),
+    }
+    return state.replace(chosen), metrics[row]
+
+
+def _metric(learner: OnePassInterface, state: LearnerState, prior: Tensor) -> Whitening:
+    return learner.solve(state, prior, torch.ones(1))[1]
 
 
 def _decide(
     learner: OnePassInterface,
     state: LearnerState,
     counted: LearnerState,
+    metric: Whitening,
     x: Tensor,
     images: LessonImages,
     preprocessing: Preprocessing,
@@ -272,7 +276,7 @@ def _decide(
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = _members(learner, images.labels)
-    sums = _evidence(learner, counted, x, images.labels, counted["readout.prior"], members)
+    sums = _evidence(learner, counted, x, images.labels, metric, members)
     told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
     accuracy = float(sums["right"] / sums["count"]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)

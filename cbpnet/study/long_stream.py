@@ -54,13 +54,15 @@ _INITIAL, _FRESH = 0, 1_000_000
 class StreamContender:
     """When the prompt is adapted, and what becomes of its tokens.
 
-    With a ``replacement_rate`` continual backpropagation replaces tokens. A ``fresh`` contender
-    starts every adaptation from a new prompt, which has no past and so no loss of plasticity. An
-    ``oracle`` has all images and counts them anew after each adaptation: what carrying the
-    statistics costs is the distance to it.
+    With a ``share`` it replaces the settings' own; 0 adapts to every lesson that asks for it,
+    however few its classes. With a ``replacement_rate`` continual backpropagation replaces tokens.
+    A ``fresh`` contender starts every adaptation from a new prompt, which has no past and so no
+    loss of plasticity. An ``oracle`` has all images and counts them anew after each adaptation:
+    what carrying the statistics costs is the distance to it.
     """
 
     kind: AdaptationKind
+    share: float | None = None
     replacement_rate: float = 0.0
     fresh: bool = False
     oracle: bool = False
@@ -70,21 +72,25 @@ class StreamContender:
         prompts = replace(config.prompts, replacement_rate=self.replacement_rate)
         if self.kind == "never":
             prompts = replace(prompts, g_layers=())
-        adaptation = replace(config.adaptation, kind=self.kind)
+        share = config.adaptation.share if self.share is None else self.share
+        adaptation = replace(config.adaptation, kind=self.kind, share=share)
         return replace(config, prompts=prompts, adaptation=adaptation)
 
 
 def stream_contenders(rates: Sequence[float]) -> dict[str, StreamContender]:
     """Return who is compared, by name, with tokens replaced at some ``rates`` in (0, 1]."""
-    adapting: dict[str, StreamContender] = {}
-    kinds: tuple[AdaptationKind, ...] = ("auto", "always")
-    for kind in kinds:
-        adapting[kind] = StreamContender(kind)
-        adapting |= {f"{kind}+cbp-{rate:g}": StreamContender(kind, rate) for rate in rates}
+    often: dict[str, StreamContender] = {}
+    for name, one in (
+        ("foreign", StreamContender("auto", share=0.0)),
+        ("always", StreamContender("always")),
+    ):
+        often[name] = one
+        often |= {f"{name}+cbp-{rate:g}": replace(one, replacement_rate=rate) for rate in rates}
     return {
         "never": StreamContender("never"),
         "first": StreamContender("first"),
-        **adapting,
+        "auto": StreamContender("auto"),
+        **often,
         "always+fresh": StreamContender("always", fresh=True),
         "always+oracle": StreamContender("always", oracle=True),
     }

@@ -22,8 +22,8 @@ lesson's classes right after it, in per cent: "own" among the lesson's classes, 
 the last fifth of the stream and with the difference in points; "known" among all known classes,
 over the whole stream. Final accuracy is on all test images, among all classes. Drift is how far a
 lesson that adapts moves the features of fixed images, in per cent of their length. Differences are
-within a seed, in points, to the contender of the same kind that replaces no token, starts from no
-new prompt and is no oracle.
+within a seed, in points, to the contender that adapts to the same lessons and replaces no token,
+starts from no new prompt and is no oracle.
 """
 
 _Runs = Mapping[str, Sequence[StreamRecord]]
@@ -139,10 +139,8 @@ def _differences(compared: Mapping[str, StreamContender], runs: _Runs) -> str:
     """Return what a contender gains within a seed over the plain one of its kind."""
     rows = []
     for name, contender in compared.items():
-        plain = next(
-            (one for one, other in compared.items() if other == StreamContender(contender.kind)),
-            name,
-        )
+        alike = StreamContender(contender.kind, contender.share)
+        plain = next((one for one, other in compared.items() if other == alike), name)
         if plain != name:
             pairs = (
                 (_last_fifth(runs[name]), _last_fifth(runs[plain])),

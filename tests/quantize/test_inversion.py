@@ -22,7 +22,7 @@ def _error(found: Tensor, matrix: Tensor) -> float:
 
 
 @pytest.mark.parametrize("size", [1, 12, 63, 64, 65, 100, 192, 400])
-@pytest.mark.parametrize(("condition", "most"), [(10.0, 1e-6), (1e4, 1e-3), (1e6, 0.1)])
+@pytest.mark.parametrize(("condition", "most"), [(10.0, 1e-6), (1e4, 1e-3), (1e5, 2e-2)])
 def test_it_is_the_inverse(size: int, condition: float, most: float) -> None:
     for seed in range(3):
         matrix = _matrix(size, condition, seed)

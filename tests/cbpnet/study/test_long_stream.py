@@ -65,7 +65,7 @@ def accuracies(learner, state, pictures, preprocessing, among):
 
 
 def test_a_run_is_lesson_after_lesson_measured_right_after_it(backbone, stream):
-    contender = StreamContender("always", 0.4)
+    contender = StreamContender("always", replacement_rate=0.4)
     record = learn_stream(backbone, stream, contender, CONFIG, TRAINING, 2, seed=3)
     learner = OnePassLearner(backbone, contender.config(CONFIG), len(stream.class_names))
     state, known, steps = learner.initial_state(random_stream(3, 0)), set(), 0
@@ -110,7 +110,7 @@ def test_contenders_differ_in_when_they_adapt_and_from_what(backbone, stream):
     assert adapted["first"] == [True] + [False] * 4
     assert adapted["always"] == [True] * 5
     # A rate so low that nothing is due leaves every figure as it is.
-    for kind in ("auto", "always"):
+    for kind in ("foreign", "always"):
         assert found[f"{kind}+cbp-1e-09"] == found[kind]
     # The first lesson is the same for all that adapt to it from the seed's prompt.
     assert found["auto"][0] == found["first"][0]

@@ -8,7 +8,7 @@ from cbpnet.study.long_stream_report import format_long_stream, write_long_strea
 COMPARED = {
     name: one
     for name, one in stream_contenders([0.5]).items()
-    if name in ("never", "auto", "auto+cbp-0.5")
+    if name in ("never", "foreign", "foreign+cbp-0.5")
 }
 
 
@@ -36,8 +36,8 @@ def record(own, known, final, drift=0.0, replaced=0):
 
 RUNS = {
     "never": [record((50, 60), 40, 30), record((52, 60), 42, 34)],
-    "auto": [record((80, 70), 60, 50, 10), record((84, 72), 60, 50, 20)],
-    "auto+cbp-0.5": [record((80, 75), 62, 53, 10, 1), record((84, 74), 66, 54, 12, 2)],
+    "foreign": [record((80, 70), 60, 50, 10), record((84, 72), 60, 50, 20)],
+    "foreign+cbp-0.5": [record((80, 75), 62, 53, 10, 1), record((84, 74), 66, 54, 12, 2)],
 }
 
 
@@ -54,10 +54,12 @@ def test_the_tables_say_what_the_records_hold():
         ],
         ["32.00 ± 2.83", "22.00 ± 2.83"],
     ]
-    assert rows["auto+cbp-0.5"][0][5:] == ["10.0", "11.00 ± 1.41", "15.0"]
+    assert rows["foreign+cbp-0.5"][0][5:] == ["10.0", "11.00 ± 1.41", "15.0"]
     # 75 - 70 and 74 - 72; 62 - 60 and 66 - 60; 53 - 50 and 54 - 50.
-    assert rows["auto+cbp-0.5 less auto"] == [["+3.50 ± 2.12", "+4.00 ± 2.83", "+3.50 ± 0.71"]]
-    assert not [name for name in rows if name.startswith(("never less", "auto less"))]
+    assert rows["foreign+cbp-0.5 less foreign"] == [
+        ["+3.50 ± 2.12", "+4.00 ± 2.83", "+3.50 ± 0.71"]
+    ]
+    assert not [name for name in rows if name.startswith(("never less", "foreign less"))]
 
 
 def test_a_single_plain_contender_has_no_differences():
@@ -76,8 +78,8 @@ def test_the_files_hold_every_lesson(tmp_path):
     assert all(path.stat().st_size for path in written)
     document = json.loads(written[1].read_text())
     assert document["seeds"] == [3, 4]
-    assert document["contenders"]["auto+cbp-0.5"]["replacement_rate"] == 0.5
-    lesson = document["runs"]["auto+cbp-0.5"][1]["lessons"][9]
+    assert document["contenders"]["foreign+cbp-0.5"]["replacement_rate"] == 0.5
+    lesson = document["runs"]["foreign+cbp-0.5"][1]["lessons"][9]
     assert (lesson["own_accuracy"], lesson["replaced"], lesson["dataset"]) == (0.74, 2, "clothes")
     assert written[0].read_text().startswith("# A long stream\n\n| contender")
     assert "- lessons: 10" in written[0].read_text()

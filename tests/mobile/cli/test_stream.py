@@ -10,7 +10,7 @@ import cbpnet.backbone.micro_vit  # noqa: F401  makes its name known to timm
 from cbpnet.backbone.torchvision_compat import import_timm
 from mobile.cli import main
 
-NAMES = ["never", "first", "auto", "auto+cbp-0.2", "always", "always+cbp-0.2"]
+NAMES = ["never", "first", "auto", "foreign", "foreign+cbp-0.2", "always", "always+cbp-0.2"]
 NAMES += ["always+fresh", "always+oracle"]
 
 

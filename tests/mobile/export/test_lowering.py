@@ -119,10 +119,10 @@ def test_arithmetic_of_an_inverse_is_that_of_all_its_steps():
 
     found = lower([trace(Function("f", call, {"a": torch.eye(size)}))], TakesNothing)
     arithmetic = found.delegation["f"].arithmetic
-    sweep = size * block * (size + 2 * block + 2 * size)  # of one of the three blocks of rows
+    sweep = size * block * (block + size)  # of one of the three blocks of rows
     root = 3 * 20 * block**3
     assert arithmetic["scan"] == pytest.approx(3 * (sweep + root), rel=0.05)
-    assert arithmetic["mm"] == 2 * size**3
+    assert "mm" not in arithmetic  # beside the steps there are no products
 
 
 def test_lowering_is_quiet(recwarn, capfd):

@@ -45,12 +45,13 @@ internal class OnePassLesson(
         if (decision.adapts) {
             // Apart, so that the order of images does not depend on whether tokens are replaced.
             val (order, units) = listOf(lesson, -lesson).map { RandomStream(seed, it) }
-            val moved = start + adapted(counted, x, order, units) +
+            val moved = start + adapted(counted.state, x, order, units) +
                 ("lessons.adapted" to number(start.number("lessons.adapted") + 1))
             val after = look(moved)
             counted = count(learner.carry(moved, x, after), after)
         }
-        val solved = learner.solve(counted, counted.number("readout.prior"), counted.number("readout.scale"))
+        val state = counted.state
+        val solved = learner.solve(state, state.number("readout.prior"), state.number("readout.scale"))
         return solved.state + ("lessons.count" to number(lesson.toFloat())) to decision
     }
 
@@ -58,34 +59,36 @@ internal class OnePassLesson(
         learner.features(state, images.show(part)).also { looked(part.size) }
     }
 
-    /** The state with the images counted, and the prior and the scale chosen anew. */
-    private fun count(state: State, x: List<FloatArray>): State = choose(learner.observe(state, x, labels), x)
+    /** The state with the images counted, and the prior and the scale chosen anew, with its metric. */
+    private fun count(state: State, x: List<FloatArray>): Solved = choose(learner.observe(state, x, labels), x)
 
     /** The prior and the scale by which images so far are likeliest; a prior other than 1 needs a little evidence. */
-    private fun choose(counted: State, x: List<FloatArray>): State {
+    private fun choose(counted: State, x: List<FloatArray>): Solved {
         val counts = counted.getValue("classes.count").values
         val known = counts.indices.filter { counts[it] > 0 }.toSet()
-        val found = settings.priors.flatMap { prior ->
-            evidence(counted, x, prior.toFloat(), known).getValue("likelihood").values.toList()
-        }
+        val solved = settings.priors.map { learner.solve(counted, it.toFloat(), scale = 1f) }
+        val found = solved.flatMap { evidence(it, x, known).getValue("likelihood").values.toList() }
         val before = counted.getValue("readout.evidence")
         val evidence = FloatArray(found.size) { before.values[it] + found[it] }
-        if (evidence.all { it == 0f }) return counted // no image so far could be left out
+        if (evidence.all { it == 0f }) { // no image so far could be left out
+            return Solved(counted, learner.solve(counted, counted.number("readout.prior"), scale = 1f).metric)
+        }
         val scales = settings.scales.size
         val likeliest = evidence.indices.maxBy { evidence[it] - doubt(settings.priors[it / scales]) }
-        return counted + mapOf(
+        val chosen = mapOf(
             "readout.evidence" to FloatTensor(evidence, before.shape),
             "readout.prior" to number(settings.priors[likeliest / scales].toFloat()),
             "readout.scale" to number(settings.scales[likeliest % scales].toFloat()),
         )
+        return Solved(counted + chosen, solved[likeliest / scales].metric)
     }
 
     /** Sums over the counted images, each classified among [members] by what is known without it. */
-    private fun evidence(counted: State, x: List<FloatArray>, prior: Float, members: Set<Int>): State =
-        learner.leaveOneOut(learner.solve(counted, prior, scale = 1f), x, labels, members)
+    private fun evidence(counted: Solved, x: List<FloatArray>, members: Set<Int>): State =
+        learner.leaveOneOut(counted, x, labels, members)
 
-    private fun decide(start: State, counted: State, x: List<FloatArray>): Decision {
-        val sums = evidence(counted, x, counted.number("readout.prior"), images.members)
+    private fun decide(start: State, counted: Solved, x: List<FloatArray>): Decision {
+        val sums = evidence(counted, x, images.members)
         val judged = sums.number("count")
         val isJudged = judged > 0 && images.members.size > 1
         val accuracy = if (isJudged) (sums.number("right") / judged).toDouble() else null
