@@ -31,20 +31,22 @@ def inverse_by_sweeps(matrix: Tensor) -> Tensor:
     scales = root.unsqueeze(0) * root.unsqueeze(1)
     outside = _identity(whole, matrix) * (torch.arange(whole) >= size)  # its inverse is itself
     scaled = F.pad(matrix * scales, (0, whole - size, 0, whole - size)) + outside
-    inverse = -_swept(scaled, torch.arange(whole).view(-1, _BLOCK))
-    return inverse[:size, :size] * scales
+    swept = _swept(scaled, torch.arange(whole).view(-1, _BLOCK))[:size, :size]
+    return (2 * _identity(size, matrix) - swept) * scales
 
 
 def _swept(matrix: Tensor, blocks: Tensor) -> Tensor:
-    """Return a matrix [N, N] swept by each of ``blocks`` [M, K], numbers of rows."""
+    """Return a matrix [N, N] swept by each of ``blocks`` [M, K], numbers of rows, but for ``2 I``.
+
+    No later step reads a block's own place, so what all steps take from it is left to the end.
+    """
     size = len(matrix)
 
     def step(swept: Tensor, block: Tensor) -> tuple[Tensor, Tensor]:
         chosen = (block.unsqueeze(1) == torch.arange(size)).to(swept.dtype)
         rows = swept.index_select(0, block)
         beside = _inverse_root(rows.index_select(1, block)) @ (rows - chosen)
-        inside = _identity(size, swept) * chosen.sum(dim=0)
-        swept = swept - beside.T @ beside - 2 * inside
+        swept = swept - beside.T @ beside
         return swept, swept[0, :1].clone()  # a scan gives something each step
 
     # Not through `scan`, which compiles first, and takes another size for one that varies.
