@@ -23,6 +23,10 @@ from mobile.export.tracing import Call, Function, Tensors, makes
 
 __all__ = ["one_pass_functions"]
 
+# Features that are counted, left out or compared in one call: each reads matrices of F x F, beside
+# which a row is nothing, whatever micro-batch the images are shown in.
+_ROWS = 32
+
 
 def one_pass_functions(
     learner: OnePassLearner, state: LearnerState, micro_batch: int, image_size: int
@@ -34,7 +38,8 @@ def one_pass_functions(
     images = {"images": torch.zeros(micro_batch, 3, image_size, image_size)}
     labels = {"labels": torch.zeros(micro_batch, dtype=torch.int64)}
     width = state["classes.mean"].shape[1]
-    x = {"x": torch.ones(micro_batch, width)}
+    x = {"x": torch.ones(_ROWS, width)}
+    counted = x | {"labels": torch.zeros(_ROWS, dtype=torch.int64)}
     members = {"members": torch.zeros(learner.classes)}
     states = prefixed(STATE, state)
     metric = {"inverse": torch.ones(width, width), "projected": torch.ones(learner.classes, width)}
@@ -73,13 +78,13 @@ def one_pass_functions(
     functions: dict[MethodName, tuple[Call, Tensors]] = {
         "initial_state": (makes(states), {}),
         "features": (features, images | states),
-        "observe": (observe, x | labels | states),
+        "observe": (observe, counted | states),
         "solve": (solve, numbers | states),
-        "leave_one_out": (leave_one_out, x | labels | members | metric | states | evidence),
-        "predict": (predict, x | states),
+        "leave_one_out": (leave_one_out, counted | members | metric | states | evidence),
+        "predict": (predict, {"x": torch.ones(micro_batch, width)} | states),
     }
     if "update" in methods_of(learner.config):
-        functions |= _adaptation_functions(learner, states, images, labels, members, x["x"])
+        functions |= _adaptation_functions(learner, states, images, labels, members, counted)
     return [
         Function(name, call, inputs, differentiates=name == "gradients")
         for name, (call, inputs) in functions.items()
@@ -92,7 +97,7 @@ def _adaptation_functions(
     images: Tensors,
     labels: Tensors,
     members: Tensors,
-    x: Tensor,
+    counted: Tensors,
 ) -> dict[MethodName, tuple[Call, Tensors]]:
     """Return the functions of a lesson that adapts the features."""
     trained = learner.adaptation
@@ -102,6 +107,7 @@ def _adaptation_functions(
     drift = prefixed(DRIFT, vars(learner.zero_drift()))
     step = {"noise": torch.zeros(trained.noise_shape), "rate": torch.ones(1)}
     # Apart: one tensor under two names would be traced as one.
+    x, own_classes = counted["x"], {"labels": counted["labels"]}
     pairs = {"before": x.clone(), "after": x.clone(), "weight": torch.ones(len(x))}
 
     def state_of(given: Mapping[str, Tensor]) -> LearnerState:
@@ -145,6 +151,6 @@ def _adaptation_functions(
         "begin_task": (begin_task, members | states),
         "gradients": (gradients, images | labels | own | sums),
         "update": (update, step | own | sums),
-        "compare": (compare, pairs | labels | drift),
+        "compare": (compare, pairs | own_classes | drift),
         "carry": (carry, drift | states),
     }

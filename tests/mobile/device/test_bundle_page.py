@@ -46,7 +46,7 @@ class Host:
         assert hashlib.sha256(self.bytes[:-32]).digest() == self.bytes[-32:]
         self.manifest = json.loads(self.bytes[-48 - length : -48])
         self.program = _portable_lib._load_program_from_buffer(self.bytes)
-        self.size, self.micro_batch = self.manifest["image_size"], self.manifest["micro_batch"]
+        self.size = self.manifest["image_size"]
         self.adaptation = self.manifest["config"]["adaptation"]
         self.state = self.call("initial_state")
         self.names = list(self.manifest["class_names"])
@@ -77,17 +77,19 @@ class Host:
         scaled = (pixels / np.float32(255) - np.float32(wanted["mean"])) / np.float32(wanted["std"])
         return scaled.transpose(2, 0, 1)
 
-    def parts(self, count, *rows):
-        """Split rows into micro-batches; the last one is filled with its last row."""
-        for start in range(0, count, self.micro_batch):
-            place = np.arange(start, start + self.micro_batch)
+    def parts(self, method, count, *rows):
+        """Split rows into a method's batches; the last one is filled with its last row."""
+        inputs = self.manifest["methods"][method]["inputs"]
+        size = next(t["shape"][0] for t in inputs if t["name"] in ("images", "x", "before"))
+        for start in range(0, count, size):
+            place = np.arange(start, start + size)
             real = place < count
             yield real, [few[np.minimum(place, count - 1)] for few in rows]
 
     def look(self, images, output="x", **state):
         found = [
             self.call("features", images=few, **state)[output][real]
-            for real, (few,) in self.parts(len(images), images)
+            for real, (few,) in self.parts("features", len(images), images)
         ]
         return np.concatenate(found)
 
@@ -100,13 +102,13 @@ class Host:
         solved = self.call("solve", prior=[prior], scale=[1])
         metric = {name: solved[name] for name in ("inverse", "projected")}
         sums = self.zeros("leave_one_out")
-        for real, (few, own) in self.parts(len(x), x, labels):
+        for real, (few, own) in self.parts("leave_one_out", len(x), x, labels):
             given = {"x": few, "labels": np.where(real, own, -1), "members": members, **sums}
             sums = self.call("leave_one_out", **metric, **given)
         return sums
 
     def count(self, x, labels):
-        for real, (few, own) in self.parts(len(x), x, labels):
+        for real, (few, own) in self.parts("observe", len(x), x, labels):
             self.state |= self.call("observe", x=few, labels=np.where(real, own, -1))
         readout = self.manifest["config"]["readout"]
         priors, scales = np.array(readout["priors"]), np.array(readout["scales"])
@@ -149,7 +151,9 @@ class Host:
             order = random.permutation(len(images))
             for number, start in enumerate(batches):
                 rows, sums = order[start : start + BATCH], self.zeros("gradients")
-                for real, (few, own) in self.parts(len(rows), images[rows], labels[rows]):
+                for real, (few, own) in self.parts(
+                    "gradients", len(rows), images[rows], labels[rows]
+                ):
                     given = {"images": few, "labels": np.where(real, own, -1), **sums}
                     sums = self.call("gradients", **trained, **given)
                 done = (epoch + number / len(batches)) / epochs
@@ -175,9 +179,9 @@ class Host:
                     self.state[name.replace("adaptation", "state", 1)] = value
             self.state["state.lessons.adapted"] = self.before["state.lessons.adapted"] + 1
             after, drift = self.look(images), self.zeros("compare")
-            for real, (old, new) in self.parts(len(x), x, after):
+            for real, (old, new) in self.parts("compare", len(x), x, after):
                 given = {"before": old, "after": new, "weight": 0.3 * real, **drift}
-                drift = self.call("compare", labels=np.full(self.micro_batch, -1), **given)
+                drift = self.call("compare", labels=np.full(len(real), -1), **given)
             self.state |= self.call("carry", **drift)
             self.count(after, labels)
         chosen = {name: self.state[f"state.readout.{name}"] for name in ("prior", "scale")}
@@ -189,7 +193,8 @@ class Host:
     def predict(self, pictures):
         x = self.look(np.stack([self.prepare(picture) for picture in pictures]))
         scores = [
-            self.call("predict", x=few)["scores"][real] for real, (few,) in self.parts(len(x), x)
+            self.call("predict", x=few)["scores"][real]
+            for real, (few,) in self.parts("predict", len(x), x)
         ]
         return [self.names[number] for number in np.concatenate(scores).argmax(axis=1)]
 

@@ -1,14 +1,14 @@
 package cbpnet.core
 
 /**
- * Makes tensors of the m rows that a bundle's methods take.
+ * Makes tensors of the rows that a bundle's methods take.
  *
  * Fewer rows are filled up by repeating the last, numbers that the network is made for; labels and
  * weights mark what was added as padding.
+ *
+ * @property size rows m of a call.
  */
-internal class Batches(manifest: Manifest) {
-    /** Rows m of a call. */
-    val size: Int = manifest.microBatch
+internal class Batches(manifest: Manifest, val size: Int = manifest.microBatch) {
     private val normaliser = Normaliser(manifest.preprocessing)
 
     /** Prepared images, as fp32 [m, 3, S, S]. */

@@ -64,6 +64,11 @@ public class Manifest private constructor(
     /** Whether the learner learns in one pass, and not task after task. */
     public val onePass: Boolean get() = settings.onePass
 
+    /** The features [n, F] that a one-pass learner counts in one call. */
+    internal val countedFeatures: TensorInfo
+        get() = method("observe").inputs.find { it.name == "x" && it.shape.size == 2 && it.shape[0] > 0 }
+            ?: throw JsonException("the method observe takes no x of rows")
+
     /** A method's tensors; every one of the learner's is there. */
     public fun method(name: String): MethodInfo = methods.getValue(name)
 

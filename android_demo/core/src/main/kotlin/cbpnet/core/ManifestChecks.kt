@@ -3,6 +3,7 @@ package cbpnet.core
 private val TASK_METHODS = listOf("initial_state", "query", "observe", "begin_task", "predict", "gradients", "update")
 private val COUNTING = listOf("initial_state", "features", "observe", "solve", "leave_one_out", "predict")
 private val ADAPTING = listOf("begin_task", "gradients", "update", "compare", "carry")
+private val OF_ROWS = setOf("observe", "leave_one_out", "compare") // in one pass: of features, no micro-batch
 
 /** The methods of a bundle's learner. */
 private fun methodsOf(settings: LearnerSettings): List<String> = when (settings.kind) {
@@ -76,6 +77,7 @@ private fun checkTensors(manifest: Manifest) {
     val agreed = HashMap<String, TensorInfo>()
     agreed["images"] = TensorInfo("images", DType.FLOAT32, images)
     agreed["labels"] = TensorInfo("labels", DType.INT64, listOf(manifest.microBatch))
+    if (manifest.onePass) agreed += rowsOf(manifest.countedFeatures.shape)
     val layouts = mapOf(STATE to manifest.state, ADAPTATION to manifest.adaptation)
     for ((prefix, layout) in layouts) {
         for ((name, tensor) in layout) agreed["$prefix$name"] = TensorInfo("$prefix$name", DType.FLOAT32, tensor.shape)
@@ -87,7 +89,8 @@ private fun checkTensors(manifest: Manifest) {
             if (prefix != null && tensor.name !in agreed) {
                 throw JsonException("the method $method has ${tensor.name}, which is not in \"${prefix.dropLast(1)}\"")
             }
-            if (agreed.getOrPut(tensor.name) { tensor } != tensor) {
+            val ofRows = manifest.onePass && method in OF_ROWS && tensor.name in setOf("x", "labels")
+            if (agreed.getOrPut(if (ofRows) "rows.${tensor.name}" else tensor.name) { tensor } != tensor) {
                 throw JsonException("the method $method has ${tensor.name} otherwise than the rest of the bundle")
             }
         }
@@ -97,3 +100,11 @@ private fun checkTensors(manifest: Manifest) {
         throw JsonException("initial_state does not give the tensors of \"state\"")
     }
 }
+
+/** What is given of features of a [shape], [n, F], to the methods that count or compare them. */
+private fun rowsOf(shape: List<Int>): Map<String, TensorInfo> =
+    listOf("before", "after").associateWith { TensorInfo(it, DType.FLOAT32, shape) } + mapOf(
+        "weight" to TensorInfo("weight", DType.FLOAT32, shape.take(1)),
+        "rows.x" to TensorInfo("x", DType.FLOAT32, shape),
+        "rows.labels" to TensorInfo("labels", DType.INT64, shape.take(1)),
+    )

@@ -11,6 +11,7 @@ internal class Solved(val state: State, val metric: Map<String, Tensor>)
 internal class OnePassProgram(private val program: Program) {
     private val manifest = program.manifest
     private val batches = Batches(manifest)
+    private val counting = Batches(manifest, manifest.countedFeatures.shape[0])
 
     /** Capacity C in classes. */
     val classes: Int = manifest.classes
@@ -41,7 +42,7 @@ internal class OnePassProgram(private val program: Program) {
 
     /** The state with images counted, each image once. */
     fun observe(state: State, x: List<FloatArray>, labels: List<Int>): State =
-        x.indices.chunked(batches.size).fold(state) { before, part ->
+        x.indices.chunked(counting.size).fold(state) { before, part ->
             changed("observe", before, counted(x, labels, part))
         }
 
@@ -56,7 +57,7 @@ internal class OnePassProgram(private val program: Program) {
     fun leaveOneOut(solved: Solved, x: List<FloatArray>, labels: List<Int>, members: Set<Int>): State {
         val fixed = prefixed(STATE, solved.state) + solved.metric + ("members" to marks(members, classes))
         val start = manifest.method("leave_one_out").zeros(SUMS)
-        return x.indices.chunked(batches.size).fold(start) { sums, part ->
+        return x.indices.chunked(counting.size).fold(start) { sums, part ->
             val inputs = fixed + prefixed(SUMS, sums) + counted(x, labels, part)
             sums + unprefixed(SUMS, program.call("leave_one_out", inputs))
         }
@@ -76,12 +77,12 @@ internal class OnePassProgram(private val program: Program) {
 
     /** The state carried over an adaptation that changed the features of a lesson's images. */
     fun carry(state: State, before: List<FloatArray>, after: List<FloatArray>): State {
-        val drift = before.indices.chunked(batches.size).fold(manifest.method("compare").zeros(DRIFT)) { drift, part ->
+        val drift = before.indices.chunked(counting.size).fold(manifest.method("compare").zeros(DRIFT)) { drift, part ->
             val inputs = prefixed(DRIFT, drift) + mapOf(
-                "before" to batches.features(before.slice(part)),
-                "after" to batches.features(after.slice(part)),
-                "weight" to batches.weights(PAIR, part.size),
-                "labels" to batches.labels(emptyList()), // which kept pictures alone have
+                "before" to counting.features(before.slice(part)),
+                "after" to counting.features(after.slice(part)),
+                "weight" to counting.weights(PAIR, part.size),
+                "labels" to counting.labels(emptyList()), // which kept pictures alone have
             )
             drift + unprefixed(DRIFT, program.call("compare", inputs))
         }
@@ -92,7 +93,7 @@ internal class OnePassProgram(private val program: Program) {
         program.call("features", prefixed(STATE, state) + ("images" to batches.images(part)))
 
     private fun counted(x: List<FloatArray>, labels: List<Int>, part: List<Int>): Map<String, Tensor> =
-        mapOf("x" to batches.features(x.slice(part)), "labels" to batches.labels(labels.slice(part)))
+        mapOf("x" to counting.features(x.slice(part)), "labels" to counting.labels(labels.slice(part)))
 
     private fun changed(method: String, state: State, inputs: Map<String, Tensor>): State =
         state + unprefixed(STATE, program.call(method, prefixed(STATE, state) + inputs))

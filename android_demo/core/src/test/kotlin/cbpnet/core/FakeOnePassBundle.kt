@@ -39,6 +39,7 @@ internal class FakeOnePassBundle(
     private val images = "images" to listOf(microBatch, 3, SIZE, SIZE)
     private val labels = "labels" to listOf(microBatch)
     private val x = "x" to listOf(microBatch, DIM)
+    private val counted = mapOf("x" to listOf(ROWS, DIM), "labels" to listOf(ROWS))
     private val members = "members" to listOf(classes)
     private val metric = mapOf("inverse" to listOf(DIM, DIM), "projected" to listOf(classes, DIM))
     private val evidence = mapOf("sums.right" to listOf(1), "sums.count" to listOf(1), "sums.likelihood" to listOf(2))
@@ -52,12 +53,12 @@ internal class FakeOnePassBundle(
             mapOf(images) + states("prompts.g") to
                 mapOf(x) + if (confidence == null) emptyMap() else mapOf("confidence" to listOf(microBatch))
             ),
-        "observe" to (mapOf(x, labels) + states(*SEEN) to states(*SEEN)),
+        "observe" to (counted + states(*SEEN) to states(*SEEN)),
         "solve" to (
             mapOf("prior" to listOf(1), "scale" to listOf(1)) + states(*SEEN) to
                 metric + states("readout.weight", "readout.bias", "readout.prior", "readout.scale")
             ),
-        "leave_one_out" to (mapOf(x, labels, members) + metric + states("classes.count") + evidence to evidence),
+        "leave_one_out" to (counted + mapOf(members) + metric + states("classes.count") + evidence to evidence),
         "predict" to (
             mapOf(x) + states("readout.weight", "readout.bias", "classes.count") to
                 mapOf("scores" to listOf(microBatch, classes), "probabilities" to listOf(microBatch, classes))
@@ -66,7 +67,8 @@ internal class FakeOnePassBundle(
         "gradients" to (mapOf(images, labels, "adaptation.prompts.g" to prompt) + sum to sum),
         "update" to (mapOf("rate" to listOf(1)) + trained + sum to trained),
         "compare" to (
-            mapOf("before" to x.second, "after" to x.second, "weight" to listOf(microBatch), labels) + drift to drift
+            mapOf("before" to listOf(ROWS, DIM), "after" to listOf(ROWS, DIM), "weight" to listOf(ROWS)) +
+                mapOf("labels" to listOf(ROWS)) + drift to drift
             ),
         "carry" to (drift + states("classes.mean", "classes.count") to states("classes.mean")),
     )
@@ -162,5 +164,6 @@ internal class FakeOnePassBundle(
 
     private companion object {
         val SEEN = arrayOf("classes.count", "classes.mean")
+        const val ROWS = 3 // that are counted in one call, whatever the micro-batch
     }
 }
