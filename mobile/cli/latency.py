@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["latency"]
 
 _HEADER = ("threads", "method", "median", "p5", "p95", "images/s", "peak MB")
-_TOLD = ("query", "predict", "gradients", "update")
+_TOLD = ("query", "features", "predict", "gradients", "update")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _rows(at: "AtThreads") -> list[list[str]]:
     """Return the table's rows of a number of threads."""
     memory = f"{at.memory.bare_mb + at.memory.peak_mb:.0f}"
     rows = [[str(at.threads), "load", f"{at.load_ms:.2f}", "", "", "", memory]]
-    for name in _TOLD:
+    for name in (name for name in _TOLD if name in at.methods):
         timing = at.methods[name]
         times = (timing.median_ms, timing.p5_ms, timing.p95_ms)
         speed = timing.images_per_second

@@ -6,14 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import torch
-
 from cbpnet.host.errors import InputError
-from cbpnet.run.training import Progress, begin_task
+from cbpnet.run.training import Progress
 from mobile.device.program import Program, set_threads
-from mobile.device.program_learner import ProgramLearner
 from mobile.measure.meter import Reading, read_meter
-from mobile.measure.random_step import draw_random_step
+from mobile.measure.rounds import steady_round
 from mobile.measure.sampling import SINCE_START, Monitor, Sample, flag_names
 from mobile.measure.speed import WARM_UP, Memory, Timing, measure_memory, measure_times
 
@@ -190,21 +187,15 @@ def _rest(
 def _soak(bundle: Path, seconds: float, progress: Progress) -> Iterator[Window]:
     """Learn and classify one micro-batch of random numbers over and over."""
     program = Program(bundle)
-    learner, step = ProgramLearner(program), draw_random_step(program)
-    images, labels = step.images, step.labels
-    state = begin_task(learner, learner.stored_state(), 0, learner.query(images), labels)
-
+    learn, images = steady_round(program), program.manifest.micro_batch
     start = opened = time.monotonic()
     rounds = told = 0
     while opened - start < seconds:
-        query = learner.query(images)
-        sums = learner.gradients(state, images, query, labels, learner.zero_sums())
-        learned = learner.update(state, sums, step.noise, torch.ones(1))
-        learner.predict(learned, images, query)
+        learn()
         rounds += 1
         now = time.monotonic()
         if now - opened >= min(_WINDOW, seconds / 10):
-            yield Window(now - start, rounds * len(images) / (now - opened))
+            yield Window(now - start, rounds * images / (now - opened))
             opened, rounds = now, 0
             done = min(int(now - start), int(seconds))
             progress(done - told)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mobile.device.one_pass_program import OnePassProgram
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
 
@@ -13,7 +14,7 @@ __all__ = ["RandomStep", "draw_random_step"]
 
 @dataclass(frozen=True)
 class RandomStep:
-    """A task's only micro-batch of B images and its update, for a learner of C classes.
+    """A lesson's only micro-batch of B images and its update, for a learner of C classes.
 
     ``images`` [B, 3, S, S] are uniform in [0, 1), ``labels`` [B] the first classes in turn,
     ``members`` [C] is 1 for these, ``noise`` is that of `LearnerInterface.update`.
@@ -33,5 +34,8 @@ def draw_random_step(program: Program) -> RandomStep:
     # As few of torch's operators as can be: the code of each counts as memory when first used.
     labels = [image % manifest.classes for image in range(manifest.micro_batch)]
     members = [float(number in labels) for number in range(manifest.classes)]
-    noise = torch.rand(ProgramLearner(program).noise_shape, generator=generator)
+    steps = (
+        OnePassProgram(program).adaptation if manifest.config.one_pass else ProgramLearner(program)
+    )
+    noise = torch.rand(steps.noise_shape, generator=generator)
     return RandomStep(images, torch.tensor(labels), torch.tensor(members), noise)

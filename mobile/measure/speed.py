@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,14 +17,14 @@ from cbpnet.host.memory import peak_rss_mb, resident_mb
 from cbpnet.method.state import LearnerState
 from cbpnet.run.training import Progress
 from mobile.device.program import Program, get_threads, set_threads
-from mobile.device.program_learner import ProgramLearner
-from mobile.measure.random_step import draw_random_step
+from mobile.measure.rounds import learn_and_classify, stored_state
 
 __all__ = ["WARM_UP", "Memory", "Times", "Timing", "measure_memory", "measure_times"]
 
 WARM_UP = 3  # rounds that are not counted
 
-_TAKE_IMAGES = ("query", "observe", "gradients", "predict")
+# Tensors of which a method takes a row for each image.
+_OF_IMAGES = ("images", "query", "x", "before")
 _Result = TypeVar("_Result")
 
 
@@ -93,14 +93,13 @@ def measure_times(bundle: Path, runs: int, progress: Progress = lambda rounds: N
     clock = _Clock()
     program, state = clock("load", _load, bundle)
     for _ in range(WARM_UP + runs):
-        _learn_and_classify(program, state, clock)
+        learn_and_classify(program, state, clock)
         progress(1)
     (load_ms,) = clock.samples.pop("load")
-    size = program.manifest.micro_batch
     return Times(
         load_ms,
         {
-            method: _summarise(samples, size if method in _TAKE_IMAGES else 0)
+            method: _summarise(samples, _images(program, method))
             for method, samples in clock.samples.items()
         },
     )
@@ -134,18 +133,10 @@ def _measure_own_memory(bundle: Path, threads: int, torch_threads: int) -> Memor
     set_threads(threads)
     gauge = _Gauge()
     program, state = gauge("load", _load, bundle)
-    _learn_and_classify(program, state, gauge, program.release)
+    learn_and_classify(program, state, gauge, program.release)
     first = dict(gauge.peaks)
-    _learn_and_classify(program, state, gauge, program.release)
+    learn_and_classify(program, state, gauge, program.release)
     return Memory(gauge.bare_mb, max(gauge.peaks.values()), first)
-
-
-class _Call(Protocol):
-    """Calls a function and takes note of it under a method's name."""
-
-    def __call__(
-        self, method: str, function: Callable[..., _Result], *arguments: object
-    ) -> _Result: ...
 
 
 class _Clock:
@@ -180,29 +171,13 @@ class _Gauge:
 
 def _load(bundle: Path) -> tuple[Program, LearnerState]:
     program = Program(bundle)
-    return program, ProgramLearner(program).stored_state()
+    return program, stored_state(program)
 
 
-def _learn_and_classify(
-    program: Program,
-    state: LearnerState,
-    call: _Call,
-    between: Callable[[], None] = lambda: None,
-) -> None:
-    """Call every method once, as a device does, on a step of random numbers.
-
-    ``between`` is called before learning and after it.
-    """
-    learner, step = ProgramLearner(program), draw_random_step(program)
-    query = call("query", learner.query, step.images)
-    between()
-    state = call("observe", learner.observe, state, query, step.labels)
-    state = call("begin_task", learner.begin_task, state, torch.zeros(1), step.members)
-    empty = learner.zero_sums()
-    sums = call("gradients", learner.gradients, state, step.images, query, step.labels, empty)
-    state = call("update", learner.update, state, sums, step.noise, torch.ones(1))
-    between()
-    call("predict", learner.predict, state, step.images, query)
+def _images(program: Program, method: str) -> int:
+    """Return how many images, or features of as many, a call of a method takes."""
+    inputs = program.manifest.methods[method].inputs
+    return next((each.shape[0] for each in inputs if each.name in _OF_IMAGES), 0)
 
 
 def _summarise(samples: list[float], images: int) -> Timing:
