@@ -10,7 +10,8 @@ __all__ = ["peak_rss_mb", "resident_mb"]
 def peak_rss_mb() -> float:
     """Return this process's largest resident memory so far, in megabytes (10^6 bytes).
 
-    It never falls: for the peak of one method, run the method in a process of its own.
+    It does not start again, so for the peak of one method, run the method in a process of its own;
+    between two calls it may fall by some kilobytes, for Linux counts pages in batches.
     """
     if sys.platform == "linux":
         # getrusage would start from the size that the parent process had when it forked this one.

@@ -136,7 +136,7 @@ def _measure_own_memory(bundle: Path, threads: int, torch_threads: int) -> Memor
     learn_and_classify(program, state, gauge, program.release)
     first = dict(gauge.peaks)
     learn_and_classify(program, state, gauge, program.release)
-    return Memory(gauge.bare_mb, max(gauge.peaks.values()), first)
+    return Memory(gauge.bare_mb, gauge.peak_mb, first)
 
 
 class _Clock:
@@ -159,13 +159,16 @@ class _Gauge:
 
     def __init__(self) -> None:
         self.bare_mb = resident_mb()
+        self.peak_mb = 0.0
         self.peaks: dict[str, float] = {}
 
     def __call__(
         self, method: str, function: Callable[..., _Result], *arguments: object
     ) -> _Result:
         result = function(*arguments)
-        self.peaks[method] = peak_rss_mb() - self.bare_mb
+        # Linux counts pages in batches, so that the peak that it tells may fall by a few of them.
+        self.peak_mb = max(self.peak_mb, peak_rss_mb() - self.bare_mb)
+        self.peaks[method] = self.peak_mb
         return result
 
 
