@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from PIL import Image
 
 from cbpnet.data.images import ImageSource
 from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 
 __all__ = ["load_batch", "normalise", "prepare"]
@@ -17,7 +18,7 @@ _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BI
 _LONGEST_RATIO = 8
 
 
-def prepare(image: Image.Image, preprocessing: Preprocessing) -> torch.Tensor:
+def prepare(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
     """Resize the shorter side to floor(S / crop_pct), antialiased, and crop the centre S x S.
 
     Sizes and offsets are rounded as timm's evaluation transform rounds them, so that the pixels
@@ -42,7 +43,7 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> torch.Tensor:
     width, height = (int(shorter * side / scale) for side in image.size)
     left, top = round((width - size) / 2), round((height - size) / 2)
     resized = image.resize((width, height), _FILTERS[preprocessing.interpolation])
-    return torch.from_numpy(np.array(resized.crop((left, top, left + size, top + size))))
+    return np.array(resized.crop((left, top, left + size, top + size)))
 
 
 def _trim_strip(image: Image.Image) -> Image.Image:
@@ -57,17 +58,20 @@ def _trim_strip(image: Image.Image) -> Image.Image:
 
 def load_batch(
     source: ImageSource, indices: Iterable[int], preprocessing: Preprocessing
-) -> torch.Tensor:
+) -> npt.NDArray[np.uint8]:
     """Decode and prepare the images `indices` of a source: uint8 [B, S, S, 3]."""
-    return torch.stack([prepare(source.image(int(index)), preprocessing) for index in indices])
+    return np.stack([prepare(source.image(int(index)), preprocessing) for index in indices])
 
 
 def normalise(
-    images: torch.Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> torch.Tensor:
+    images: Array, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> npt.NDArray[np.float32]:
     """Scale uint8 images [B, S, S, 3] to 0..1, less `mean`, over `std`: fp32 [B, 3, S, S].
 
-    The result is contiguous: some delegates read a channels-last tensor as garbage.
+    The result is contiguous: some delegates read a channels-last array as garbage.
     """
-    channels_first = images.permute(0, 3, 1, 2).to(torch.float32).contiguous() / 255
-    return (channels_first - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    found = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    found /= 255
+    found -= np.array(mean, np.float32).reshape(3, 1, 1)
+    found /= np.array(std, np.float32).reshape(3, 1, 1)
+    return found

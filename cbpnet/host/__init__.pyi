@@ -8,6 +8,6 @@ from .memory import peak_rss_mb as peak_rss_mb, resident_mb as resident_mb
 from .packages import installed_version as installed_version
 from .processor import cpu_name as cpu_name
 from .progress import progress_bar as progress_bar, with_progress as with_progress
-from .random_streams import random_stream as random_stream
+from .random_streams import RandomStream as RandomStream
 from .tables import markdown_table as markdown_table, plain_table as plain_table
 from .text import counted as counted, listed as listed

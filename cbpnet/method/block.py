@@ -8,7 +8,6 @@ backpropagation governs the H hidden units and nothing else; its functions take 
 hence the first axis of 1 in the parameters.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -17,13 +16,13 @@ from torch import Tensor
 
 from cbpnet.method.cbp import UnitStatistics, age_units, select_units
 from cbpnet.method.config import BlockActivation, CBPConfig
+from cbpnet.method.initial import initial_bound
 from cbpnet.method.layout import MOMENTS
 
 __all__ = [
     "BLOCK_PARAMETERS",
     "BlockParameters",
     "block_output",
-    "initial_bound",
     "initial_incoming",
     "replace_units",
     "residual_loss",
@@ -48,11 +47,6 @@ class BlockParameters:
     def detach(self) -> "BlockParameters":
         """Return the parameters as constants of the graph."""
         return BlockParameters(self.w_in.detach(), self.b_in.detach(), self.w_out.detach())
-
-
-def initial_bound(dim: int) -> float:
-    """Return the Kaiming-uniform bound ``sqrt(6 / fan_in)`` for ReLU, used for the identity too."""
-    return math.sqrt(6 / dim)
 
 
 def initial_incoming(noise: Tensor) -> Tensor:

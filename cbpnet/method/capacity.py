@@ -1,12 +1,12 @@
 """A learner's state in a larger capacity, as where a server's state moves into a bundle."""
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.layout import Counted, counted_axes, state_layout
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 
 __all__ = ["grow"]
 
@@ -16,8 +16,8 @@ _UNKNOWN = {"classes.task": -1.0}
 
 
 def grow(
-    state: LearnerState, config: LearnerConfig, dim: int, classes: int, tasks: int
-) -> LearnerState:
+    state: HostState, config: LearnerConfig, dim: int, classes: int, tasks: int
+) -> HostState:
     """Return a state with room for C ``classes`` and T ``tasks``, that knows what it knew.
 
     It predicts and learns as if it had had that room from the start. ``dim`` is the backbone's
@@ -41,10 +41,10 @@ def grow(
         else _padded(state[name], capacity[counted], _UNKNOWN.get(name, 0.0))
         for name, counted in axes.items()
     }
-    return LearnerState(state_layout(config, dim, classes, tasks), grown)
+    return HostState(state_layout(config, dim, classes, tasks), grown)
 
 
-def _padded(tensor: Tensor, length: int, value: float) -> Tensor:
-    """Return a tensor with entries of one value added at the end of its first axis."""
-    missing = (length - len(tensor), *tensor.shape[1:])
-    return torch.cat([tensor, tensor.new_full(missing, value)])
+def _padded(array: Array, length: int, value: float) -> Array:
+    """Return an array with entries of one value added at the end of its first axis."""
+    missing = (length - len(array), *array.shape[1:])
+    return np.concatenate([array, np.full(missing, value, array.dtype)])

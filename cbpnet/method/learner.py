@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.adam import adam_step, clip_factor
 from cbpnet.method.block import (
     BLOCK_PARAMETERS,
@@ -30,7 +31,6 @@ from cbpnet.method.layout import (
     state_layout,
     trainable_layout,
 )
-from cbpnet.method.learner_interface import GradientSums
 from cbpnet.method.prompt_units import attending, replace_tokens, token_contribution
 from cbpnet.method.prompts import (
     gather_task,
@@ -42,6 +42,7 @@ from cbpnet.method.prompts import (
 from cbpnet.method.readout import observe_images, readout_scores
 from cbpnet.method.rows import cosines, times_rows
 from cbpnet.method.state import LearnerState
+from cbpnet.method.tensors import as_tensors
 
 __all__ = ["MASKED", "FeatureExtractor", "Learner"]
 
@@ -87,9 +88,10 @@ class Learner:
         """The shape of the uniform random numbers in [0, 1) that `update` takes."""
         return noise_shape(self.config, self.backbone.dim)
 
-    def initial_state(self, generator: torch.Generator) -> LearnerState:
-        """Return the state before any class is known; prompts and block draw from the generator."""
-        return draw_state(self.config, self.backbone.dim, self.classes, self.tasks, generator)
+    def initial_state(self, stream: RandomStream) -> LearnerState:
+        """Return the state before any class is known; prompts and block draw from the stream."""
+        drawn = draw_state(self.config, self.backbone.dim, self.classes, self.tasks, stream)
+        return as_tensors(drawn)
 
     def query(self, images: Tensor) -> Tensor:
         """Return the query features [B, D]: the un-prompted backbone's, normalised."""
@@ -180,7 +182,7 @@ class Learner:
             return scores
         return scores + self.config.readout.weight * readout_scores(readout, state, query)
 
-    def zero_sums(self) -> GradientSums:
+    def zero_sums(self) -> dict[str, Tensor]:
         """Return empty sums: one tensor a trainable, and the step's statistics.
 
         "activity" [1, H] sums the hidden units' mean activity |h|, "attention" [G layers, length]
@@ -260,8 +262,8 @@ class Learner:
         images: Tensor,
         query: Tensor,
         labels: Tensor,
-        sums: GradientSums,
-    ) -> GradientSums:
+        sums: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
         """Return the sums with a micro-batch of the current task's images added, by their `loss`.
 
         A label that the current task does not have marks padding, which adds nothing.
@@ -282,7 +284,7 @@ class Learner:
         return {name: value + added[name] for name, value in sums.items()}
 
     def update(
-        self, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
+        self, state: LearnerState, sums: dict[str, Tensor], noise: Tensor, rate: Tensor
     ) -> LearnerState:
         """Return the state after one step: clipping, Adam, then continual backpropagation.
 

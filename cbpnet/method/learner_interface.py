@@ -1,20 +1,31 @@
-"""What training and evaluation need of a learner, wherever its functions run."""
+"""What training and evaluation need of a learner, wherever its functions run: on arrays.
 
-from collections.abc import Mapping, Sequence
+They run in PyTorch (`cbpnet.method.eager`), or as a bundle's program (`mobile.device`).
+"""
+
+from collections.abc import Sequence
 from typing import Protocol
 
-import torch
-from torch import Tensor
-
+from cbpnet.host.arrays import Array
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import LearnerConfig, ReadoutKind
-from cbpnet.method.drift import Drift
-from cbpnet.method.state import LearnerState
-from cbpnet.method.whitening import Whitening
+from cbpnet.method.state import HostState
 
-__all__ = ["Evidence", "GradientSums", "LearnerInterface", "OnePassInterface", "StepInterface"]
+__all__ = [
+    "Drift",
+    "Evidence",
+    "GradientSums",
+    "LearnerInterface",
+    "Metric",
+    "OnePassInterface",
+    "StepInterface",
+]
 
-GradientSums = dict[str, Tensor]
-Evidence = dict[str, Tensor]
+GradientSums = dict[str, Array]
+Evidence = dict[str, Array]
+# The arrays of `cbpnet.method.whitening.Whitening` and `cbpnet.method.drift.Drift`, by name.
+Metric = dict[str, Array]
+Drift = dict[str, Array]
 
 
 class StepInterface(Protocol):
@@ -30,23 +41,20 @@ class StepInterface(Protocol):
 
     def gradients(
         self,
-        state: LearnerState,
-        images: Tensor,
-        query: Tensor,
-        labels: Tensor,
+        state: HostState,
+        images: Array,
+        query: Array,
+        labels: Array,
         sums: GradientSums,
     ) -> GradientSums: ...
 
     def update(
-        self, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
-    ) -> LearnerState: ...
+        self, state: HostState, sums: GradientSums, noise: Array, rate: Array
+    ) -> HostState: ...
 
 
 class LearnerInterface(StepInterface, Protocol):
-    """The pure functions of `cbpnet.method.learner.Learner`, where they are documented.
-
-    Its other form is a bundle's program (`mobile.device.program_learner`).
-    """
+    """The pure functions of `cbpnet.method.learner.Learner`, where they are documented."""
 
     @property
     def classes(self) -> int: ...
@@ -54,28 +62,25 @@ class LearnerInterface(StepInterface, Protocol):
     @property
     def tasks(self) -> int: ...
 
-    def initial_state(self, generator: torch.Generator) -> LearnerState: ...
+    def initial_state(self, stream: RandomStream) -> HostState: ...
 
-    def query(self, images: Tensor) -> Tensor: ...
+    def query(self, images: Array) -> Array: ...
 
-    def observe(self, state: LearnerState, query: Tensor, labels: Tensor) -> LearnerState: ...
+    def observe(self, state: HostState, query: Array, labels: Array) -> HostState: ...
 
-    def begin_task(self, state: LearnerState, task: Tensor, members: Tensor) -> LearnerState: ...
+    def begin_task(self, state: HostState, task: Array, members: Array) -> HostState: ...
 
     def scores(
         self,
-        state: LearnerState,
-        images: Tensor,
-        query: Tensor,
+        state: HostState,
+        images: Array,
+        query: Array,
         readouts: Sequence[ReadoutKind],
-    ) -> tuple[dict[ReadoutKind, Tensor], Tensor]: ...
+    ) -> tuple[dict[ReadoutKind, Array], Array]: ...
 
 
 class OnePassInterface(Protocol):
-    """The pure functions of `cbpnet.method.one_pass.OnePassLearner`, where they are documented.
-
-    Its other form is a bundle's program (`mobile.device.one_pass_program`).
-    """
+    """The pure functions of `cbpnet.method.one_pass.OnePassLearner`, where they are documented."""
 
     @property
     def config(self) -> LearnerConfig: ...
@@ -86,38 +91,40 @@ class OnePassInterface(Protocol):
     @property
     def adaptation(self) -> StepInterface: ...
 
-    def initial_state(self, generator: torch.Generator) -> LearnerState: ...
+    def initial_state(self, stream: RandomStream) -> HostState: ...
 
-    def features(self, state: Mapping[str, Tensor], images: Tensor) -> Tensor: ...
+    def features(self, state: HostState, images: Array) -> Array: ...
 
-    def confidence(self, images: Tensor) -> Tensor | None: ...
+    def confidence(self, images: Array) -> Array | None: ...
 
-    def observe(self, state: LearnerState, x: Tensor, labels: Tensor) -> LearnerState: ...
+    def observe(self, state: HostState, x: Array, labels: Array) -> HostState: ...
 
     def solve(
-        self, state: LearnerState, prior: Tensor, scale: Tensor
-    ) -> tuple[LearnerState, Whitening]: ...
+        self, state: HostState, prior: Array, scale: Array
+    ) -> tuple[HostState, Metric]: ...
+
+    def solve_as(self, kind: ReadoutKind, state: HostState) -> HostState: ...
 
     def zero_evidence(self) -> Evidence: ...
 
     def leave_one_out(
         self,
-        state: LearnerState,
-        metric: Whitening,
-        x: Tensor,
-        labels: Tensor,
-        members: Tensor,
+        state: HostState,
+        metric: Metric,
+        x: Array,
+        labels: Array,
+        members: Array,
         sums: Evidence,
     ) -> Evidence: ...
 
-    def predict(self, state: LearnerState, x: Tensor) -> tuple[Tensor, Tensor]: ...
+    def predict(self, state: HostState, x: Array) -> tuple[Array, Array]: ...
 
-    def begin_task(self, state: LearnerState, members: Tensor) -> LearnerState: ...
+    def begin_task(self, state: HostState, members: Array) -> HostState: ...
 
     def zero_drift(self) -> Drift: ...
 
     def compare(
-        self, drift: Drift, before: Tensor, after: Tensor, weight: Tensor, labels: Tensor
+        self, drift: Drift, before: Array, after: Array, weight: Array, labels: Array
     ) -> Drift: ...
 
-    def carry(self, state: LearnerState, drift: Drift) -> LearnerState: ...
+    def carry(self, state: HostState, drift: Drift) -> HostState: ...

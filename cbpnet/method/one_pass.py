@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import LearnerConfig, ReadoutConfig
 from cbpnet.method.drift import Drift
 from cbpnet.method.feature_names import with_classifier
@@ -18,12 +19,12 @@ from cbpnet.method.features import join_parts
 from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import adaptation_config, drift_layout, is_adapted, state_layout
 from cbpnet.method.learner import FeatureExtractor, Learner
-from cbpnet.method.learner_interface import Evidence
 from cbpnet.method.linear_readout import solve_readout
 from cbpnet.method.prompts import one_hot, prefixes
 from cbpnet.method.rows import times_rows
 from cbpnet.method.state import LearnerState
 from cbpnet.method.statistics import ClassStatistics
+from cbpnet.method.tensors import as_tensors
 from cbpnet.method.whitening import Whitening, left_out_scores, whiten
 
 __all__ = ["OnePassLearner", "solve_state", "statistics_of"]
@@ -49,9 +50,9 @@ class OnePassLearner:
         self.adaptation = Learner(backbone, adaptation_config(config), classes, tasks=1)
         self.layout = state_layout(config, backbone.dim, classes, tasks=1)
 
-    def initial_state(self, generator: torch.Generator) -> LearnerState:
-        """Return the state before any class is known; prompts draw from the generator."""
-        return draw_state(self.config, self.backbone.dim, self.classes, 1, generator)
+    def initial_state(self, stream: RandomStream) -> LearnerState:
+        """Return the state before any class is known; prompts draw from the stream."""
+        return as_tensors(draw_state(self.config, self.backbone.dim, self.classes, 1, stream))
 
     def features(self, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the features x [B, F] of images in one pass."""
@@ -98,8 +99,8 @@ class OnePassLearner:
         x: Tensor,
         labels: Tensor,
         members: Tensor,
-        sums: Evidence,
-    ) -> Evidence:
+        sums: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
         """Return the sums with counted images added, each classified by what is known without it.
 
         ``members`` [C] is 1 for the classes that they are classified among. "right" and "count" [1]
@@ -121,7 +122,7 @@ class OnePassLearner:
         }
         return {name: value + added[name] for name, value in sums.items()}
 
-    def zero_evidence(self) -> Evidence:
+    def zero_evidence(self) -> dict[str, Tensor]:
         """Return empty sums for `leave_one_out`."""
         scales = len(self.config.readout.scales)
         shapes = {"right": 1, "count": 1, "likelihood": scales}

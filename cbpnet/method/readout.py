@@ -18,24 +18,9 @@ import torch
 from torch import Tensor
 
 from cbpnet.method.config import ReadoutConfig, ReadoutKind
-from cbpnet.method.layout import readout_axes, sized
 from cbpnet.method.rows import cosines, times_rows
 
-__all__ = ["initial_readout", "observe_images", "readout_scores"]
-
-
-def initial_readout(
-    config: ReadoutConfig, dim: int, classes: int, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Return the statistics before any image; the projection is standard normal over sqrt(D)."""
-    layout = sized(readout_axes(config, dim), {"classes": classes})
-    state = {name: torch.zeros(shape) for name, shape in layout.items()}
-    if config.kind == "rls":
-        shape = state["readout.projection"].shape
-        state["readout.projection"] = torch.randn(shape, generator=generator) / dim**0.5
-        inputs = len(state["readout.inverse"])
-        state["readout.inverse"] = torch.eye(inputs) / config.regularisation
-    return state
+__all__ = ["observe_images", "readout_scores"]
 
 
 def observe_images(

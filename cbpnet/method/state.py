@@ -33,23 +33,28 @@ and hidden units. The one-pass learner has `prompts.g` and
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import torch
-from torch import Tensor
-
+from cbpnet.host.arrays import Array
 from cbpnet.method.layout import Layout
 
-__all__ = ["LearnerState"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["HostState", "LearnerState", "State"]
 
 
-class LearnerState(Mapping[str, Tensor]):
-    """An immutable, ordered mapping of names to fp32 tensors that fits a layout.
+# Tensors or arrays: both have a shape, comparisons, a sum and a size in bytes.
+_Value = TypeVar("_Value", bound=Any)
+
+
+class State(Mapping[str, _Value]):
+    """An immutable, ordered mapping of names to fp32 numbers that fits a layout.
 
     Raises ``ValueError`` where names or shapes differ from the layout.
     """
 
-    def __init__(self, layout: Layout, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, layout: Layout, tensors: Mapping[str, _Value]) -> None:
         for name in layout.keys() ^ tensors.keys():
             where = "missing from" if name in layout else "unknown to"
             raise ValueError(f"state tensor {name!r} is {where} this learner's layout")
@@ -60,7 +65,7 @@ class LearnerState(Mapping[str, Tensor]):
         self.layout = layout
         self._tensors = {name: tensors[name] for name in layout}
 
-    def __getitem__(self, name: str) -> Tensor:
+    def __getitem__(self, name: str) -> _Value:
         return self._tensors[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -69,13 +74,9 @@ class LearnerState(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._tensors)
 
-    def replace(self, changes: Mapping[str, Tensor]) -> Self:
+    def replace(self, changes: Mapping[str, _Value]) -> Self:
         """Return a state with some tensors exchanged; the others are shared, not copied."""
         return type(self)(self.layout, {**self._tensors, **changes})
-
-    def to(self, dtype: torch.dtype) -> Self:
-        """Return the state in another precision, for instance float64 as a reference."""
-        return type(self)(self.layout, {name: value.to(dtype) for name, value in self.items()})
 
     @property
     def known_tasks(self) -> int:
@@ -93,3 +94,15 @@ class LearnerState(Mapping[str, Tensor]):
     def bytes(self) -> int:
         """The size of the tensors in bytes."""
         return sum(value.nbytes for value in self.values())
+
+
+class HostState(State[Array]):
+    """The state as a host keeps it, of arrays."""
+
+
+class LearnerState(State["torch.Tensor"]):
+    """The state as the learner's pure functions take and give it, of tensors."""
+
+    def to(self, dtype: "torch.dtype") -> Self:
+        """Return the state in another precision, for instance float64 as a reference."""
+        return type(self)(self.layout, {name: value.to(dtype) for name, value in self.items()})

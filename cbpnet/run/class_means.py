@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.arrays import Array
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
 from cbpnet.run.state_file import VERSION, read_intact
@@ -37,8 +37,8 @@ class ClassMeans(_Origin):
     ``backbone`` is the backbone's timm name, ``weights`` its fingerprint and ``dim`` its width D.
     """
 
-    count: Tensor
-    mean: Tensor
+    count: Array
+    mean: Array
 
 
 def read_class_means(path: Path) -> ClassMeans:
@@ -61,13 +61,13 @@ def read_class_means(path: Path) -> ClassMeans:
     return ClassMeans(**vars(origin), count=count, mean=mean)
 
 
-def _known_part(origin: _Origin, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _known_part(origin: _Origin, tensors: Mapping[str, Array]) -> tuple[Array, Array]:
     known = len(origin.class_names)
     found = []
     for name, width in (("classes.count", ()), ("classes.mean", (origin.dim,))):
-        tensor = tensors.get(name, torch.empty(0))
+        tensor = tensors.get(name, np.empty(0))
         rows = tensor.shape[:1]
-        if tensor.dtype != torch.float32 or not rows or tensor.shape != (*rows, *width):
+        if tensor.dtype != np.float32 or not rows or tensor.shape != (*rows, *width):
             raise ValueError(f"its tensor {name!r} is not fp32 {['C', *width]}")
         found.append(tensor[:known])
     count, mean = found
@@ -75,6 +75,6 @@ def _known_part(origin: _Origin, tensors: Mapping[str, Tensor]) -> tuple[Tensor,
         raise ValueError("it knows no class")
     if len(count) != known or len(mean) != known or not (count > 0).all():
         raise ValueError(f"it names {known} classes and has not the images of each of them")
-    if not (count.isfinite().all() and mean.isfinite().all()):
+    if not (np.isfinite(count).all() and np.isfinite(mean).all()):
         raise ValueError("a count or mean is not finite")
     return count, mean

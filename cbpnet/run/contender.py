@@ -3,28 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-import torch
-from torch import Tensor
-
 from cbpnet.data.images import ImageSource
 from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.sampling import Indices
 from cbpnet.data.stream import Task, TaskStream
+from cbpnet.host.arrays import Array
 from cbpnet.method.config import ReadoutKind
 from cbpnet.method.learner_interface import LearnerInterface
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.protocol import Learnt, TaskAccuracy
 from cbpnet.run.queries import Queries
 from cbpnet.run.training import (
     FORWARDS_OF_A_STEP,
-    INFERENCE_BATCH,
     Progress,
     TaskImages,
     TrainingConfig,
     compute_queries,
     initial_state,
     learn_task,
+    portions,
 )
 
 __all__ = ["LearnerContender"]
@@ -58,7 +56,7 @@ class LearnerContender:
     ) -> None:
         self.learner, self.stream, self.preprocessing = learner, stream, preprocessing
         self.training, self.seed, self.readouts = training, seed, readouts
-        self.state: LearnerState = initial_state(learner, seed)
+        self.state: HostState = initial_state(learner, seed)
         self.finished = 0
         self._train_queries = dict(enumerate(queries.train)) if queries else {}
         self._test_queries = dict(enumerate(queries.test)) if queries else {}
@@ -89,7 +87,7 @@ class LearnerContender:
             query = self._compute_queries(source, task.train, progress)
         images = TaskImages(
             load_batch(source, task.train.tolist(), self.preprocessing),
-            torch.from_numpy(task.train_labels),
+            task.train_labels,
             query,
         )
         state = learn_task(
@@ -117,17 +115,16 @@ class LearnerContender:
         kinds = list(dict.fromkeys(self.readouts.values()))
         right, selected = dict.fromkeys(kinds, 0), 0
         for indices, query, labels in zip(
-            torch.from_numpy(task.test).split(INFERENCE_BATCH),
-            self._test_queries[task.index].split(INFERENCE_BATCH),
-            torch.from_numpy(task.test_labels).split(INFERENCE_BATCH),
+            portions(task.test),
+            portions(self._test_queries[task.index]),
+            portions(task.test_labels),
             strict=True,
         ):
             pixels = load_batch(self.stream.test_source, indices.tolist(), self.preprocessing)
             images = normalise(pixels, self.preprocessing.mean, self.preprocessing.std)
-            with torch.no_grad():
-                scores, chosen = self.learner.scores(self.state, images, query, kinds)
+            scores, chosen = self.learner.scores(self.state, images, query, kinds)
             for kind in kinds:
-                right[kind] += int((scores[kind].argmax(dim=1) == labels).sum())
+                right[kind] += int((scores[kind].argmax(axis=1) == labels).sum())
             selected += int(chosen[:, task.index].sum())
         count = len(task.test)
         progress(count)
@@ -138,9 +135,9 @@ class LearnerContender:
             _FORWARDS,
         )
 
-    def go_on(self, state: LearnerState, finished: int) -> None:
+    def go_on(self, state: HostState, finished: int) -> None:
         """Go on from a state after so many finished tasks."""
         self.state, self.finished = state, finished
 
-    def _compute_queries(self, source: ImageSource, indices: Indices, progress: Progress) -> Tensor:
+    def _compute_queries(self, source: ImageSource, indices: Indices, progress: Progress) -> Array:
         return compute_queries(self.learner, source, indices, self.preprocessing, progress)

@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from cbpnet.data.preprocessing import Preprocessing
-from cbpnet.host.random_streams import random_stream
+from cbpnet.host.arrays import Array
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import AdaptationConfig
 from cbpnet.method.layout import is_adapted, part
-from cbpnet.method.learner_interface import Evidence, OnePassInterface
-from cbpnet.method.state import LearnerState
-from cbpnet.method.whitening import Whitening
+from cbpnet.method.learner_interface import Evidence, Metric, OnePassInterface
+from cbpnet.method.state import HostState
 from cbpnet.run.training import (
     FORWARDS_OF_A_STEP,
-    INFERENCE_BATCH,
     LessonImages,
     Progress,
     ShownImages,
     TaskImages,
     TrainingConfig,
     check_labels,
+    members_of,
+    portions,
     train,
 )
 
@@ -81,13 +81,13 @@ class Decision:
 class LessonOutcome:
     """The state after a lesson, and what was decided in it."""
 
-    state: LearnerState
+    state: HostState
     decision: Decision
 
 
 def learn_lesson(
     learner: OnePassInterface,
-    state: LearnerState,
+    state: HostState,
     images: LessonImages,
     preprocessing: Preprocessing,
     training: TrainingConfig,
@@ -96,7 +96,7 @@ def learn_lesson(
     progress: Progress = lambda images: None,
     decided: Callable[[Decision], object] = lambda decision: None,
     between: Callable[[], object] = lambda: None,
-    start: LearnerState | None = None,
+    start: HostState | None = None,
 ) -> LessonOutcome:
     """Return the state after a lesson; no image of it has been counted before.
 
@@ -129,9 +129,9 @@ def learn_lesson(
         if start is not None:
             begun = _count(learner, start, look(start, images), images.labels)
         between()
-        lesson = int(state["lessons.count"]) + 1
+        lesson = int(state["lessons.count"].item()) + 1
         # Apart, so that the order of images does not depend on whether tokens are replaced.
-        order, units = random_stream(seed, lesson), random_stream(seed, -lesson)
+        order, units = RandomStream(seed, lesson), RandomStream(seed, -lesson)
         adapted = _adapt(learner, begun, x, images, preprocessing, training, order, units, progress)
         between()
         moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
@@ -162,16 +162,16 @@ def may_adapt(config: AdaptationConfig, classes: int, others: int, adapted: bool
 
 def count_anew(
     learner: OnePassInterface,
-    state: LearnerState,
+    state: HostState,
     lessons: Iterable[LessonImages],
     preprocessing: Preprocessing,
     progress: Progress = lambda images: None,
-) -> LearnerState:
+) -> HostState:
     """Return a state that knows the images of these lessons alone, by the features as they are."""
     found = [(_look(learner, preprocessing, progress, state, one), one.labels) for one in lessons]
-    x, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    x, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
     known = [name for name in state if part(name) == "classes" or name == "readout.evidence"]
-    state = state.replace({name: torch.zeros_like(state[name]) for name in known})
+    state = state.replace({name: np.zeros_like(state[name]) for name in known})
     counted, _ = _choose(learner, _count(learner, state, x, labels), x, labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return solved
@@ -184,101 +184,105 @@ class _Pairs:
     ``kept`` [N] are the classes of kept pictures, None for the lesson's own images.
     """
 
-    before: Tensor
-    after: Tensor
-    kept: Tensor | None
+    before: Array
+    after: Array
+    kept: Array | None
 
 
 def _look(
     learner: OnePassInterface,
     preprocessing: Preprocessing,
     progress: Progress,
-    state: LearnerState,
+    state: HostState,
     images: ShownImages,
-) -> Tensor:
+) -> Array:
     """Return the features [N, F] of images."""
     found = []
-    for rows in torch.arange(len(images.labels)).split(INFERENCE_BATCH):
-        with torch.no_grad():
-            found.append(learner.features(state, images.batch(rows, preprocessing)))
+    for rows in portions(np.arange(len(images.labels))):
+        found.append(learner.features(state, images.batch(rows, preprocessing)))
         progress(len(rows))
-    return torch.cat(found)
+    return np.concatenate(found)
 
 
-def _portions(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    return zip(*(tensor.split(INFERENCE_BATCH) for tensor in tensors), strict=True)
+def _together(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Yield the same rows of several arrays, a portion at a time."""
+    return zip(*map(portions, arrays), strict=True)
 
 
 def _count(
-    learner: OnePassInterface, state: LearnerState, x: Tensor, labels: Tensor
-) -> LearnerState:
-    for few, classes in _portions(x, labels):
+    learner: OnePassInterface, state: HostState, x: Array, labels: Array
+) -> HostState:
+    for few, classes in _together(x, labels):
         state = learner.observe(state, few, classes)
     return state
 
 
 def _evidence(
     learner: OnePassInterface,
-    state: LearnerState,
-    x: Tensor,
-    labels: Tensor,
-    metric: Whitening,
-    members: Tensor,
+    state: HostState,
+    x: Array,
+    labels: Array,
+    metric: Metric,
+    members: Array,
 ) -> Evidence:
     """Return how counted images are classified among ``members`` [C] by what is known without."""
     sums = learner.zero_evidence()
-    for few, classes in _portions(x, labels):
+    for few, classes in _together(x, labels):
         sums = learner.leave_one_out(state, metric, few, classes, members, sums)
     return sums
 
 
 def _choose(
-    learner: OnePassInterface, state: LearnerState, x: Tensor, labels: Tensor
-) -> tuple[LearnerState, Whitening]:
+    learner: OnePassInterface, state: HostState, x: Array, labels: Array
+) -> tuple[HostState, Metric]:
     """Return the state with the prior and the scale that images so far ask for, and its metric.
 
     The evidence is summed over lessons; a prior other than 1 needs a little of it.
     """
     readout = learner.config.readout
-    known = (state["classes.count"] > 0).float()
-    metrics = [_metric(learner, state, torch.full((1,), prior)) for prior in readout.priors]
+    known = (state["classes.count"] > 0).astype(np.float32)
+    metrics = [_metric(learner, state, _number(prior)) for prior in readout.priors]
     found = [
         _evidence(learner, state, x, labels, metric, known)["likelihood"] for metric in metrics
     ]
-    evidence = state["readout.evidence"] + torch.stack(found)
+    evidence = state["readout.evidence"] + np.stack(found)
     if not evidence.any():  # no image so far could be left out
         return state, _metric(learner, state, state["readout.prior"])
-    doubt = [_DOUBT * math.log10(prior) ** 2 for prior in readout.priors]
-    likeliest = int((evidence - torch.tensor(doubt).unsqueeze(1)).argmax())
+    doubt = [[_DOUBT * math.log10(prior) ** 2] for prior in readout.priors]
+    likeliest = int((evidence - np.array(doubt, np.float32)).argmax())
     row, column = divmod(likeliest, len(readout.scales))
     chosen = {
         "readout.evidence": evidence,
-        "readout.prior": torch.full((1,), readout.priors[row]),
-        "readout.scale": torch.full((1,), readout.scales[column]),
+        "readout.prior": _number(readout.priors[row]),
+        "readout.scale": _number(readout.scales[column]),
     }
     return state.replace(chosen), metrics[row]
 
 
-def _metric(learner: OnePassInterface, state: LearnerState, prior: Tensor) -> Whitening:
-    return learner.solve(state, prior, torch.ones(1))[1]
+def _metric(learner: OnePassInterface, state: HostState, prior: Array) -> Metric:
+    return learner.solve(state, prior, _number(1))[1]
+
+
+def _number(value: float) -> Array:
+    return np.full(1, value, np.float32)
 
 
 def _decide(
     learner: OnePassInterface,
-    state: LearnerState,
-    counted: LearnerState,
-    metric: Whitening,
-    x: Tensor,
+    state: HostState,
+    counted: HostState,
+    metric: Metric,
+    x: Array,
     images: LessonImages,
     preprocessing: Preprocessing,
     training: TrainingConfig,
     kept: ShownImages | None,
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
-    members = _members(learner, images.labels)
+    members = members_of(learner.classes, images.labels)
     sums = _evidence(learner, counted, x, images.labels, metric, members)
     told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
-    accuracy = float(sums["right"] / sums["count"]) if told_apart else None
+    accuracy = float((sums["right"] / sums["count"])[0]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)
     others = int(((state["classes.count"] > 0) & (members == 0)).sum())
     reason = _reason(learner.config.adaptation, first, int(members.sum()), others)
@@ -315,15 +319,14 @@ def _confidence(
     learner: OnePassInterface, images: LessonImages, preprocessing: Preprocessing
 ) -> float | None:
     """Return how sure the pretrained classifier is of every tenth image, on average."""
-    order = images.labels.argsort(stable=True)  # so that every class is asked about
+    order = images.labels.argsort(kind="stable")  # so that every class is asked about
     found = []
-    for rows in order[::_ASKED].split(INFERENCE_BATCH):
-        with torch.no_grad():
-            sure = learner.confidence(images.batch(rows, preprocessing))
+    for rows in portions(order[::_ASKED]):
+        sure = learner.confidence(images.batch(rows, preprocessing))
         if sure is None:
             return None
         found.append(sure)
-    return float(torch.cat(found).mean())
+    return float(np.concatenate(found).mean())
 
 
 def _is_foreign(config: AdaptationConfig, confidence: float | None, accuracy: float | None) -> bool:
@@ -332,23 +335,19 @@ def _is_foreign(config: AdaptationConfig, confidence: float | None, accuracy: fl
     return accuracy is not None and accuracy < config.accuracy
 
 
-def _members(learner: OnePassInterface, labels: Tensor) -> Tensor:
-    return torch.zeros(learner.classes).index_fill(0, labels.unique(), 1.0)
-
-
 def _adapt(
     learner: OnePassInterface,
-    counted: LearnerState,
-    x: Tensor,
+    counted: HostState,
+    x: Array,
     images: LessonImages,
     preprocessing: Preprocessing,
     training: TrainingConfig,
-    order: torch.Generator,
-    units: torch.Generator,
+    order: RandomStream,
+    units: RandomStream,
     progress: Progress,
-) -> dict[str, Tensor]:
+) -> dict[str, Array]:
     """Return what an adaptation to a lesson changes in the state."""
-    start = learner.begin_task(counted, _members(learner, images.labels))
+    start = learner.begin_task(counted, members_of(learner.classes, images.labels))
     task = TaskImages(images.pixels, images.labels, x[:, : start["prompts.g"].shape[-1]])
     adapted = train(
         learner.adaptation, start, task, preprocessing, training, order, progress, units
@@ -357,14 +356,14 @@ def _adapt(
 
 
 def _carried(
-    learner: OnePassInterface, state: LearnerState, pairs: Sequence[_Pairs]
-) -> LearnerState:
+    learner: OnePassInterface, state: HostState, pairs: Sequence[_Pairs]
+) -> HostState:
     """Return a state whose statistics are carried over a change of the features."""
     drift = learner.zero_drift()
     for known in pairs:
         kept, images = known.kept, len(known.before)
-        weight = torch.full((images,), _LESSON_PAIR if kept is None else _KEPT_PAIR)
-        labels = torch.full((images,), _NOT_KEPT) if kept is None else kept
-        for before, after, *few in _portions(known.before, known.after, weight, labels):
+        weight = np.full(images, _LESSON_PAIR if kept is None else _KEPT_PAIR, np.float32)
+        labels = np.full(images, _NOT_KEPT) if kept is None else kept
+        for before, after, *few in _together(known.before, known.after, weight, labels):
             drift = learner.compare(drift, before, after, *few)
     return learner.carry(state, drift)

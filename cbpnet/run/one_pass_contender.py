@@ -1,25 +1,23 @@
 """A one-pass learner's pure functions as a contender of the class-incremental protocol."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cbpnet.data.images import Labels
 from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.sampling import Indices
 from cbpnet.data.stream import Task, TaskStream
-from cbpnet.host.random_streams import random_stream
+from cbpnet.host.arrays import Array
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import ReadoutKind
 from cbpnet.method.learner_interface import OnePassInterface
-from cbpnet.method.one_pass import solve_state
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.lesson import count_forwards, learn_lesson, may_adapt
 from cbpnet.run.protocol import Learnt, TaskAccuracy
-from cbpnet.run.training import INFERENCE_BATCH, LessonImages, Progress, TrainingConfig
+from cbpnet.run.training import LessonImages, Progress, TrainingConfig, portions
 
 __all__ = ["OnePassContender"]
 
@@ -49,10 +47,10 @@ class OnePassContender:
     ) -> None:
         self.learner, self.stream, self.preprocessing = learner, stream, preprocessing
         self.training, self.seed, self.readouts, self.keep = training, seed, readouts, keep
-        self.state: LearnerState = learner.initial_state(random_stream(seed, 0))
+        self.state: HostState = learner.initial_state(RandomStream(seed, 0))
         self.finished = 0
-        self._solved: dict[ReadoutKind, LearnerState] = {}
-        self._test_features: dict[int, Tensor] = {}  # of the prompt as it is
+        self._solved: dict[ReadoutKind, HostState] = {}
+        self._test_features: dict[int, Array] = {}  # of the prompt as it is
 
     @property
     def settings(self) -> Mapping[str, object]:
@@ -104,11 +102,11 @@ class OnePassContender:
         """
         if task.index not in self._test_features:
             self._test_features[task.index] = self._features(task)
-        x, labels = self._test_features[task.index], torch.from_numpy(task.test_labels)
+        x, labels = self._test_features[task.index], task.test_labels
         accuracy = {}
         for name, kind in self.readouts.items():
             scores, _ = self.learner.predict(self._solved_by(kind), x)
-            accuracy[name] = int((scores.argmax(dim=1) == labels).sum()) / len(labels)
+            accuracy[name] = int((scores.argmax(axis=1) == labels).sum()) / len(labels)
         progress(len(labels))
         return TaskAccuracy(task.index, accuracy)
 
@@ -116,23 +114,19 @@ class OnePassContender:
         """Return the images that a task is learnt from."""
         return self._shown(task.train, task.train_labels)
 
-    def go_on(self, state: LearnerState, finished: int) -> None:
+    def go_on(self, state: HostState, finished: int) -> None:
         """Go on from a state after so many finished tasks."""
-        if int(state["lessons.adapted"]) != int(self.state["lessons.adapted"]):
+        if state["lessons.adapted"] != self.state["lessons.adapted"]:
             self._test_features.clear()
         self._solved.clear()
         self.state, self.finished = state, finished
 
-    def _solved_by(self, kind: ReadoutKind) -> LearnerState:
+    def _solved_by(self, kind: ReadoutKind) -> HostState:
         """Return the state with a readout of a kind: the learner's own, or another solved here."""
-        readout = self.learner.config.readout
-        if kind == readout.kind:
+        if kind == self.learner.config.readout.kind:
             return self.state
         if kind not in self._solved:
-            prior, scale = self.state["readout.prior"], self.state["readout.scale"]
-            self._solved[kind], _ = solve_state(
-                replace(readout, kind=kind), self.state, prior, scale
-            )
+            self._solved[kind] = self.learner.solve_as(kind, self.state)
         return self._solved[kind]
 
     def _kept_before(self, task: Task) -> tuple[Indices, Labels]:
@@ -147,14 +141,13 @@ class OnePassContender:
 
     def _shown(self, indices: Indices, labels: Labels) -> LessonImages:
         pixels = load_batch(self.stream.train_source, indices.tolist(), self.preprocessing)
-        return LessonImages(pixels, torch.from_numpy(labels))
+        return LessonImages(pixels, labels)
 
-    def _features(self, task: Task) -> Tensor:
+    def _features(self, task: Task) -> Array:
         """Return the features [N, F] of a task's test images."""
         found, preprocessing = [], self.preprocessing
-        for indices in torch.from_numpy(task.test).split(INFERENCE_BATCH):
+        for indices in portions(task.test):
             pixels = load_batch(self.stream.test_source, indices.tolist(), preprocessing)
             images = normalise(pixels, preprocessing.mean, preprocessing.std)
-            with torch.no_grad():
-                found.append(self.learner.features(self.state, images))
-        return torch.cat(found)
+            found.append(self.learner.features(self.state, images))
+        return np.concatenate(found)

@@ -3,10 +3,9 @@
 import time
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.stream import TaskStream
+from cbpnet.host.arrays import Array
 from cbpnet.method.learner_interface import LearnerInterface
 from cbpnet.run.training import Progress, compute_queries
 
@@ -15,13 +14,13 @@ __all__ = ["Queries", "query_stream"]
 
 @dataclass(frozen=True)
 class Queries:
-    """The query features of a stream, a tensor [N, D] for each task.
+    """The query features of a stream, an array [N, D] for each task.
 
     ``train_seconds`` is what those of the training images took: a plain frozen forward pass.
     """
 
-    train: tuple[Tensor, ...]
-    test: tuple[Tensor, ...]
+    train: tuple[Array, ...]
+    test: tuple[Array, ...]
     train_seconds: float
 
 

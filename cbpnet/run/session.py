@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from cbpnet.data.stream import Task, TaskStream, fingerprint_stream
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import ReadoutKind
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.protocol import Contender, Learnt, TaskAccuracy
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.state_info import StateInfo, check_fit
@@ -25,7 +25,7 @@ class StatefulContender(Contender, Protocol):
     readouts: Mapping[str, ReadoutKind]
 
     @property
-    def state(self) -> LearnerState:
+    def state(self) -> HostState:
         """What has been learnt so far."""
 
     @property
@@ -35,7 +35,7 @@ class StatefulContender(Contender, Protocol):
     def images_to_come(self, first: int | None = None) -> int:
         """Return the most images that `run_protocol` will count, with the same ``first``."""
 
-    def go_on(self, state: LearnerState, finished: int) -> None:
+    def go_on(self, state: HostState, finished: int) -> None:
         """Go on from a state after so many finished tasks."""
 
 
@@ -106,7 +106,7 @@ class TrainingSession:
             progress={"run": self.run, "finished": finished},
         )
 
-    def _resume(self) -> tuple[LearnerState, int]:
+    def _resume(self) -> tuple[HostState, int]:
         """Return the saved state and the number of finished tasks."""
         state, info = load_state(self.path)
         try:

@@ -11,15 +11,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
+from cbpnet.host.arrays import Array
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.state_info import StateInfo
 
 __all__ = ["FORMAT", "VERSION", "load_state", "read_intact", "save_state"]
@@ -28,17 +28,14 @@ FORMAT = "cbpnet-mobile learner state"
 VERSION = 2
 
 
-def save_state(path: Path, state: LearnerState, info: StateInfo) -> None:
+def save_state(path: Path, state: HostState, info: StateInfo) -> None:
     """Write a state; after any failure or interruption an older file at ``path`` is as it was.
 
     Raises:
         InputError: the file cannot be written.
         ValueError: the state is not fp32 or does not have the layout that ``info`` describes.
     """
-    tensors = {
-        name: value.detach().clone(memory_format=torch.contiguous_format)
-        for name, value in state.items()
-    }
+    tensors = {name: np.ascontiguousarray(value) for name, value in state.items()}
     _check_tensors(info, tensors)
     text = json.dumps(asdict(info))
     metadata = {
@@ -50,7 +47,7 @@ def save_state(path: Path, state: LearnerState, info: StateInfo) -> None:
     write_atomically(path, save(tensors, metadata))
 
 
-def load_state(path: Path) -> tuple[LearnerState, StateInfo]:
+def load_state(path: Path) -> tuple[HostState, StateInfo]:
     """Read what `save_state` wrote, bit for bit.
 
     Raises:
@@ -63,10 +60,10 @@ def load_state(path: Path) -> tuple[LearnerState, StateInfo]:
         _check_tensors(info, tensors)
     except ValueError as error:
         raise InputError(f"state file {path} contradicts itself: {error}") from error
-    return LearnerState(info.layout, tensors), info
+    return HostState(info.layout, tensors), info
 
 
-def read_intact(path: Path, versions: Collection[int]) -> tuple[str, dict[str, Tensor]]:
+def read_intact(path: Path, versions: Collection[int]) -> tuple[str, dict[str, Array]]:
     """Return the info, as JSON, and the tensors of a state file that is of one of some versions.
 
     Raises:
@@ -89,13 +86,12 @@ def read_intact(path: Path, versions: Collection[int]) -> tuple[str, dict[str, T
     return text, tensors
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
     if not path.is_file():
         raise InputError(f"state file {path} does not exist or is not a file")
     try:
-        with safe_open(path, "pt") as file:
-            # Copies: the tensors would otherwise change with the file that they are mapped to.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        with safe_open(path, "numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, tensors
     except (OSError, SafetensorError) as error:
         raise InputError(
@@ -117,16 +113,16 @@ def _other_version(path: Path, version: str) -> str:
     )
 
 
-def _checksum(info: str, tensors: Mapping[str, Tensor]) -> str:
+def _checksum(info: str, tensors: Mapping[str, Array]) -> str:
     digest = hashlib.sha256(info.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(tensors[name].tobytes())
     return digest.hexdigest()
 
 
-def _check_tensors(info: StateInfo, tensors: Mapping[str, Tensor]) -> None:
-    LearnerState(info.layout, tensors)
+def _check_tensors(info: StateInfo, tensors: Mapping[str, Array]) -> None:
+    HostState(info.layout, tensors)
     for name, value in tensors.items():
-        if value.dtype != torch.float32:
-            raise ValueError(f"state tensor {name!r} is {value.dtype}; it must be torch.float32")
+        if value.dtype != np.float32:
+            raise ValueError(f"state tensor {name!r} is {value.dtype}; it must be float32")

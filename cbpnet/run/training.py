@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from cbpnet.data.images import ImageSource
 from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.sampling import Indices
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
-from cbpnet.host.random_streams import random_stream
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.learner_interface import LearnerInterface, StepInterface
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 
 __all__ = [
     "FORWARDS_OF_A_STEP",
@@ -37,6 +37,8 @@ __all__ = [
     "compute_queries",
     "initial_state",
     "learn_task",
+    "members_of",
+    "portions",
     "train",
 ]
 
@@ -96,9 +98,9 @@ class ShownImages(Protocol):
     """Images that a learner is shown, and their ``labels`` [N]."""
 
     @property
-    def labels(self) -> Tensor: ...
+    def labels(self) -> Array: ...
 
-    def batch(self, rows: Tensor, preprocessing: Preprocessing) -> Tensor:
+    def batch(self, rows: Array, preprocessing: Preprocessing) -> Array:
         """Return some images normalised, fp32 [B, 3, S, S]."""
 
 
@@ -109,17 +111,17 @@ class LessonImages:
     ``pixels`` are uint8 [N, S, S, 3], or fp32 [N, 3, S, S] and normalised already.
     """
 
-    pixels: Tensor
-    labels: Tensor
+    pixels: Array
+    labels: Array
 
     def batch(
-        self, rows: Tensor, preprocessing: Preprocessing, mirrored: Tensor | None = None
-    ) -> Tensor:
+        self, rows: Array, preprocessing: Preprocessing, mirrored: Array | None = None
+    ) -> Array:
         """Return some images normalised, fp32 [B, 3, S, S], mirrored where that is marked."""
-        pixels, raw = self.pixels[rows], self.pixels.dtype == torch.uint8
+        pixels, raw = self.pixels[rows], self.pixels.dtype == np.uint8
         if mirrored is not None:
             width = 2 if raw else 3
-            pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(width), pixels)
+            pixels[mirrored] = np.flip(pixels[mirrored], width)
         return normalise(pixels, preprocessing.mean, preprocessing.std) if raw else pixels
 
 
@@ -127,12 +129,12 @@ class LessonImages:
 class TaskImages(LessonImages):
     """A task's images, with their ``query`` [N, D]."""
 
-    query: Tensor
+    query: Array
 
 
-def initial_state(learner: LearnerInterface, seed: int) -> LearnerState:
+def initial_state(learner: LearnerInterface, seed: int) -> HostState:
     """Return the state in which a run with this seed starts."""
-    return learner.initial_state(random_stream(seed, 0))
+    return learner.initial_state(RandomStream(seed, 0))
 
 
 def compute_queries(
@@ -141,44 +143,40 @@ def compute_queries(
     indices: Indices,
     preprocessing: Preprocessing,
     progress: Progress = lambda images: None,
-) -> Tensor:
+) -> Array:
     """Return the query features [N, D] of some images of a source, a batch at a time."""
     found = []
-    for batch in torch.from_numpy(indices).split(INFERENCE_BATCH):
+    for batch in portions(indices):
         pixels = load_batch(source, batch.tolist(), preprocessing)
-        with torch.no_grad():
-            found.append(learner.query(normalise(pixels, preprocessing.mean, preprocessing.std)))
+        found.append(learner.query(normalise(pixels, preprocessing.mean, preprocessing.std)))
         progress(len(batch))
-    return torch.cat(found)
+    return np.concatenate(found)
 
 
 def begin_task(
-    learner: LearnerInterface, state: LearnerState, task: int, query: Tensor, labels: Tensor
-) -> LearnerState:
+    learner: LearnerInterface, state: HostState, task: int, query: Array, labels: Array
+) -> HostState:
     """Return the state ready to learn task number ``task`` on images that it has observed.
 
     ``query`` [N, D] are the images' query features and ``labels`` [N] their classes, which the
     task gets where no other one has them.
     """
-    with torch.no_grad():
-        for part, few in zip(
-            query.split(INFERENCE_BATCH), labels.split(INFERENCE_BATCH), strict=True
-        ):
-            state = learner.observe(state, part, few)
-        members = torch.zeros(learner.classes).index_fill(0, labels.unique(), 1.0)
-        return learner.begin_task(state, torch.tensor([float(task)]), members)
+    for part, few in zip(portions(query), portions(labels), strict=True):
+        state = learner.observe(state, part, few)
+    number = np.full(1, task, np.float32)
+    return learner.begin_task(state, number, members_of(learner.classes, labels))
 
 
 def learn_task(
     learner: LearnerInterface,
-    state: LearnerState,
+    state: HostState,
     task: int,
     images: TaskImages,
     preprocessing: Preprocessing,
     config: TrainingConfig,
     seed: int,
     progress: Progress = lambda images: None,
-) -> LearnerState:
+) -> HostState:
     """Return the state after learning task number ``task``; ``progress`` counts trained images.
 
     Raises `InputError` where the task or a label is outside the learner's capacity.
@@ -186,51 +184,65 @@ def learn_task(
     if not 0 <= task < learner.tasks:
         raise InputError(f"task {task} is outside the learner's capacity of {learner.tasks} tasks")
     check_labels(learner.classes, images.labels)
-    generator = random_stream(seed, task + 1)
+    stream = RandomStream(seed, task + 1)
     state = begin_task(learner, state, task, images.query, images.labels)
-    return train(learner, state, images, preprocessing, config, generator, progress)
+    return train(learner, state, images, preprocessing, config, stream, progress)
 
 
 def train(
     learner: StepInterface,
-    state: LearnerState,
+    state: HostState,
     images: TaskImages,
     preprocessing: Preprocessing,
     config: TrainingConfig,
-    generator: torch.Generator,
+    stream: RandomStream,
     progress: Progress = lambda images: None,
-    units: torch.Generator | None = None,
-) -> LearnerState:
+    units: RandomStream | None = None,
+) -> HostState:
     """Return the state after all steps of the task that has been begun.
 
-    ``generator`` draws order and mirrored images, ``units`` fresh units, by default from the same
-    stream; ``progress`` counts trained images.
+    ``stream`` draws order and mirrored images, ``units`` fresh units, by default the same one;
+    ``progress`` counts trained images.
     """
     steps = config.steps(len(images.labels))
-    for step, chosen in enumerate(_shuffled_batches(len(images.labels), config, generator)):
-        rate = torch.full((1,), config.rate(step / steps))
+    for step, chosen in enumerate(_shuffled_batches(len(images.labels), config, stream)):
+        rate = np.full(1, config.rate(step / steps), np.float32)
         sums = learner.zero_sums()
-        mirrored = torch.rand(len(chosen), generator=generator) < 0.5 * config.flip
+        mirrored = stream.uniform(len(chosen)) < 0.5 * config.flip
         for part, flipped in zip(
-            chosen.split(config.micro_batch), mirrored.split(config.micro_batch), strict=True
+            portions(chosen, config.micro_batch),
+            portions(mirrored, config.micro_batch),
+            strict=True,
         ):
             batch = images.batch(part, preprocessing, flipped)
             sums = learner.gradients(state, batch, images.query[part], images.labels[part], sums)
-        noise = torch.rand(learner.noise_shape, generator=units or generator)
-        with torch.no_grad():
-            state = learner.update(state, sums, noise, rate)
+        noise = (units or stream).uniform(*learner.noise_shape)
+        state = learner.update(state, sums, noise, rate)
         progress(len(chosen))
     return state
 
 
 def _shuffled_batches(
-    images: int, config: TrainingConfig, generator: torch.Generator
-) -> Iterator[Tensor]:
+    images: int, config: TrainingConfig, stream: RandomStream
+) -> Iterator[Array]:
     for _ in range(config.epochs):
-        yield from torch.randperm(images, generator=generator).split(config.batch_size)
+        yield from portions(stream.permutation(images), config.batch_size)
 
 
-def check_labels(classes: int, labels: Tensor) -> None:
+def portions(rows: Array, size: int = INFERENCE_BATCH) -> Iterator[Array]:
+    """Yield rows [N, ...] in portions of so many, the last one smaller where it must be."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def members_of(classes: int, labels: Array) -> Array:
+    """Return [C] with 1 for the classes that labels [N] name, and 0 for all others."""
+    members = np.zeros(classes, np.float32)
+    members[labels] = 1
+    return members
+
+
+def check_labels(classes: int, labels: Array) -> None:
     """Raise `InputError` where a label [N] is outside a capacity of ``classes``."""
     highest = int(labels.max())
     if highest >= classes:

@@ -20,6 +20,7 @@ from cbpnet.host.atomic import make_folder
 from cbpnet.host.progress import expect, progress_bar
 from cbpnet.method.config import AdaptationKind, LearnerConfig
 from cbpnet.method.layout import count_parameters, state_layout
+from cbpnet.method.eager import EagerLearner, EagerOnePass
 from cbpnet.method.learner import Learner
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.contender import LearnerContender
@@ -233,7 +234,7 @@ class _SeedBenchmark:
     ) -> ProtocolRecord:
         config = self._config(methods[0])
         contender = OnePassContender(
-            OnePassLearner(self.backbone, config, len(self.stream.class_names)),
+            EagerOnePass(OnePassLearner(self.backbone, config, len(self.stream.class_names))),
             self.stream,
             self.backbone.preprocessing,
             self.protocol.training(config),
@@ -254,8 +255,9 @@ class _SeedBenchmark:
                 expect(bar, contender.images_to_come())
         return tuple(outcomes)
 
-    def _learner(self, config: LearnerConfig) -> Learner:
-        return Learner(self.backbone, config, len(self.stream.class_names), len(self.stream.tasks))
+    def _learner(self, config: LearnerConfig) -> EagerLearner:
+        classes, tasks = len(self.stream.class_names), len(self.stream.tasks)
+        return EagerLearner(Learner(self.backbone, config, classes, tasks))
 
     def _statistics_bytes(self, config: LearnerConfig) -> int:
         """Return the size of what the learner counts and does not train: statistics, readout."""

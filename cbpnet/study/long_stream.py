@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.dataset import Dataset
@@ -23,15 +22,17 @@ from cbpnet.data.long_stream import (
     make_long_stream,
 )
 from cbpnet.data.pixels import load_batch, normalise
+from cbpnet.host.arrays import Array
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.progress import progress_bar
-from cbpnet.host.random_streams import random_stream
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import AdaptationKind, LearnerConfig
+from cbpnet.method.eager import EagerOnePass
 from cbpnet.method.one_pass import OnePassLearner
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.lesson import Reason, count_anew, learn_lesson
 from cbpnet.run.result_store import ResultStore
-from cbpnet.run.training import INFERENCE_BATCH, LessonImages, TrainingConfig
+from cbpnet.run.training import LessonImages, TrainingConfig, portions
 
 __all__ = [
     "LessonRecord",
@@ -238,8 +239,9 @@ class _Run:
     ) -> None:
         self.stream, self.contender, self.training, self.seed = stream, contender, training, seed
         self.preprocessing = backbone.preprocessing
-        self.learner = OnePassLearner(backbone, contender.config(config), len(stream.class_names))
-        self.state = self.learner.initial_state(random_stream(seed, _INITIAL))
+        own, classes = contender.config(config), len(stream.class_names)
+        self.learner = EagerOnePass(OnePassLearner(backbone, own, classes))
+        self.state = self.learner.initial_state(RandomStream(seed, _INITIAL))
         self.probes = [_spread_out(pictures, PROBES) for pictures in stream.tests.values()]
 
     def learn(self, number: int, running: bool) -> LessonRecord:
@@ -274,63 +276,61 @@ class _Run:
             self._running() if running else {},
         )
 
-    def _fresh(self, number: int) -> LearnerState:
+    def _fresh(self, number: int) -> HostState:
         """Return a state with a prompt of a lesson's own."""
-        return self.learner.initial_state(random_stream(self.seed, _FRESH + number))
+        return self.learner.initial_state(RandomStream(self.seed, _FRESH + number))
 
     def _accuracies(self, lesson: Lesson) -> tuple[float, float]:
         """Return the accuracy on a lesson's test images, among all classes and among its own."""
         pictures = self.stream.tests[lesson.dataset].of_classes(lesson.classes)
-        scores, labels = self._scores(pictures), torch.from_numpy(pictures.labels)
-        others = torch.ones(scores.shape[1], dtype=torch.bool)
-        others[list(lesson.classes)] = False
-        own = scores.masked_fill(others, -torch.inf)
-        return _share(scores.argmax(dim=1) == labels), _share(own.argmax(dim=1) == labels)
+        scores, labels = self._scores(pictures), pictures.labels
+        own = np.full_like(scores, -np.inf)
+        own[:, lesson.classes] = scores[:, lesson.classes]
+        return _share(scores.argmax(axis=1) == labels), _share(own.argmax(axis=1) == labels)
 
     def _running(self) -> dict[str, float]:
-        known = self.state["classes.count"].nonzero().flatten().tolist()
-        right: dict[str, Tensor] = {}
+        known = self.state["classes.count"].nonzero()[0].tolist()
+        right: dict[str, Array] = {}
         for name, tests in self.stream.tests.items():
             pictures = tests.of_classes(known)
             if len(pictures.labels):
-                labels = torch.from_numpy(pictures.labels)
-                right[name] = self._scores(pictures).argmax(dim=1) == labels
+                right[name] = self._scores(pictures).argmax(axis=1) == pictures.labels
         return {
             **{name: _share(each) for name, each in right.items()},
-            "all": _share(torch.cat(list(right.values()))),
+            "all": _share(np.concatenate(list(right.values()))),
         }
 
-    def _drift(self, before: LearnerState) -> float:
+    def _drift(self, before: HostState) -> float:
         old, new = (
-            torch.cat([self._features(state, probes) for probes in self.probes])
+            np.concatenate([self._features(state, probes) for probes in self.probes])
             for state in (before, self.state)
         )
-        return float(((new - old).norm(dim=1) / old.norm(dim=1)).mean())
+        moved, length = (np.linalg.norm(each, axis=1) for each in (new - old, old))
+        return float((moved / length).mean())
 
-    def _replaced(self, before: LearnerState, images: int) -> int:
+    def _replaced(self, before: HostState, images: int) -> int:
         """Return how many tokens are younger than they would be, had they not been replaced."""
         if self.learner.config.prompt_cbp is None:
             return 0
         grown = before["cbp.prompt_age"] + self.training.steps(images)
         return int((self.state["cbp.prompt_age"] < grown).sum())
 
-    def _scores(self, pictures: Pictures) -> Tensor:
+    def _scores(self, pictures: Pictures) -> Array:
         return self.learner.predict(self.state, self._features(self.state, pictures))[0]
 
-    def _features(self, state: LearnerState, pictures: Pictures) -> Tensor:
+    def _features(self, state: HostState, pictures: Pictures) -> Array:
         mean, std = self.preprocessing.mean, self.preprocessing.std
-        with torch.no_grad():
-            return torch.cat(
-                [
-                    self.learner.features(state, normalise(pixels, mean, std))
-                    for pixels in self._pixels(pictures).split(INFERENCE_BATCH)
-                ]
-            )
+        return np.concatenate(
+            [
+                self.learner.features(state, normalise(pixels, mean, std))
+                for pixels in portions(self._pixels(pictures))
+            ]
+        )
 
     def _images(self, pictures: Pictures) -> LessonImages:
-        return LessonImages(self._pixels(pictures), torch.from_numpy(pictures.labels))
+        return LessonImages(self._pixels(pictures), pictures.labels)
 
-    def _pixels(self, pictures: Pictures) -> Tensor:
+    def _pixels(self, pictures: Pictures) -> Array:
         return load_batch(pictures.source, pictures.indices.tolist(), self.preprocessing)
 
 
@@ -340,5 +340,5 @@ def _spread_out(pictures: Pictures, most: int) -> Pictures:
     return Pictures(pictures.source, pictures.indices[::step], pictures.labels[::step])
 
 
-def _share(right: Tensor) -> float:
-    return float(right.double().mean())
+def _share(right: Array) -> float:
+    return float(right.mean())

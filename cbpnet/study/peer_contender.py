@@ -24,14 +24,15 @@ class PeerContender:
 
     def learn(self, task: Task, progress: Progress = lambda images: None) -> Learnt:
         """Learn the next task from its training images' features."""
-        features = self._queries.train[task.index]
+        features = torch.from_numpy(self._queries.train[task.index])
         self._peer.fit_task(features, torch.from_numpy(task.train_labels))
         self.finished = task.index + 1
         return Learnt(len(features))
 
     def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
         """Return how a finished task's test images are classified among all known classes."""
-        guesses = self._peer.scores(self._queries.test[task.index]).argmax(dim=1)
+        features = torch.from_numpy(self._queries.test[task.index])
+        guesses = self._peer.scores(features).argmax(dim=1)
         right = int((guesses == torch.from_numpy(task.test_labels)).sum())
         progress(len(task.test))
         return TaskAccuracy(task.index, {self._name: right / len(task.test)})

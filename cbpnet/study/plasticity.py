@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cbpnet.host.errors import InputError
-from cbpnet.host.random_streams import random_stream
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.adam import adam_step, clip_factor
 from cbpnet.method.block import (
     BLOCK_PARAMETERS,
@@ -129,15 +130,14 @@ class PairRuns:
 
 def pair_tasks(features: PairFeatures, config: PairConfig, seed: int) -> Iterator[PairTask]:
     """Yield the tasks that a seed draws, the same for every variant."""
-    generator = random_stream(seed, TASKS)
+    stream = RandomStream(seed, TASKS)
     classes, images = features.train.shape[:2]
     labels = torch.arange(2).repeat_interleave(images)
     batch = config.training.batch_size
     for _ in range(config.tasks):
-        pair = torch.randperm(classes, generator=generator)[:2]
-        order = torch.cat(
-            [torch.randperm(2 * images, generator=generator) for _ in range(config.training.epochs)]
-        )
+        pair = torch.from_numpy(stream.permutation(classes))[:2]
+        epochs = [stream.permutation(2 * images) for _ in range(config.training.epochs)]
+        order = torch.from_numpy(np.concatenate(epochs))
         order = order[: len(order) // batch * batch].view(-1, batch)
         yield PairTask(
             features.train[pair].flatten(0, 1)[order],
@@ -193,7 +193,7 @@ class _Runs:
         self, variants: Sequence[Variant], seeds: Sequence[int], config: PairConfig, dim: int
     ) -> None:
         self.variants, self.config, self.dim = variants, config, dim
-        self.generators = [[random_stream(seed, WEIGHTS) for seed in seeds] for _ in variants]
+        self.streams = [[RandomStream(seed, WEIGHTS) for seed in seeds] for _ in variants]
         self.trained = torch.tensor([float(v.block != "frozen") for v in variants for _ in seeds])
         # By variant: the tensors and the unit statistics of its runs.
         self.tensors: list[dict[str, Tensor]] = [{} for _ in variants]
@@ -233,19 +233,19 @@ class _Runs:
         ):
             cbp = self.variants[index].cbp
             shape = (cbp.max_replacements(self.config.hidden), self.dim)
-            noise = [torch.rand(shape, generator=each) for each in self.generators[index]]
+            noise = np.stack([each.uniform(*shape) for each in self.streams[index]], axis=1)
             self.tensors[index], self.statistics[index] = replace_units(
-                part, self.statistics[index], active, torch.stack(noise, dim=1), cbp
+                part, self.statistics[index], active, torch.from_numpy(noise), cbp
             )
 
     def _new_block(self, index: int) -> UnitStatistics:
         """Give a variant's runs a new block, its outgoing weights as the form asks."""
-        generators, hidden = self.generators[index], self.config.hidden
-        noise = torch.stack([torch.rand(hidden, self.dim, generator=each) for each in generators])
+        streams, hidden = self.streams[index], self.config.hidden
+        noise = torch.from_numpy(np.stack([each.uniform(hidden, self.dim) for each in streams]))
         units, outgoing = torch.zeros(len(noise), hidden), torch.zeros_like(noise)
         if self.config.form == "bottleneck":
-            draws = [torch.rand(self.dim, hidden, generator=each) for each in generators]
-            outgoing = initial_incoming(torch.stack(draws)).mT
+            draws = np.stack([each.uniform(self.dim, hidden) for each in streams])
+            outgoing = initial_incoming(torch.from_numpy(draws)).mT
         tensors = (initial_incoming(noise).mT, units, outgoing)
         self.tensors[index] = dict(zip(BLOCK_PARAMETERS, tensors, strict=True))
         return UnitStatistics(units, units, torch.zeros(len(noise)))

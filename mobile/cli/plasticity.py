@@ -185,6 +185,7 @@ def _features(
     """Compute the frozen features, as many a class as the smallest class has."""
     import torch
 
+    from cbpnet.method.eager import EagerLearner
     from cbpnet.method.learner import Learner
     from cbpnet.run.queries import query_stream
     from cbpnet.study.plasticity import PairFeatures
@@ -195,12 +196,12 @@ def _features(
     )
     print_notes(stream.notes)
     (task,) = stream.tasks
-    learner = Learner(backbone, config, classes, 1)
+    learner = EagerLearner(Learner(backbone, config, classes, 1))
     with progress_bar("query features", len(task.train) + len(task.test)) as bar:
         queries = query_stream(learner, stream, backbone.preprocessing, bar.update)
     return PairFeatures(
-        _by_class(queries.train[0], torch.from_numpy(task.train_labels)),
-        _by_class(queries.test[0], torch.from_numpy(task.test_labels)),
+        _by_class(*map(torch.from_numpy, (queries.train[0], task.train_labels))),
+        _by_class(*map(torch.from_numpy, (queries.test[0], task.test_labels))),
     )
 
 

@@ -21,7 +21,7 @@ from cbpnet.method.layout import (
     unprefixed,
 )
 from cbpnet.method.learner_interface import Evidence
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.method.whitening import Whitening
 from mobile.device.batches import fold_batches, map_batches
 from mobile.device.program import Program
@@ -47,90 +47,90 @@ class OnePassProgram:
         self.classes, self.layout = manifest.classes, manifest.layout
         self.adaptation = ProgramSteps(program, adaptation_config(self.config), ADAPTATION)
 
-    def stored_state(self) -> LearnerState:
+    def stored_state(self) -> HostState:
         """Return the state that the bundle was exported with: what a server learnt, or nothing."""
-        return LearnerState(self.layout, unprefixed(STATE, self.program.call("initial_state", {})))
+        return HostState(self.layout, unprefixed(STATE, self.program.call("initial_state", {})))
 
-    def initial_state(self, generator: torch.Generator) -> LearnerState:
+    def initial_state(self, stream: RandomStream) -> HostState:
         """Return a state before any class is known, whatever the stored one knows."""
         manifest = self.program.manifest
         return draw_state(
-            self.config, manifest.backbone.dim, self.classes, manifest.tasks, generator
+            self.config, manifest.backbone.dim, self.classes, manifest.tasks, stream
         )
 
-    def features(self, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    def features(self, state: HostState, images: Array) -> Array:
         """Return the features x [B, F] of images in one pass."""
         fixed = prefixed(STATE, state)
         return map_batches(self.program, "features", {"images": images}, fixed)["x"]
 
-    def confidence(self, images: Tensor) -> Tensor | None:
+    def confidence(self, images: Array) -> Array | None:
         """Return how sure the pretrained classifier is of each image [B]; None without one."""
         shape = self.layout.get("prompts.g")
-        fixed = {} if shape is None else {f"{STATE}prompts.g": torch.zeros(shape)}
+        fixed = {} if shape is None else {f"{STATE}prompts.g": np.zeros(shape, np.float32)}
         found = map_batches(self.program, "features", {"images": images}, fixed)
         return found.get("confidence")
 
-    def observe(self, state: LearnerState, x: Tensor, labels: Tensor) -> LearnerState:
+    def observe(self, state: HostState, x: Array, labels: Array) -> HostState:
         """Return the state with images counted, each image once."""
         carried = prefixed(STATE, state)
         after = fold_batches(self.program, "observe", {"x": x, "labels": labels}, {}, carried)
         return state.replace(unprefixed(STATE, after))
 
     def solve(
-        self, state: LearnerState, prior: Tensor, scale: Tensor
-    ) -> tuple[LearnerState, Whitening]:
+        self, state: HostState, prior: Array, scale: Array
+    ) -> tuple[HostState, Metric]:
         """Return the state with its readout solved, and the metric for `leave_one_out`."""
         inputs = {"prior": prior, "scale": scale} | prefixed(STATE, state)
         found = self.program.call("solve", inputs)
-        metric = Whitening(**{name: found[name] for name in Whitening._fields})
+        metric = {name: value for name, value in found.items() if not name.startswith(STATE)}
         return state.replace(unprefixed(STATE, found)), metric
 
     def zero_evidence(self) -> Evidence:
         """Return empty sums for `leave_one_out`."""
         given = self.program.manifest.methods["leave_one_out"].outputs
-        return unprefixed(SUMS, {tensor.name: torch.zeros(tensor.shape) for tensor in given})
+        return unprefixed(SUMS, {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in given})
 
     def leave_one_out(
         self,
-        state: LearnerState,
-        metric: Whitening,
-        x: Tensor,
-        labels: Tensor,
-        members: Tensor,
+        state: HostState,
+        metric: Metric,
+        x: Array,
+        labels: Array,
+        members: Array,
         sums: Evidence,
     ) -> Evidence:
         """Return the sums with counted images added, each classified by what is known without."""
         rows, carried = {"x": x, "labels": labels}, prefixed(SUMS, sums)
-        fixed = {"members": members} | metric._asdict() | prefixed(STATE, state)
+        fixed = {"members": members} | metric | prefixed(STATE, state)
         after = fold_batches(self.program, "leave_one_out", rows, fixed, carried)
         return unprefixed(SUMS, after)
 
-    def predict(self, state: LearnerState, x: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, state: HostState, x: Array) -> tuple[Array, Array]:
         """Return class scores and probabilities [B, C]: -inf and 0 for unknown classes."""
         found = map_batches(self.program, "predict", {"x": x}, prefixed(STATE, state))
         return found["scores"], found["probabilities"]
 
-    def begin_task(self, state: LearnerState, members: Tensor) -> LearnerState:
+    def begin_task(self, state: HostState, members: Array) -> HostState:
         """Return the adaptation's state, ready to train on the classes ``members`` [C] marks."""
         inputs = {"members": members} | prefixed(STATE, state)
         start = unprefixed(ADAPTATION, self.program.call("begin_task", inputs))
-        return LearnerState({name: tuple(value.shape) for name, value in start.items()}, start)
+        return HostState({name: tuple(value.shape) for name, value in start.items()}, start)
 
     def zero_drift(self) -> Drift:
         """Return empty sums for `compare`."""
         layout = drift_layout(self.config, self.program.manifest.backbone.dim, self.classes)
-        return Drift(**{name: torch.zeros(shape) for name, shape in layout.items()})
+        return {name: np.zeros(shape, np.float32) for name, shape in layout.items()}
 
     def compare(
-        self, drift: Drift, before: Tensor, after: Tensor, weight: Tensor, labels: Tensor
+        self, drift: Drift, before: Array, after: Array, weight: Array, labels: Array
     ) -> Drift:
         """Return the sums with images added whose features [B, F] an adaptation has changed."""
         rows = {"before": before, "after": after, "weight": weight, "labels": labels}
-        carried = prefixed(DRIFT, vars(drift))
+        carried = prefixed(DRIFT, drift)
         found = fold_batches(self.program, "compare", rows, {}, carried)
-        return Drift(**unprefixed(DRIFT, found))
+        return unprefixed(DRIFT, found)
 
-    def carry(self, state: LearnerState, drift: Drift) -> LearnerState:
+    def carry(self, state: HostState, drift: Drift) -> HostState:
         """Return the state with its statistics carried over an adaptation."""
-        inputs = prefixed(DRIFT, vars(drift)) | prefixed(STATE, state)
+        inputs = prefixed(DRIFT, drift) | prefixed(STATE, state)
         return state.replace(unprefixed(STATE, self.program.call("carry", inputs)))

@@ -1,12 +1,12 @@
 """What training needs of a bundle's program: gradients of a step's images, then an update."""
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from cbpnet.host.arrays import Array
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.layout import SUMS, noise_shape, prefixed, unprefixed
 from cbpnet.method.learner_interface import GradientSums
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from mobile.device.batches import fold_batches
 from mobile.device.program import Program
 
@@ -33,14 +33,14 @@ class ProgramSteps:
     def zero_sums(self) -> GradientSums:
         """Return empty sums: one tensor a trainable, and the step's statistics."""
         given = self.program.manifest.methods["gradients"].outputs
-        return unprefixed(SUMS, {tensor.name: torch.zeros(tensor.shape) for tensor in given})
+        return unprefixed(SUMS, {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in given})
 
     def gradients(
         self,
-        state: LearnerState,
-        images: Tensor,
-        query: Tensor,
-        labels: Tensor,
+        state: HostState,
+        images: Array,
+        query: Array,
+        labels: Array,
         sums: GradientSums,
     ) -> GradientSums:
         """Return the sums with images of the current task added."""
@@ -49,8 +49,8 @@ class ProgramSteps:
         return unprefixed(SUMS, fold_batches(self.program, "gradients", rows, fixed, carried))
 
     def update(
-        self, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
-    ) -> LearnerState:
+        self, state: HostState, sums: GradientSums, noise: Array, rate: Array
+    ) -> HostState:
         """Return the state after one step."""
         inputs = {"noise": noise, "rate": rate} | prefixed(SUMS, sums)
         found = self.program.call("update", inputs | prefixed(self.prefix, state))
