@@ -10,7 +10,6 @@ from torch import Tensor
 from cbpnet.host.errors import InputError
 from cbpnet.method.features import normalise_feature
 from cbpnet.method.learner import Learner
-from cbpnet.method.learner_interface import GradientSums, LearnerInterface
 from cbpnet.method.prompts import gather_task, prefixes
 from cbpnet.method.state import LearnerState
 from quantize.distance import flat_cosine, mean_cosine, sqnr_db
@@ -75,12 +74,12 @@ class _Outcome:
     prompted: Tensor | None
     best: Tensor
     task: Tensor
-    sums: GradientSums
+    sums: dict[str, Tensor]
 
 
 def compare_learners(
-    exact: LearnerInterface,
-    rounded: LearnerInterface,
+    exact: Learner,
+    rounded: Learner,
     state: LearnerState,
     batches: Iterable[tuple[Tensor, Tensor]],
     progress: Callable[[int], object] = lambda images: None,
@@ -114,7 +113,7 @@ def compare_learners(
 
 
 def _outcome(
-    learner: LearnerInterface,
+    learner: Learner,
     state: LearnerState,
     images: Tensor,
     labels: Tensor,
@@ -149,7 +148,7 @@ def compare_features(exact: Tensor, rounded: Tensor) -> FeatureAgreement:
 
 
 def compare_gradients(
-    pairs: Sequence[tuple[GradientSums, GradientSums]],
+    pairs: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]],
 ) -> dict[str, GradientAgreement]:
     """Compare the sums of both learners, batch by batch; what they hold besides is left out."""
     found = {}

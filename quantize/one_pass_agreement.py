@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cbpnet.host.errors import InputError
-from cbpnet.method.learner_interface import GradientSums, OnePassInterface
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.prompts import one_hot
 from cbpnet.method.state import LearnerState
 from cbpnet.method.whitening import left_out_scores
@@ -42,8 +42,8 @@ class OnePassReport:
 
 
 def compare_one_pass_learners(
-    exact: OnePassInterface,
-    rounded: OnePassInterface,
+    exact: OnePassLearner,
+    rounded: OnePassLearner,
     state: LearnerState,
     batches: Sequence[tuple[Tensor, Tensor]],
 ) -> OnePassReport:
@@ -75,13 +75,13 @@ def compare_one_pass_learners(
 
 
 def _features(
-    learner: OnePassInterface, state: LearnerState, batches: Sequence[tuple[Tensor, Tensor]]
+    learner: OnePassLearner, state: LearnerState, batches: Sequence[tuple[Tensor, Tensor]]
 ) -> Tensor:
     with torch.no_grad():
         return torch.cat([learner.features(state, images) for images, _ in batches])
 
 
-def _left_out(learner: OnePassInterface, state: LearnerState, x: Tensor, labels: Tensor) -> Tensor:
+def _left_out(learner: OnePassLearner, state: LearnerState, x: Tensor, labels: Tensor) -> Tensor:
     """Return the class of each counted image by what is known without it, where that is any."""
     known, metric = learner.solve(state, state["readout.prior"], state["readout.scale"])
     targets = one_hot(labels, learner.classes).to(x.dtype)
@@ -92,12 +92,12 @@ def _left_out(learner: OnePassInterface, state: LearnerState, x: Tensor, labels:
 
 
 def _gradients(
-    exact: OnePassInterface,
-    rounded: OnePassInterface,
+    exact: OnePassLearner,
+    rounded: OnePassLearner,
     known: LearnerState,
     features: Sequence[Tensor],
     batches: Sequence[tuple[Tensor, Tensor]],
-) -> list[tuple[GradientSums, GradientSums]]:
+) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """Return the sums of each batch, in the same state of an adaptation."""
     if "prompts.g" not in known:
         return []

@@ -1,12 +1,14 @@
 """A bundle, run as a device runs it."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from benchmarks.operations import METHODS, learner_operations
 from benchmarks.step import Step
 from benchmarks.worker import Operations
+from cbpnet.method.tensors import array_of, tensor_of, tensors_of
 from mobile.device.program import Program, set_threads
 from mobile.device.program_learner import ProgramLearner
 
@@ -14,13 +16,26 @@ __all__ = ["load", "start"]
 
 
 def start(threads: int) -> None:
-    """Start ExecuTorch's runtime; torch only computes what the delegates left."""
-    torch.set_num_threads(1)
+    """Start ExecuTorch's runtime."""
     set_threads(threads)
 
 
 def load(step: Step, bundle: Path, variant: str) -> Operations:
     """Return the bundle's methods on a micro-batch."""
-    learner = ProgramLearner(Program(bundle))
-    methods = {name: getattr(learner, name) for name in METHODS}
-    return learner_operations(step, methods, learner.zero_sums())
+    program = Program(bundle)
+    learner = ProgramLearner(program)
+    methods = {name: partial(_on_tensors, getattr(learner, name)) for name in METHODS}
+    return learner_operations(step, methods, tensors_of(learner.zero_sums()))
+
+
+def _on_tensors(function: Callable[..., Any], *given: Any) -> Any:
+    """Return what a function of arrays gives for tensors, as tensors."""
+    return _converted(tensor_of, function(*(_converted(array_of, value) for value in given)))
+
+
+def _converted(convert: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_converted(convert, one) for one in value)
+    if isinstance(value, Mapping):
+        return {name: convert(one) for name, one in value.items()}
+    return convert(value)

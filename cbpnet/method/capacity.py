@@ -15,9 +15,7 @@ __all__ = ["grow"]
 _UNKNOWN = {"classes.task": -1.0}
 
 
-def grow(
-    state: HostState, config: LearnerConfig, dim: int, classes: int, tasks: int
-) -> HostState:
+def grow(state: HostState, config: LearnerConfig, dim: int, classes: int, tasks: int) -> HostState:
     """Return a state with room for C ``classes`` and T ``tasks``, that knows what it knew.
 
     It predicts and learns as if it had had that room from the start. ``dim`` is the backbone's

@@ -85,6 +85,11 @@ class EagerLearner:
         scores, chosen = self._learner.scores(as_tensors(state), *given, readouts)
         return {kind: array_of(found) for kind, found in scores.items()}, array_of(chosen)
 
+    def predict(self, state: HostState, images: Array, query: Array) -> tuple[Array, Array]:
+        kind = self.config.readout.kind
+        scores, chosen = self.scores(state, images, query, [kind])
+        return scores[kind], chosen
+
 
 class EagerOnePass:
     """A `OnePassLearner` on arrays."""

@@ -209,9 +209,7 @@ def _together(*arrays: Array) -> Iterator[tuple[Array, ...]]:
     return zip(*map(portions, arrays), strict=True)
 
 
-def _count(
-    learner: OnePassInterface, state: HostState, x: Array, labels: Array
-) -> HostState:
+def _count(learner: OnePassInterface, state: HostState, x: Array, labels: Array) -> HostState:
     for few, classes in _together(x, labels):
         state = learner.observe(state, few, classes)
     return state
@@ -355,9 +353,7 @@ def _adapt(
     return {name: value for name, value in adapted.items() if is_adapted(name)}
 
 
-def _carried(
-    learner: OnePassInterface, state: HostState, pairs: Sequence[_Pairs]
-) -> HostState:
+def _carried(learner: OnePassInterface, state: HostState, pairs: Sequence[_Pairs]) -> HostState:
     """Return a state whose statistics are carried over a change of the features."""
     drift = learner.zero_drift()
     for known in pairs:

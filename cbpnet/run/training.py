@@ -222,9 +222,7 @@ def train(
     return state
 
 
-def _shuffled_batches(
-    images: int, config: TrainingConfig, stream: RandomStream
-) -> Iterator[Array]:
+def _shuffled_batches(images: int, config: TrainingConfig, stream: RandomStream) -> Iterator[Array]:
     for _ in range(config.epochs):
         yield from portions(stream.permutation(images), config.batch_size)
 

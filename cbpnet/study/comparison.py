@@ -19,8 +19,8 @@ from cbpnet.data.stream import Holdout, TaskStream, fingerprint_stream, make_str
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.progress import expect, progress_bar
 from cbpnet.method.config import AdaptationKind, LearnerConfig
-from cbpnet.method.layout import count_parameters, state_layout
 from cbpnet.method.eager import EagerLearner, EagerOnePass
+from cbpnet.method.layout import count_parameters, state_layout
 from cbpnet.method.learner import Learner
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.contender import LearnerContender

@@ -23,6 +23,7 @@ from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.host.atomic import make_folder, write_atomically
 from cbpnet.method.config import LearnerConfig
+from cbpnet.method.eager import EagerOnePass
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.metrics import RunResult, accuracy_over_tasks, summarise
 from cbpnet.run.one_pass_contender import OnePassContender
@@ -125,7 +126,7 @@ def _pretrain(digits: Dataset, backbone: str, seed: int) -> dict[str, torch.Tens
     preprocessing = load_backbone(backbone, pretrained=False).preprocessing
     chosen = np.flatnonzero(digits.train.labels < BASE_DIGITS)
     pixels = load_batch(digits.train, chosen.tolist(), preprocessing)
-    images = normalise(pixels, preprocessing.mean, preprocessing.std)
+    images = torch.from_numpy(normalise(pixels, preprocessing.mean, preprocessing.std))
     labels = torch.from_numpy(digits.train.labels[chosen])
     mirrored = [images.flip(axes) for axes in MIRRORINGS]
     classes = [len(MIRRORINGS) * labels + index for index in range(len(MIRRORINGS))]
@@ -141,7 +142,7 @@ def _export(
     """Export a learner in PyTorch that has learnt the first task."""
     classes = len(stream.class_names)
     server = OnePassContender(
-        OnePassLearner(backbone, config, classes),
+        EagerOnePass(OnePassLearner(backbone, config, classes)),
         stream,
         backbone.preprocessing,
         PROTOCOL.training(config),

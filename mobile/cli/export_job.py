@@ -3,16 +3,15 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from cbpnet.backbone.presets import check_budget, choose_preset, count_trainables, get_preset
 from cbpnet.backbone.vit import Backbone, load_backbone
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.capacity import grow
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.initial import draw_state
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.state_file import load_state
 from cbpnet.run.state_info import StateInfo
 from mobile.cli.export_options import (
@@ -49,7 +48,7 @@ _LOADING = "loading the backbone"
 class Learnt:
     """What a server learnt."""
 
-    state: LearnerState
+    state: HostState
     info: StateInfo
 
 
@@ -122,11 +121,11 @@ class ExportJob:
         check_budget(found, preset.budget if asked is None else asked)
         return config
 
-    def _state(self, config: LearnerConfig, dim: int) -> LearnerState:
+    def _state(self, config: LearnerConfig, dim: int) -> HostState:
         if self.learnt:
             return self.learnt.state
-        generator = torch.Generator().manual_seed(self.seed)
-        return draw_state(config, dim, self.settings.classes, self.settings.tasks, generator)
+        stream = RandomStream(self.seed, 0)
+        return draw_state(config, dim, self.settings.classes, self.settings.tasks, stream)
 
 
 def plan_export(

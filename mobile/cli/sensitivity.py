@@ -223,6 +223,7 @@ def _draw(
 ) -> "list[list[Tensor]]":
     """Draw disjoint sets of training images, each as normalised batches."""
     from cbpnet.data.pixels import load_batch, normalise
+    from cbpnet.method.tensors import tensor_of
 
     source, preprocessing = dataset.train, backbone.preprocessing
     if sum(counts) > len(source):
@@ -236,22 +237,23 @@ def _draw(
         chosen, order = order[:count], order[count:]
         parts = [chosen[start : start + _BATCH] for start in range(0, count, _BATCH)]
         batches = [load_batch(source, part, preprocessing) for part in parts]
-        sets.append([normalise(each, preprocessing.mean, preprocessing.std) for each in batches])
+        shown = [normalise(each, preprocessing.mean, preprocessing.std) for each in batches]
+        sets.append([tensor_of(each) for each in shown])
     return sets
 
 
 def _random_prompts(backbone: "Backbone", seed: int) -> "Prefixes":
     """Return the prefixes of prompts that have learnt nothing."""
-    import torch
-
+    from cbpnet.host.random_streams import RandomStream
     from cbpnet.method.initial import draw_state
     from cbpnet.method.prompts import prefixes
+    from cbpnet.method.tensors import as_tensors
 
     preset = choose_preset(
         backbone.name, backbone.dim, backbone.depth, backbone.parameters_without_head
     )
     config = preset.config("cbpnet")
-    state = draw_state(config, backbone.dim, 1, 1, torch.Generator().manual_seed(seed))
+    state = as_tensors(draw_state(config, backbone.dim, 1, 1, RandomStream(seed, 0)))
     return prefixes(
         state["prompts.g"], state["prompts.e"], config.prompts.g_layers, config.prompts.e_layers
     )

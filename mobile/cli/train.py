@@ -101,6 +101,7 @@ def _contender(
     seed: int,
 ) -> "StatefulContender":
     """Return a learner in PyTorch that is to learn a stream."""
+    from cbpnet.method.eager import EagerLearner, EagerOnePass
     from cbpnet.method.learner import Learner
     from cbpnet.method.one_pass import OnePassLearner
     from cbpnet.run.contender import LearnerContender
@@ -108,8 +109,8 @@ def _contender(
 
     rest = stream, backbone.preprocessing, training, seed, {"learner": config.readout.kind}
     if config.one_pass:
-        return OnePassContender(OnePassLearner(backbone, config, classes), *rest)
-    return LearnerContender(Learner(backbone, config, classes, tasks), *rest)
+        return OnePassContender(EagerOnePass(OnePassLearner(backbone, config, classes)), *rest)
+    return LearnerContender(EagerLearner(Learner(backbone, config, classes, tasks)), *rest)
 
 
 @click.command(

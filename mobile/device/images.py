@@ -1,44 +1,51 @@
 """Images as a program holds them, for a backbone that wants them its own way."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
-from torch import Tensor
 
 from cbpnet.data.images import decode_image, upright_rgb
 from cbpnet.data.pixels import normalise, prepare
 from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import LessonImages
 
+if TYPE_CHECKING:
+    pass
+
 __all__ = ["ImageLike", "Images", "as_list", "lesson_images", "normalised", "prepare_images"]
 
-ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
+ImageLike = str | Path | Image.Image | npt.NDArray[Any]
 Images = ImageLike | Iterable[ImageLike]
 
-_KINDS = "a path, a Pillow image, a uint8 array [H, W, 3] or a normalised fp32 tensor [3, {0}, {0}]"
+_KINDS = (
+    "a path, a Pillow image, a uint8 array [H, W, 3], or a normalised fp32 array or tensor "
+    "[3, {0}, {0}]"
+)
 
 
 def as_list(images: Images) -> list[ImageLike]:
     """Return one image, a batch in one tensor or array, or several images as a list of images."""
     if isinstance(images, str | Path | Image.Image):
         return [images]
-    if isinstance(images, np.ndarray | Tensor) and images.ndim <= 3:
+    if hasattr(images, "ndim") and images.ndim <= 3:  # an array or a tensor
         return [images]
     return list(images)
 
 
 def prepare_images(
     images: Iterable[ImageLike], preprocessing: Preprocessing, first: int = 1
-) -> Tensor:
+) -> Array:
     """Return images as `TaskImages` takes them: uint8 [N, S, S, 3], or fp32 [N, 3, S, S].
 
-    Paths, Pillow images and arrays are resized and cropped; a tensor [3, S, S] is taken to be
-    normalised already, and then all are.
+    Paths, Pillow images and arrays of pixels are resized and cropped; floating-point numbers
+    [3, S, S] are taken to be normalised already, and then all are.
 
     Raises:
         InputError: an image cannot be read, is of another kind, or holds NaN or infinity; the
@@ -47,9 +54,9 @@ def prepare_images(
     pixels = [
         _prepare_one(image, number, preprocessing) for number, image in enumerate(images, first)
     ]
-    if any(image.dtype != torch.uint8 for image in pixels):
-        pixels = [normalised(image.unsqueeze(0), preprocessing)[0] for image in pixels]
-    return torch.stack(pixels)
+    if any(image.dtype != np.uint8 for image in pixels):
+        pixels = [normalised(image[np.newaxis], preprocessing)[0] for image in pixels]
+    return np.stack(pixels)
 
 
 def lesson_images(
@@ -57,19 +64,19 @@ def lesson_images(
 ) -> LessonImages:
     """Return images by class number as a lesson; raises as `prepare_images`."""
     pixels = prepare_images([image for few in images.values() for image in few], preprocessing)
-    counts = torch.tensor([len(few) for few in images.values()])
-    return LessonImages(pixels, torch.tensor(list(images)).repeat_interleave(counts))
+    labels = np.repeat(np.array(list(images), np.int64), [len(few) for few in images.values()])
+    return LessonImages(pixels, labels)
 
 
-def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+def normalised(pixels: Array, preprocessing: Preprocessing) -> Array:
     """Return what `prepare_images` gave as the backbone takes it: fp32 [N, 3, S, S]."""
-    if pixels.dtype == torch.uint8:
+    if pixels.dtype == np.uint8:
         return normalise(pixels, preprocessing.mean, preprocessing.std)
     return pixels
 
 
-def _prepare_one(image: ImageLike, number: int, preprocessing: Preprocessing) -> Tensor:
-    size = preprocessing.image_size
+def _prepare_one(image: ImageLike, number: int, preprocessing: Preprocessing) -> Array:
+    size, image = preprocessing.image_size, _as_array(image)
     match image:
         case str() | Path():
             return prepare(decode_image(Path(image)), preprocessing)
@@ -84,17 +91,24 @@ def _prepare_one(image: ImageLike, number: int, preprocessing: Preprocessing) ->
         case np.ndarray() if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
             if 0 not in image.shape:
                 return prepare(Image.fromarray(image), preprocessing)
-        case Tensor() if image.is_floating_point() and tuple(image.shape) == (3, size, size):
-            if not image.isfinite().all():
+        case np.ndarray() if image.dtype.kind == "f" and image.shape == (3, size, size):
+            if not np.isfinite(image).all():
                 raise InputError(
                     f"image {number} holds NaN or infinity; right would be finite numbers"
                 )
-            return image.detach().to("cpu", torch.float32)
+            return image.astype(np.float32)
     raise InputError(f"image {number} is {_describe(image)}; right would be {_KINDS.format(size)}")
 
 
+def _as_array(image: Any) -> Any:
+    """Return a tensor as an array, and all else as it is; torch need not be installed."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(image, torch.Tensor):
+        return image
+    return (image.float() if image.is_floating_point() else image).detach().cpu().numpy()
+
+
 def _describe(image: object) -> str:
-    if isinstance(image, np.ndarray | Tensor):
-        kind = "an array" if isinstance(image, np.ndarray) else "a tensor"
-        return f"{kind} {str(image.dtype).removeprefix('torch.')} {list(image.shape)}"
+    if isinstance(image, np.ndarray):
+        return f"an array {image.dtype} {list(image.shape)}"
     return f"a {type(image).__name__}"

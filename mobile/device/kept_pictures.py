@@ -7,12 +7,11 @@ from itertools import chain
 from typing import TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from cbpnet.data.pixels import normalise
 from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import LessonImages
 
@@ -59,15 +58,15 @@ class KeptPictures:
         """
         if not self.limit:
             return self
-        if images.pixels.dtype != torch.uint8:
+        if images.pixels.dtype != np.uint8:
             raise InputError(
                 f"keep is {self.limit} and an image is a normalised tensor; right would be a path, "
                 "a Pillow image or a uint8 array, or to keep 0"
             )
         classes = list(self.classes)
-        for label in images.labels.unique().tolist():
+        for label in np.unique(images.labels).tolist():
             classes += [()] * (label + 1 - len(classes))
-            own = (images.labels == label).nonzero().flatten().tolist()
+            own = (images.labels == label).nonzero()[0].tolist()
             free = self.limit - len(classes[label])
             new = (_encode(images.pixels[row]) for row in _spread(own, free))
             classes[label] += tuple(new)
@@ -86,17 +85,17 @@ class KeptImages:
 
     def __init__(self, kept: KeptPictures) -> None:
         self._files = list(chain.from_iterable(kept.classes))
-        counts = torch.tensor([len(few) for few in kept.classes])
-        self.labels = torch.arange(len(counts)).repeat_interleave(counts)
+        counts = [len(few) for few in kept.classes]
+        self.labels = np.repeat(np.arange(len(counts)), counts)
 
-    def batch(self, rows: Tensor, preprocessing: Preprocessing) -> Tensor:
+    def batch(self, rows: Array, preprocessing: Preprocessing) -> Array:
         """Return some pictures normalised, fp32 [B, 3, S, S]."""
         size = preprocessing.image_size
-        pixels = torch.stack([decode_picture(self._files[row], size) for row in rows.tolist()])
+        pixels = np.stack([decode_picture(self._files[row], size) for row in rows.tolist()])
         return normalise(pixels, preprocessing.mean, preprocessing.std)
 
 
-def decode_picture(file: bytes, size: int) -> Tensor:
+def decode_picture(file: bytes, size: int) -> Array:
     """Return a kept picture's pixels, uint8 [S, S, 3].
 
     Raises:
@@ -106,14 +105,14 @@ def decode_picture(file: bytes, size: int) -> Tensor:
     try:
         with Image.open(io.BytesIO(file), formats=["PNG", "JPEG"]) as image:
             if image.size == (size, size) and image.mode == "RGB":
-                return torch.from_numpy(np.array(image))
+                return np.array(image)
     except Exception as error:  # a decoder fed with garbage raises nearly anything
         raise ValueError(f"{right} ({error})") from error
     raise ValueError(right)
 
 
-def _encode(pixels: Tensor) -> bytes:
-    image = Image.fromarray(pixels.numpy())
+def _encode(pixels: Array) -> bytes:
+    image = Image.fromarray(pixels)
     files = []
     for options in ({"format": "PNG"}, {"format": "JPEG", "quality": _JPEG_QUALITY}):
         file = io.BytesIO()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import listed
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.lesson import Decision
 from mobile.device.kept_pictures import NO_PICTURES, KeptPictures
 
@@ -21,7 +21,7 @@ class Knowledge:
     learn on the device; ``kept`` are pictures of known classes.
     """
 
-    state: LearnerState
+    state: HostState
     class_names: tuple[str, ...]
     lessons: int
     kept: KeptPictures = NO_PICTURES

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-import torch
+import numpy as np
 
 from cbpnet.host.errors import InputError
 from cbpnet.run.class_means import ClassMeans
@@ -46,8 +46,8 @@ def move_classes(old: ClassMeans, learner: OnePassProgram) -> Knowledge:
             f"the state knows {known} classes and the bundle has room for {learner.classes}; "
             f"export it with --classes {known} or more"
         )
-    count = torch.zeros_like(start["classes.count"])
-    mean = torch.zeros_like(start["classes.mean"])
+    count = np.zeros_like(start["classes.count"])
+    mean = np.zeros_like(start["classes.mean"])
     count[:known], mean[:known] = 1, old.mean
     state = start.replace({"classes.count": count, "classes.mean": mean})
     solved, _ = learner.solve(state, state["readout.prior"], state["readout.scale"])

@@ -3,12 +3,12 @@
 A program takes batches of one fixed size; here batches of any size are split and padded to it.
 """
 
-from collections.abc import Mapping
+import numpy as np
 
-import torch
-from torch import Tensor
-
-from cbpnet.method.drift import Drift
+from cbpnet.host.arrays import Array
+from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
+from cbpnet.method.config import ReadoutKind
 from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import (
     ADAPTATION,
@@ -20,9 +20,8 @@ from cbpnet.method.layout import (
     prefixed,
     unprefixed,
 )
-from cbpnet.method.learner_interface import Evidence
+from cbpnet.method.learner_interface import Drift, Evidence, Metric
 from cbpnet.method.state import HostState
-from cbpnet.method.whitening import Whitening
 from mobile.device.batches import fold_batches, map_batches
 from mobile.device.program import Program
 from mobile.device.program_steps import ProgramSteps
@@ -54,9 +53,7 @@ class OnePassProgram:
     def initial_state(self, stream: RandomStream) -> HostState:
         """Return a state before any class is known, whatever the stored one knows."""
         manifest = self.program.manifest
-        return draw_state(
-            self.config, manifest.backbone.dim, self.classes, manifest.tasks, stream
-        )
+        return draw_state(self.config, manifest.backbone.dim, self.classes, manifest.tasks, stream)
 
     def features(self, state: HostState, images: Array) -> Array:
         """Return the features x [B, F] of images in one pass."""
@@ -76,19 +73,25 @@ class OnePassProgram:
         after = fold_batches(self.program, "observe", {"x": x, "labels": labels}, {}, carried)
         return state.replace(unprefixed(STATE, after))
 
-    def solve(
-        self, state: HostState, prior: Array, scale: Array
-    ) -> tuple[HostState, Metric]:
+    def solve(self, state: HostState, prior: Array, scale: Array) -> tuple[HostState, Metric]:
         """Return the state with its readout solved, and the metric for `leave_one_out`."""
         inputs = {"prior": prior, "scale": scale} | prefixed(STATE, state)
         found = self.program.call("solve", inputs)
         metric = {name: value for name, value in found.items() if not name.startswith(STATE)}
         return state.replace(unprefixed(STATE, found)), metric
 
+    def solve_as(self, kind: ReadoutKind, state: HostState) -> HostState:
+        """Raise `InputError`: a program solves the readout that it was exported with."""
+        raise InputError(
+            f"the bundle has no readout {kind!r}; it must be {self.config.readout.kind!r}"
+        )
+
     def zero_evidence(self) -> Evidence:
         """Return empty sums for `leave_one_out`."""
         given = self.program.manifest.methods["leave_one_out"].outputs
-        return unprefixed(SUMS, {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in given})
+        return unprefixed(
+            SUMS, {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in given}
+        )
 
     def leave_one_out(
         self,

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
-
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.lesson import Decision, learn_lesson
 from cbpnet.run.training import TrainingConfig
 from mobile.device.images import ImageLike, lesson_images
@@ -27,11 +26,11 @@ class OnePassTeacher:
         self._program = program
         self._learner = OnePassProgram(program)
 
-    def stored_state(self) -> LearnerState:
+    def stored_state(self) -> HostState:
         """Return the state in the bundle."""
         return self._learner.stored_state()
 
-    def classify(self, state: LearnerState, images: Tensor) -> tuple[Tensor, list[int | None]]:
+    def classify(self, state: HostState, images: Array) -> tuple[Array, list[int | None]]:
         """Return the probabilities [B, C] of normalised images, and None in the place of tasks."""
         _, probabilities = self._learner.predict(state, self._learner.features(state, images))
         return probabilities, [None] * len(images)

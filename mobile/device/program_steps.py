@@ -33,7 +33,9 @@ class ProgramSteps:
     def zero_sums(self) -> GradientSums:
         """Return empty sums: one tensor a trainable, and the step's statistics."""
         given = self.program.manifest.methods["gradients"].outputs
-        return unprefixed(SUMS, {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in given})
+        return unprefixed(
+            SUMS, {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in given}
+        )
 
     def gradients(
         self,
@@ -48,9 +50,7 @@ class ProgramSteps:
         fixed, carried = prefixed(self.prefix, state), prefixed(SUMS, sums)
         return unprefixed(SUMS, fold_batches(self.program, "gradients", rows, fixed, carried))
 
-    def update(
-        self, state: HostState, sums: GradientSums, noise: Array, rate: Array
-    ) -> HostState:
+    def update(self, state: HostState, sums: GradientSums, noise: Array, rate: Array) -> HostState:
         """Return the state after one step."""
         inputs = {"noise": noise, "rate": rate} | prefixed(SUMS, sums)
         found = self.program.call("update", inputs | prefixed(self.prefix, state))

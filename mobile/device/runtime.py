@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+import numpy as np
 
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import INFERENCE_BATCH, Progress
 from mobile.device.bundle import Manifest
@@ -50,8 +51,7 @@ class OnDeviceLearner:
 
     It may be used by several threads: `predict` answers with what was known when it was called,
     and of two calls of `learn` the second waits for the first. What is learnt lives in memory until
-    `save` writes it. `mobile.device.program.set_threads` sets ExecuTorch's threads; torch's own do
-    nothing useful here, and ``torch.set_num_threads(1)`` keeps them out of the way.
+    `save` writes it. `mobile.device.program.set_threads` sets the runtime's threads.
 
     Args:
         bundle: the `.pte` file.
@@ -203,10 +203,12 @@ class OnDeviceLearner:
 
 
 def _rank(
-    probabilities: Tensor, tasks: Sequence[int | None], names: Sequence[str]
+    probabilities: Array, tasks: Sequence[int | None], names: Sequence[str]
 ) -> list[Prediction]:
     """Return the predictions of probabilities [B, C], by the known classes' names."""
-    ranked, order = probabilities[:, : len(names)].sort(dim=1, descending=True)
+    known = probabilities[:, : len(names)]
+    order = np.argsort(-known, axis=1, kind="stable")
+    ranked = np.take_along_axis(known, order, axis=1)
     return [
         Prediction(
             tuple((names[number], value) for number, value in zip(row, values, strict=True)), task

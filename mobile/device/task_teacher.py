@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.training import (
-    INFERENCE_BATCH,
     Progress,
     TaskImages,
     TrainingConfig,
     learn_task,
+    portions,
 )
 from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Knowledge, Lesson, plan_lessons
@@ -30,15 +30,15 @@ class TaskTeacher:
         self._program = program
         self._learner = ProgramLearner(program)
 
-    def stored_state(self) -> LearnerState:
+    def stored_state(self) -> HostState:
         """Return the state in the bundle."""
         return self._learner.stored_state()
 
-    def classify(self, state: LearnerState, images: Tensor) -> tuple[Tensor, list[int | None]]:
+    def classify(self, state: HostState, images: Array) -> tuple[Array, list[int | None]]:
         """Return the probabilities [B, C] of normalised images, and the tasks used, from 1."""
         scores, chosen = self._learner.predict(state, images, self._learner.query(images))
         tasks = [row.index(1) + 1 if 1 in row else None for row in chosen.tolist()]
-        return scores.softmax(dim=1), tasks
+        return _softmax(scores), tasks
 
     def teach(
         self, before: Knowledge, images: Mapping[str, Sequence[ImageLike]], how: Teaching
@@ -89,7 +89,14 @@ class TaskTeacher:
         preprocessing = self._program.manifest.preprocessing
         shown = lesson_images(images, preprocessing)
         queries = []
-        for rows in torch.arange(len(shown.labels)).split(INFERENCE_BATCH):
+        for rows in portions(np.arange(len(shown.labels))):
             queries.append(self._learner.query(shown.batch(rows, preprocessing)))
             progress(len(rows))
-        return TaskImages(shown.pixels, shown.labels, torch.cat(queries))
+        return TaskImages(shown.pixels, shown.labels, np.concatenate(queries))
+
+
+def _softmax(scores: Array) -> Array:
+    """Return the probabilities [B, C] of scores, 0 where a score is -inf."""
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+    found: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return found

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
-from cbpnet.method.state import LearnerState
+from cbpnet.host.arrays import Array
+from cbpnet.method.state import HostState
 from cbpnet.run.training import Progress
 from mobile.device.images import ImageLike
 from mobile.device.lessons import Forecast, Knowledge, Lesson
@@ -30,10 +29,10 @@ class Teaching:
 class Teacher(Protocol):
     """A bundle's program with what is done on a device around it."""
 
-    def stored_state(self) -> LearnerState:
+    def stored_state(self) -> HostState:
         """Return the state in the bundle."""
 
-    def classify(self, state: LearnerState, images: Tensor) -> tuple[Tensor, list[int | None]]:
+    def classify(self, state: HostState, images: Array) -> tuple[Array, list[int | None]]:
         """Return the probabilities [B, C] of normalised images, and the tasks used, from 1."""
 
     def teach(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,18 +13,22 @@ from cbpnet.data.folder import read_class_folders
 from cbpnet.data.images import decode_image
 from cbpnet.data.pixels import normalise, prepare
 from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import LearnerConfig
+from cbpnet.method.eager import EagerLearner
 from cbpnet.method.layout import part, trainable_layout
 from cbpnet.method.learner import Learner
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.prompts import prefixes
+from cbpnet.method.tensors import as_tensors, tensor_of
 from cbpnet.run.training import (
-    INFERENCE_BATCH,
     TaskImages,
     TrainingConfig,
     initial_state,
     learn_task,
+    portions,
 )
 from mobile.export.bundle_learner import BundleLearner
 from quantize.learner_agreement import QuantisationReport, compare_learners
@@ -80,8 +85,8 @@ def read_calibration_images(folder: Path) -> list[Path]:
 
 def calibration_batches(images: Sequence[Path], preprocessing: Preprocessing) -> list[Tensor]:
     """Return image files as normalised batches [B, 3, S, S]."""
-    pixels = torch.stack([prepare(decode_image(path), preprocessing) for path in images])
-    shown = normalise(pixels, preprocessing.mean, preprocessing.std)
+    pixels = np.stack([prepare(decode_image(path), preprocessing) for path in images])
+    shown = tensor_of(normalise(pixels, preprocessing.mean, preprocessing.std))
     return list(shown.split(_CALIBRATING_BATCH))
 
 
@@ -123,32 +128,32 @@ def report_quantisation(
     pixels, labels = _read_images(images, preprocessing)
     shown = normalise(pixels, preprocessing.mean, preprocessing.std)
     size = _TRAINING.batch_size
-    batches = list(zip(shown.split(size), labels.split(size), strict=True))
+    rows = zip(portions(shown, size), portions(labels, size), strict=True)
+    batches = [(tensor_of(few), tensor_of(classes)) for few, classes in rows]
     if isinstance(learner, OnePassLearner):
         counting = OnePassLearner(backbone, learner.config, learner.classes)
-        start = counting.initial_state(torch.Generator().manual_seed(_SEED))
+        start = counting.initial_state(RandomStream(_SEED, 0))
         return compare_one_pass_learners(counting, learner, start, batches)
     exact = Learner(backbone, learner.config, learner.classes, learner.tasks)
-    with torch.no_grad():
-        query = torch.cat([exact.query(part) for part in shown.split(INFERENCE_BATCH)])
+    host = EagerLearner(exact)
+    query = np.concatenate([host.query(part) for part in portions(shown)])
     state = learn_task(
-        exact,
-        initial_state(exact, _SEED),
+        host,
+        initial_state(host, _SEED),
         0,
         TaskImages(pixels, labels, query),
         preprocessing,
         _TRAINING,
         _SEED,
     )
-    return compare_learners(exact, learner, state, batches)
+    return compare_learners(exact, learner, as_tensors(state), batches)
 
 
-def _read_images(images: ReportImages, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+def _read_images(images: ReportImages, preprocessing: Preprocessing) -> tuple[Array, Array]:
     """Return the pixels of images in a random order, and their labels."""
-    pixels = torch.stack(
+    pixels = np.stack(
         [prepare(decode_image(path), preprocessing) for paths in images for path in paths]
     )
-    counts = torch.tensor([len(paths) for paths in images])
-    labels = torch.arange(len(images)).repeat_interleave(counts)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SEED))
+    labels = np.repeat(np.arange(len(images)), [len(paths) for paths in images])
+    order = RandomStream(_SEED, 0).permutation(len(labels))
     return pixels[order], labels[order]

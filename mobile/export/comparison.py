@@ -3,22 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
-from cbpnet.method.state import LearnerState
+from cbpnet.host.random_streams import RandomStream
+from cbpnet.method.state import HostState
+from cbpnet.method.tensors import tensor_of
+from quantize.distance import flat_cosine
 
-__all__ = ["Agreement", "Comparison", "Patterns", "check_equal", "furthest"]
+__all__ = ["Agreement", "Comparison", "Patterns", "check_equal", "cosine", "furthest"]
 
 
 @dataclass(frozen=True)
 class Patterns:
     """Images [N, 3, S, S] of two classes, their ``labels`` [N], and a source of random numbers."""
 
-    images: Tensor
-    labels: Tensor
-    generator: torch.Generator
+    images: Array
+    labels: Array
+    stream: RandomStream
 
 
 @dataclass(frozen=True)
@@ -42,20 +45,26 @@ class Comparison:
     """
 
     agreement: Agreement
-    before: Mapping[str, Tensor]
-    after: Mapping[str, Tensor]
-    state: LearnerState
+    before: Mapping[str, Array]
+    after: Mapping[str, Array]
+    state: HostState
 
 
-def furthest(a: Tensor, b: Tensor) -> float:
+def cosine(a: Array, b: Array) -> float:
+    """Return the cosine of two arrays, each taken as one vector."""
+    return flat_cosine(tensor_of(a), tensor_of(b))
+
+
+def furthest(a: Array, b: Array) -> float:
     """Return the largest difference; infinities that are the same differ by nothing."""
-    return (a - b).where(a != b, 0.0).abs().max().item()
+    with np.errstate(invalid="ignore"):
+        return float(np.abs(np.where(a != b, a - b, 0.0)).max())
 
 
-def check_equal(what: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def check_equal(what: str, found: Mapping[str, Array], wanted: Mapping[str, Array]) -> None:
     """Raise `InputError` unless tensors are those that are wanted, bit for bit."""
     for name, value in wanted.items():
-        if not found[name].equal(value):
+        if not np.array_equal(found[name], value):
             raise InputError(
                 f"the exported program's {what} has another {name} than it should; "
                 "nothing is written"

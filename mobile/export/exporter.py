@@ -28,7 +28,8 @@ from cbpnet.method.layout import (
     methods_of,
     stored_in,
 )
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState, LearnerState
+from cbpnet.method.tensors import as_tensors
 from mobile.device.bundle import (
     BackboneInfo,
     Manifest,
@@ -151,7 +152,7 @@ def export_bundle(
     path: Path,
     backbone: Backbone,
     config: LearnerConfig,
-    state: LearnerState,
+    state: HostState,
     settings: ExportSettings,
     stage: Stage = lambda title: None,
     images: ReportImages | None = None,
@@ -181,7 +182,7 @@ def export_bundle(
     if images is not None:
         stage(REPORTING)
         report = report_quantisation(backbone, learner, images).as_dict()
-    programs = _trace(learner, state, settings, backbone.image_size, stage)
+    programs = _trace(learner, as_tensors(state), settings, backbone.image_size, stage)
     stage(_LOWERING)
     backend, learning = target.backend, target.learning
     with _without_garbage_collection(), backend.compiling():
@@ -281,7 +282,7 @@ def _trainables(learner: BundleLearner) -> Layout:
 def _manifest(
     backbone: Backbone,
     learner: BundleLearner,
-    state: LearnerState,
+    state: HostState,
     settings: ExportSettings,
     programs: Sequence[TracedProgram],
     lowered: Lowered,

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from cbpnet.host.arrays import Array
+from cbpnet.host.random_streams import RandomStream
+from cbpnet.run.training import members_of
 from mobile.device.one_pass_program import OnePassProgram
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
@@ -20,22 +22,20 @@ class RandomStep:
     ``members`` [C] is 1 for these, ``noise`` is that of `LearnerInterface.update`.
     """
 
-    images: Tensor
-    labels: Tensor
-    members: Tensor
-    noise: Tensor
+    images: Array
+    labels: Array
+    members: Array
+    noise: Array
 
 
 def draw_random_step(program: Program) -> RandomStep:
     """Return the step of a program, the same at every call."""
-    manifest, generator = program.manifest, torch.Generator().manual_seed(0)
+    manifest, stream = program.manifest, RandomStream(0, 0)
     size = manifest.image_size
-    images = torch.rand(manifest.micro_batch, 3, size, size, generator=generator)
-    # As few of torch's operators as can be: the code of each counts as memory when first used.
-    labels = [image % manifest.classes for image in range(manifest.micro_batch)]
-    members = [float(number in labels) for number in range(manifest.classes)]
+    images = stream.uniform(manifest.micro_batch, 3, size, size)
+    labels = np.arange(manifest.micro_batch) % manifest.classes
     steps = (
         OnePassProgram(program).adaptation if manifest.config.one_pass else ProgramLearner(program)
     )
-    noise = torch.rand(steps.noise_shape, generator=generator)
-    return RandomStep(images, torch.tensor(labels), torch.tensor(members), noise)
+    noise = stream.uniform(*steps.noise_shape)
+    return RandomStep(images, labels, members_of(manifest.classes, labels), noise)

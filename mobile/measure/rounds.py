@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-import torch
+import numpy as np
 
 from cbpnet.method.layout import methods_of
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.training import begin_task
 from mobile.device.one_pass_program import OnePassProgram
 from mobile.device.program import Program
@@ -26,7 +26,7 @@ class Call(Protocol):
     ) -> _Result: ...
 
 
-def stored_state(program: Program) -> LearnerState:
+def stored_state(program: Program) -> HostState:
     """Return the state that a bundle was exported with."""
     one_pass = program.manifest.config.one_pass
     return (OnePassProgram if one_pass else ProgramLearner)(program).stored_state()
@@ -34,7 +34,7 @@ def stored_state(program: Program) -> LearnerState:
 
 def learn_and_classify(
     program: Program,
-    state: LearnerState,
+    state: HostState,
     call: Call,
     between: Callable[[], None] = lambda: None,
 ) -> None:
@@ -51,7 +51,7 @@ def steady_round(program: Program) -> Callable[[], object]:
 
     A one-pass learner that never adapts has no training in it.
     """
-    step, one = draw_random_step(program), torch.ones(1)
+    step, one = draw_random_step(program), np.ones(1, np.float32)
     if not program.manifest.config.one_pass:
         learner = ProgramLearner(program)
         query = learner.query(step.images)
@@ -67,7 +67,9 @@ def steady_round(program: Program) -> Callable[[], object]:
     in_one_pass = OnePassProgram(program)
     state, steps = in_one_pass.stored_state(), in_one_pass.adaptation
     trains = "update" in methods_of(in_one_pass.config)
-    query = torch.zeros(len(step.labels), program.manifest.backbone.dim)  # which nothing reads
+    query = np.zeros(
+        (len(step.labels), program.manifest.backbone.dim), np.float32
+    )  # which nothing reads
 
     def one_pass_round() -> object:
         x = in_one_pass.features(state, step.images)
@@ -81,25 +83,23 @@ def steady_round(program: Program) -> Callable[[], object]:
     return one_pass_round
 
 
-def _in_a_task(
-    program: Program, state: LearnerState, call: Call, between: Callable[[], None]
-) -> None:
+def _in_a_task(program: Program, state: HostState, call: Call, between: Callable[[], None]) -> None:
     learner, step = ProgramLearner(program), draw_random_step(program)
     query = call("query", learner.query, step.images)
     between()
     state = call("observe", learner.observe, state, query, step.labels)
-    state = call("begin_task", learner.begin_task, state, torch.zeros(1), step.members)
+    state = call("begin_task", learner.begin_task, state, np.zeros(1, np.float32), step.members)
     empty = learner.zero_sums()
     sums = call("gradients", learner.gradients, state, step.images, query, step.labels, empty)
-    state = call("update", learner.update, state, sums, step.noise, torch.ones(1))
+    state = call("update", learner.update, state, sums, step.noise, np.ones(1, np.float32))
     between()
     call("predict", learner.predict, state, step.images, query)
 
 
 def _in_one_pass(
-    program: Program, state: LearnerState, call: Call, between: Callable[[], None]
+    program: Program, state: HostState, call: Call, between: Callable[[], None]
 ) -> None:
-    learner, step, one = OnePassProgram(program), draw_random_step(program), torch.ones(1)
+    learner, step, one = OnePassProgram(program), draw_random_step(program), np.ones(1, np.float32)
     x = call("features", learner.features, state, step.images)
     state = call("observe", learner.observe, state, x, step.labels)
     state, metric = call("solve", learner.solve, state, one, one)
@@ -113,7 +113,7 @@ def _in_one_pass(
         sums = call("gradients", steps.gradients, begun, *rest)
         call("update", steps.update, begun, sums, step.noise, one)
         between()
-        pairs = x, x, torch.ones(len(x)), step.labels
+        pairs = x, x, np.ones(len(x), np.float32), step.labels
         drift = call("compare", learner.compare, learner.zero_drift(), *pairs)
         state = call("carry", learner.carry, state, drift)
     call("predict", learner.predict, state, x)

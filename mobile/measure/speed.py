@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb, resident_mb
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.training import Progress
 from mobile.device.program import Program, get_threads, set_threads
 from mobile.measure.rounds import learn_and_classify, stored_state
@@ -108,7 +107,7 @@ def measure_times(bundle: Path, runs: int, progress: Progress = lambda rounds: N
 def measure_memory(bundle: Path) -> Memory:
     """Return the memory of a fresh process that opens a bundle, learns and classifies.
 
-    ExecuTorch and torch have as many threads there as here. The process imports the script that
+    The runtime has as many threads there as here. The process imports the script that
     calls this, which must guard what it runs with ``if __name__ == "__main__"``.
 
     Raises:
@@ -116,9 +115,7 @@ def measure_memory(bundle: Path) -> Memory:
     """
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            return process.submit(
-                _measure_own_memory, bundle, get_threads(), torch.get_num_threads()
-            ).result()
+            return process.submit(_measure_own_memory, bundle, get_threads()).result()
     except BrokenProcessPool as error:
         raise InputError(
             f"the process that measures the memory of bundle {bundle} was ended by the system, "
@@ -127,9 +124,8 @@ def measure_memory(bundle: Path) -> Memory:
         ) from error
 
 
-def _measure_own_memory(bundle: Path, threads: int, torch_threads: int) -> Memory:
+def _measure_own_memory(bundle: Path, threads: int) -> Memory:
     """Measure this process, which has done nothing else."""
-    torch.set_num_threads(torch_threads)
     set_threads(threads)
     gauge = _Gauge()
     program, state = gauge("load", _load, bundle)
@@ -172,7 +168,7 @@ class _Gauge:
         return result
 
 
-def _load(bundle: Path) -> tuple[Program, LearnerState]:
+def _load(bundle: Path) -> tuple[Program, HostState]:
     program = Program(bundle)
     return program, stored_state(program)
 

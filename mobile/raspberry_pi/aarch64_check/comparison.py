@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
+import numpy as np
+
 from cbpnet.run.state_file import load_state
 from mobile.raspberry_pi.aarch64_check.session import AFTER, BEFORE, STATE
 
@@ -95,8 +97,8 @@ def measure(found: Path, wanted: Path) -> Distance:
     reference, expected = load_state(wanted / STATE)
     distances = {}
     for name, value in reference.items():
-        size = value.double().norm().item()
-        distance = (state[name].double() - value.double()).norm().item()
+        exact = value.astype(np.float64)
+        size, distance = (float(np.linalg.norm(x)) for x in (exact, state[name] - exact))
         distances[name] = distance / size if size else distance
     pairs = [
         (answer, other[picture])

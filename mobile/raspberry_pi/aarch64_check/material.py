@@ -16,6 +16,7 @@ from cbpnet.data.images import ImageSource
 from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.data.sampling import Indices
 from cbpnet.method.config import CBPConfig
+from cbpnet.method.eager import EagerLearner
 from cbpnet.method.learner import Learner
 from cbpnet.run.training import (
     TaskImages,
@@ -51,14 +52,14 @@ def make_bundles(folder: Path) -> None:
     digits, preset = load_digits(), get_preset("micro")
     preprocessing = load_backbone(preset.backbone, pretrained=False).preprocessing
     pixels = load_batch(digits.train, range(len(digits.train)), preprocessing)
-    images = normalise(pixels, preprocessing.mean, preprocessing.std)
-    labels = torch.from_numpy(digits.train.labels)
+    images = torch.from_numpy(normalise(pixels, preprocessing.mean, preprocessing.std))
+    labels = digits.train.labels
     weights = folder / "micro_vit.safetensors"
-    save_file(pretrain_micro_vit(images, labels, _PRETRAINING_EPOCHS), weights)
+    save_file(pretrain_micro_vit(images, torch.from_numpy(labels), _PRETRAINING_EPOCHS), weights)
 
     backbone = load_backbone(preset.backbone, weights)
     config = replace(preset.config("cbpnet"), cbp=_CBP)
-    server = Learner(backbone, config, _CLASSES, _TASKS)
+    server = EagerLearner(Learner(backbone, config, _CLASSES, _TASKS))
     known = np.concatenate([_of_digit(digits.train, digit)[:_LEARNT] for digit in _KNOWN])
     shown = TaskImages(
         pixels[known], labels[known], compute_queries(server, digits.train, known, preprocessing)

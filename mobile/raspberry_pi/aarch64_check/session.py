@@ -11,13 +11,11 @@ import os
 import signal
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from cbpnet.data.folder import read_class_folders
+from cbpnet.host.arrays import Array
 from cbpnet.host.atomic import write_atomically
 from cbpnet.method.learner_interface import GradientSums
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.training import Progress
 from mobile.device.program_steps import ProgramSteps
 from mobile.device.runtime import OnDeviceLearner
@@ -60,8 +58,8 @@ def flip_sign(name: str) -> None:
     update = ProgramSteps.update
 
     def flipped(
-        self: ProgramSteps, state: LearnerState, sums: GradientSums, noise: Tensor, rate: Tensor
-    ) -> LearnerState:
+        self: ProgramSteps, state: HostState, sums: GradientSums, noise: Array, rate: Array
+    ) -> HostState:
         return update(self, state, sums | {name: -sums[name]}, noise, rate)
 
     ProgramSteps.update = flipped  # type: ignore[method-assign]
@@ -98,7 +96,6 @@ def _main() -> None:
     parser.add_argument("--killed", action="store_true", help="in the last session")
     parser.add_argument("--flip-sign", metavar="TENSOR", help="of the gradient")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     if options.flip_sign:
         flip_sign(options.flip_sign)
     for bundle in options.bundles:
