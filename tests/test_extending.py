@@ -23,6 +23,7 @@ COMMAND = "from mobile.cli import main; main()"
 MICRO_WEIGHTS = """
 import sys, torch
 from safetensors.torch import save_file
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.backbone import load_backbone
 torch.manual_seed(0)
 save_file(load_backbone("vit_micro_patch8_32", pretrained=False).vit.state_dict(), sys.argv[1])
@@ -198,7 +199,7 @@ class Extractor:
 cbp = CBPConfig(replacement_rate=0.25, maturity=0, decay=0.0)
 config = LearnerConfig(block=BlockConfig(4), cbp=cbp)
 learner = Learner(Extractor(), config, 2, 1)
-state = learner.initial_state(torch.Generator().manual_seed(0))
+state = learner.initial_state(RandomStream(0, 0))
 outgoing = torch.zeros(1, 4, 8)
 outgoing[0, 0, :4] = 1.0  # the least sum of magnitudes but one, the shortest but one
 outgoing[0, 1, 0] = 3.0  # the least sum of magnitudes

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 
 __all__ = [
@@ -217,7 +218,7 @@ class LinearProbe:
         return scores
 
 
-def _fit_probe(features: np.ndarray, labels: np.ndarray) -> Pipeline:
+def _fit_probe(features: Array, labels: Array) -> Pipeline:
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)

@@ -34,8 +34,8 @@ def as_list(images: Images) -> list[ImageLike]:
     """Return one image, a batch in one tensor or array, or several images as a list of images."""
     if isinstance(images, str | Path | Image.Image):
         return [images]
-    if hasattr(images, "ndim") and images.ndim <= 3:  # an array or a tensor
-        return [images]
+    if getattr(images, "ndim", 4) <= 3:  # an array or a tensor
+        return [images]  # type: ignore[list-item]
     return list(images)
 
 

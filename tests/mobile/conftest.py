@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 import cbpnet.backbone.micro_vit  # noqa: F401  makes its name known to timm
 from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.capacity import grow
 from cbpnet.method.config import PromptConfig
 from cbpnet.method.initial import draw_state
@@ -80,7 +81,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
 def bundle(made_once: MadeOnce) -> Path:
     """A bundle with room for six classes in three tasks, which knows none."""
     learner = toy_learner()
-    state = learner.initial_state(torch.Generator().manual_seed(2))
+    state = learner.initial_state(RandomStream(2, 0))
     return made_once(
         "toy.pte", lambda path: build_toy(path, learner, state, (), "0123456789abcdef")
     )
@@ -90,7 +91,7 @@ def bundle(made_once: MadeOnce) -> Path:
 def other_bundle(made_once: MadeOnce) -> Path:
     """A bundle of another backbone and capacity: four classes in two tasks."""
     learner = toy_learner(dim=9, classes=4, tasks=2)
-    state = learner.initial_state(torch.Generator().manual_seed(3))
+    state = learner.initial_state(RandomStream(3, 0))
     return made_once("other.pte", lambda path: build_toy(path, learner, state, (), "f" * 16))
 
 
@@ -115,7 +116,7 @@ def one_pass_eager() -> OnePassLearner:
 def one_pass_bundle(made_once: MadeOnce) -> Path:
     """A bundle of the one-pass learner with room for six classes, which knows none."""
     learner = toy_one_pass_learner()
-    state = learner.initial_state(torch.Generator().manual_seed(2))
+    state = learner.initial_state(RandomStream(2, 0))
     return made_once(
         "one_pass.pte", lambda path: build_toy(path, learner, state, (), "0123456789abcdef")
     )

@@ -13,6 +13,7 @@ from cbpnet.backbone.vit import Backbone
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
@@ -54,7 +55,7 @@ def _learner(backbone: Backbone, config: LearnerConfig = CONFIG) -> Learner:
 
 def _learnt(learner: Learner) -> LearnerState:
     """Classes 0 to 2 in the first task, 3 and 4 in the second, which is the current one."""
-    state = learner.initial_state(torch.Generator().manual_seed(1))
+    state = learner.initial_state(RandomStream(1, 0))
     for task, labels in enumerate([torch.tensor([0, 1, 2] * 4), torch.tensor([3, 4] * 4)]):
         pixels = _images(labels)
         with torch.no_grad():

@@ -9,6 +9,7 @@ from torch import Tensor
 from cbpnet.backbone.vit import Backbone
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import AdaptationConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import LearnerState
@@ -37,7 +38,7 @@ def batches() -> list[tuple[Tensor, Tensor]]:
 
 
 def start(learner: OnePassLearner) -> LearnerState:
-    return learner.initial_state(torch.Generator().manual_seed(1))
+    return learner.initial_state(RandomStream(1, 0))
 
 
 def left_out(learner: OnePassLearner, x: Tensor, labels: Tensor) -> list[int]:

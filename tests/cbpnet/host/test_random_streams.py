@@ -2,11 +2,11 @@ import itertools
 
 import torch
 
-from cbpnet.host.random_streams import random_stream
+from cbpnet.host.random_streams import RandomStream
 
 
 def draw(seed, purpose):
-    return torch.rand(4, generator=random_stream(seed, purpose))
+    return torch.rand(4, generator=RandomStream(seed, purpose))
 
 
 def test_a_stream_repeats():

@@ -5,6 +5,7 @@ import torch
 
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.capacity import grow
 from cbpnet.method.config import (
     AdaptationConfig,
@@ -63,7 +64,7 @@ def cut(state, layout):
 def test_it_predicts_and_learns_as_one_that_was_always_large(toy_extractor, head, readout, prompts):
     settings = config(head, readout, prompts)
     small, large = (Learner(toy_extractor(DIM), settings, *size) for size in (SMALL, LARGE))
-    always = large.initial_state(torch.Generator().manual_seed(1))
+    always = large.initial_state(RandomStream(1, 0))
     state = cut(always, small.layout)
     for task, classes in enumerate(([0, 1], [2, 3])):
         always, state = learn(large, always, task, classes), learn(small, state, task, classes)
@@ -83,7 +84,7 @@ def test_it_predicts_and_learns_as_one_that_was_always_large(toy_extractor, head
 
 def test_what_is_added_is_unknown(toy_extractor):
     learner = Learner(toy_extractor(DIM), config(), *SMALL)
-    state = learn(learner, learner.initial_state(torch.Generator().manual_seed(1)), 0, [0, 1])
+    state = learn(learner, learner.initial_state(RandomStream(1, 0)), 0, [0, 1])
     grown = grow(state, config(), DIM, *LARGE)
     assert grown["classes.task"].tolist() == [0, 0, -1, -1, -1, -1, -1, -1, -1]
     assert grown["tasks.known"].tolist() == [1, 0, 0, 0, 0]
@@ -92,7 +93,7 @@ def test_what_is_added_is_unknown(toy_extractor):
 
 def test_the_same_capacity_changes_nothing(toy_extractor):
     learner = Learner(toy_extractor(DIM), config(), *SMALL)
-    state = learner.initial_state(torch.Generator().manual_seed(1))
+    state = learner.initial_state(RandomStream(1, 0))
     same = grow(state, config(), DIM, *SMALL)
     assert all(torch.equal(same[name], value) for name, value in state.items())
 
@@ -102,7 +103,7 @@ def test_the_same_capacity_changes_nothing(toy_extractor):
 )
 def test_a_smaller_capacity_is_refused(toy_extractor, capacity, reason):
     learner = Learner(toy_extractor(DIM), config(), *SMALL)
-    state = learner.initial_state(torch.Generator().manual_seed(1))
+    state = learner.initial_state(RandomStream(1, 0))
     with pytest.raises(InputError, match=reason):
         grow(state, config(), DIM, *capacity)
 
@@ -118,8 +119,8 @@ def test_a_one_pass_learner_grows_too(toy_extractor, kind, readout):
     small, large = (
         OnePassLearner(toy_extractor(DIM), settings, size[0]) for size in (SMALL, LARGE)
     )
-    always = large.initial_state(torch.Generator().manual_seed(1))
-    state = small.initial_state(torch.Generator().manual_seed(1))
+    always = large.initial_state(RandomStream(1, 0))
+    state = small.initial_state(RandomStream(1, 0))
 
     def learn_by(learner, state, classes):
         shown = images(learner, classes, seed=0)

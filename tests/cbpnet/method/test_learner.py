@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.block import initial_bound
 from cbpnet.method.config import (
     BlockConfig,
@@ -228,7 +229,7 @@ def test_the_readouts_scores_are_added_with_their_weight(toy_extractor, kind):
 def test_the_first_state(toy_extractor):
     config = LearnerConfig(PROMPTS, BlockConfig(50), readout=ReadoutConfig("rls"))
     learner = learner_of(toy_extractor(DIM), config)
-    state = learner.initial_state(torch.Generator().manual_seed(3))
+    state = learner.initial_state(RandomStream(3, 0))
     for name in ("prompts.g", "prompts.e"):
         assert state[name].abs().max() <= config.prompts.init_range
         assert state[name].std().item() == pytest.approx(
@@ -242,7 +243,7 @@ def test_the_first_state(toy_extractor):
     for name in state.keys() - {*drawn, "tasks.current", "classes.task"}:
         assert state[name].eq(0).all(), name
     assert {value.dtype for value in state.values()} == {torch.float32}
-    again = learner.initial_state(torch.Generator().manual_seed(3))
+    again = learner.initial_state(RandomStream(3, 0))
     assert all(torch.equal(again[name], value) for name, value in state.items())
 
 

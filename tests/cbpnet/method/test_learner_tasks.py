@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import BlockConfig, HeadConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.learner import Learner
 
@@ -16,7 +17,7 @@ def learner_of(toy_extractor, config=CONFIG):
 
 
 def first_state(learner):
-    return learner.initial_state(torch.Generator().manual_seed(4))
+    return learner.initial_state(RandomStream(4, 0))
 
 
 def images_of(classes, count=5):

@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_map
 
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import (
     BlockConfig,
     CBPConfig,
@@ -65,7 +66,7 @@ def token_learner(micro_backbone):
 
 def known_state(learner, task):
     """A state in which tasks 0 and 1 are known and ``task`` is being learnt."""
-    state = learner.initial_state(torch.Generator().manual_seed(2))
+    state = learner.initial_state(RandomStream(2, 0))
     for number in (0, 1, task):
         query, labels = batch(learner, number)[1:]
         members = torch.zeros(CLASSES).index_fill(0, labels[labels >= 0], 1.0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import (
     BlockConfig,
     CBPConfig,
@@ -191,7 +192,7 @@ class PlainLearner:
 def test_learning_is_that_of_the_plain_learner(toy_extractor, image_loss, plain_cbp, head, block):
     config = config_of(block, head)
     learner = learner_of(toy_extractor, config)
-    state = learner.initial_state(torch.Generator().manual_seed(1)).to(torch.float64)
+    state = learner.initial_state(RandomStream(1, 0)).to(torch.float64)
     plain = PlainLearner(learner.backbone, config, state, image_loss, plain_cbp)
     for task in range(TASKS):
         state = begun(learner, state, task)
@@ -212,7 +213,7 @@ def test_learning_is_that_of_the_plain_learner(toy_extractor, image_loss, plain_
 @pytest.mark.parametrize("head", ["linear", "cosine"])
 def test_learning_a_task_keeps_the_bits_of_the_others(toy_extractor, head):
     learner = learner_of(toy_extractor, config_of(head=head))
-    state = learner.initial_state(torch.Generator().manual_seed(1))
+    state = learner.initial_state(RandomStream(1, 0))
     for task in (0, 1):
         state = begun(learner, state, task)
         *_, (state, _, _) = steps(learner, state, task, 5)
@@ -239,7 +240,7 @@ def test_rate_zero_is_backpropagation_bit_for_bit(toy_extractor):
     finals = []
     for cbp in (CBPConfig(0.0, 0), CBPConfig(0.5, maturity=10**6), OFTEN):
         learner = learner_of(toy_extractor, config_of(cbp=cbp))
-        state = begun(learner, learner.initial_state(torch.Generator().manual_seed(1)), 0)
+        state = begun(learner, learner.initial_state(RandomStream(1, 0)), 0)
         images, query, labels = images_of(0, dtype=torch.float32)
         for _ in range(30):
             sums = learner.gradients(state, images, query, labels, learner.zero_sums())
@@ -269,7 +270,7 @@ def test_the_rate_multiplies_every_learning_rate(toy_extractor):
     images, query, labels = images_of(0, dtype=torch.float32)
     found = []
     for learner, rate in zip(learners, (0.5, 1.0), strict=True):
-        state = begun(learner, learner.initial_state(torch.Generator().manual_seed(1)), 0)
+        state = begun(learner, learner.initial_state(RandomStream(1, 0)), 0)
         sums = learner.gradients(state, images, query, labels, learner.zero_sums())
         noise = torch.zeros(learner.noise_shape)
         found.append(learner.update(state, sums, noise, torch.tensor([rate])))
@@ -280,7 +281,7 @@ def test_the_rate_multiplies_every_learning_rate(toy_extractor):
 
 def test_a_step_without_images_changes_no_parameter(toy_extractor):
     learner = learner_of(toy_extractor, config_of(cbp=CBPConfig(0.0)))
-    state = begun(learner, learner.initial_state(torch.Generator().manual_seed(1)), 0)
+    state = begun(learner, learner.initial_state(RandomStream(1, 0)), 0)
     noise = torch.zeros(learner.noise_shape)
     after = learner.update(state, learner.zero_sums(), noise, torch.ones(1))
     changed = {name for name, value in state.items() if not torch.equal(after[name], value)}

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import AdaptationConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.one_pass import OnePassLearner
 
@@ -29,7 +30,7 @@ def drawn(count=8, seed=0):
 def test_an_adaptation_follows_the_cross_entropy_of_a_cosine_head(learner):
     """Autograd on the loss as written, with the head's rows at the classes' means."""
     images, labels = drawn()
-    state = learner.initial_state(torch.Generator().manual_seed(1))
+    state = learner.initial_state(RandomStream(1, 0))
     state = learner.observe(state, torch.randn(3, DIM), torch.zeros(3).long())
     state = learner.observe(state, learner.features(state, images), labels)
     begun = learner.begin_task(state, torch.zeros(CLASSES).index_fill(0, labels, 1.0))
@@ -50,7 +51,7 @@ def test_an_adaptation_follows_the_cross_entropy_of_a_cosine_head(learner):
 
 def test_padding_adds_nothing_to_an_adaptation(learner):
     images, labels = drawn()
-    state = learner.initial_state(torch.Generator().manual_seed(1))
+    state = learner.initial_state(RandomStream(1, 0))
     state = learner.observe(state, torch.randn(3, DIM), torch.zeros(3).long())
     begun = learner.begin_task(state, torch.zeros(CLASSES).index_fill(0, labels, 1.0))
     trained, query = learner.adaptation, torch.randn(8, DIM)
@@ -74,7 +75,7 @@ def test_confidence_is_the_classifiers_greatest_probability_under_a_prompt_of_ze
 
 
 def test_scores_of_unknown_classes_are_minus_infinity(learner):
-    state = learner.initial_state(torch.Generator().manual_seed(1))
+    state = learner.initial_state(RandomStream(1, 0))
     x = torch.randn(4, DIM)
     state = learner.observe(state, x, torch.tensor([0, 0, 3, 3]))
     state, _ = learner.solve(state, torch.ones(1), torch.ones(1))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.adam import adam_step, clip_factor
 from cbpnet.method.config import (
     AdaptationConfig,
@@ -214,7 +215,7 @@ def test_a_rate_needs_a_g_prompt_and_goes_with_no_block(layers):
 def test_an_adaptation_begins_with_the_units_of_the_lessons_before(toy_extractor):
     config = LearnerConfig(prompts_of(0.1), cbp=CBP, adaptation=AdaptationConfig("always"))
     learner = OnePassLearner(toy_extractor(DIM), config, CLASSES)
-    state = learner.initial_state(torch.Generator().manual_seed(1))
+    state = learner.initial_state(RandomStream(1, 0))
     old = {name: torch.rand(state[name].shape) for name in UNITS}
     begun = learner.begin_task(state.replace(old), torch.tensor([1.0, 0, 1, 0]))
     for name, value in old.items():

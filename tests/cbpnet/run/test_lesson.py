@@ -8,6 +8,7 @@ import torch
 
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import AdaptationConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.lesson import learn_lesson
@@ -48,7 +49,7 @@ def learn(learner, state, shown, kept=None, seed=0, begin=None):
 
 
 def start(learner):
-    return learner.initial_state(torch.Generator().manual_seed(1))
+    return learner.initial_state(RandomStream(1, 0))
 
 
 def accuracy(learner, state, shown):
@@ -248,7 +249,7 @@ def test_ages_and_utilities_of_tokens_live_on_from_lesson_to_lesson(toy_extracto
 def test_an_adaptation_may_start_from_another_prompt(toy_extractor):
     """What it then learns does not depend on the prompt of the lessons before."""
     learner = OnePassLearner(toy_extractor(DIM), config("always"), CLASSES)
-    begin = learner.initial_state(torch.Generator().manual_seed(8))
+    begin = learner.initial_state(RandomStream(8, 0))
     later, found = images((2, 3), seed=1), []
     for earlier in (images((0, 1)), images((4, 5))):
         known = learn(learner, start(learner), earlier).state

@@ -8,7 +8,7 @@ import torch
 from cbpnet.data.long_stream import make_long_stream
 from cbpnet.data.pixels import load_batch, normalise
 from cbpnet.host.errors import InputError
-from cbpnet.host.random_streams import random_stream
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import (
     AdaptationConfig,
     CBPConfig,
@@ -68,7 +68,7 @@ def test_a_run_is_lesson_after_lesson_measured_right_after_it(backbone, stream):
     contender = StreamContender("always", replacement_rate=0.4)
     record = learn_stream(backbone, stream, contender, CONFIG, TRAINING, 2, seed=3)
     learner = OnePassLearner(backbone, contender.config(CONFIG), len(stream.class_names))
-    state, known, steps = learner.initial_state(random_stream(3, 0)), set(), 0
+    state, known, steps = learner.initial_state(RandomStream(3, 0)), set(), 0
     preprocessing = backbone.preprocessing
     for number, (lesson, found) in enumerate(zip(stream.lessons, record.lessons, strict=True)):
         pixels = load_batch(lesson.train.source, lesson.train.indices.tolist(), preprocessing)
@@ -129,12 +129,12 @@ def test_recounted_statistics_are_those_of_all_images_through_the_last_prompt(ba
     plain = OnePassLearner(backbone, StreamContender("always").config(CONFIG), 10)
     learner = OnePassLearner(backbone, plain.config, len(stream.class_names))
     preprocessing = backbone.preprocessing
-    state = learner.initial_state(random_stream(0, 0))
+    state = learner.initial_state(RandomStream(0, 0))
     for number, lesson in enumerate(stream.lessons):
         pixels = load_batch(lesson.train.source, lesson.train.indices.tolist(), preprocessing)
         images = LessonImages(pixels, torch.from_numpy(lesson.train.labels))
         state = learn_lesson(learner, state, images, preprocessing, TRAINING, 0).state
-        fresh = learner.initial_state(random_stream(0, 0))
+        fresh = learner.initial_state(RandomStream(0, 0))
         counted = fresh.replace({name: state[name] for name in state if "classes" not in name})
         for old in stream.lessons[: number + 1]:
             pixels = load_batch(old.train.source, old.train.indices.tolist(), preprocessing)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from cbpnet.host.errors import InputError
-from cbpnet.host.random_streams import random_stream
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import (
     BlockConfig,
     CBPConfig,
@@ -66,7 +66,7 @@ def drawn_block(generator, form):
 
 def plain_stream(features, config, seed, block):
     """One seed's accuracies and final block by torch's own optimiser, without CBP."""
-    generator = random_stream(seed, WEIGHTS)
+    generator = RandomStream(seed, WEIGHTS)
     weights = drawn_block(generator, config.form)
     accuracies = []
     for number, task in enumerate(pair_tasks(features, config, seed)):
@@ -128,7 +128,7 @@ def test_the_step_is_the_learners(features):
         classes=2 * config.tasks,
         tasks=config.tasks,
     )
-    generator = random_stream(seed, WEIGHTS)
+    generator = RandomStream(seed, WEIGHTS)
     state = learner.initial_state(generator)
     replaced = 0
     for number, task in enumerate(pair_tasks(features, config, seed)):

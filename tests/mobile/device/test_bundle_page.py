@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from cbpnet.host.random_streams import random_stream
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.state import LearnerState
 from cbpnet.run.state_file import load_state, save_state
 from mobile.device.runtime import OnDeviceLearner
@@ -26,7 +26,7 @@ class PythonHostsNumbers:
     """The random numbers of the Python host: any would do, but then the states differ."""
 
     def __init__(self, lesson):
-        self.order, self.units = random_stream(0, lesson), random_stream(0, -lesson)
+        self.order, self.units = RandomStream(0, lesson), RandomStream(0, -lesson)
 
     def permutation(self, count):
         return torch.randperm(count, generator=self.order).numpy()

@@ -8,6 +8,7 @@ import torch
 
 from cbpnet.data.pixels import normalise
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.run.lesson import learn_lesson
 from cbpnet.run.state_file import load_state
 from cbpnet.run.training import LessonImages, TrainingConfig
@@ -53,7 +54,7 @@ def test_what_it_learns_is_what_a_lesson_in_pytorch_learns(
     pixels = prepare_images(pictures("red", 5) + pictures("green", 5), preprocessing)
     expected = learn_lesson(
         one_pass_eager,
-        one_pass_eager.initial_state(torch.Generator().manual_seed(2)),
+        one_pass_eager.initial_state(RandomStream(2, 0)),
         LessonImages(pixels, torch.tensor([0] * 5 + [1] * 5)),
         preprocessing,
         TrainingConfig(3, 4, 4, final_rate=one_pass_eager.config.adaptation.final_rate),

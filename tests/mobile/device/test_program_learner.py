@@ -6,6 +6,7 @@ import torch
 
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.run.training import TaskImages, TrainingConfig, initial_state, learn_task
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
@@ -51,7 +52,7 @@ def test_it_describes_itself_as_the_learner_does(learner, eager):
 def test_the_initial_state_of_a_seed_is_the_same_and_the_stored_one_is_exact(learner, eager):
     for state, expected in (
         (initial_state(learner, 4), initial_state(eager, 4)),
-        (learner.stored_state(), eager.initial_state(torch.Generator().manual_seed(2))),
+        (learner.stored_state(), eager.initial_state(RandomStream(2, 0))),
     ):
         assert all(torch.equal(value, expected[name]) for name, value in state.items())
 

@@ -12,6 +12,7 @@ import torch
 
 from cbpnet.data.pixels import normalise
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from mobile.device.images import prepare_images
@@ -62,7 +63,7 @@ def test_what_it_learns_is_what_training_in_pytorch_learns(learner, eager, pictu
     images = TaskImages(pixels, torch.tensor([0] * 5 + [1] * 5), query)
     expected = learn_task(
         eager,
-        eager.initial_state(torch.Generator().manual_seed(2)),
+        eager.initial_state(RandomStream(2, 0)),
         0,
         images,
         preprocessing,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cbpnet.backbone.vit import load_backbone
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import (
     AdaptationConfig,
     CBPConfig,
@@ -36,7 +37,7 @@ def functions(rate):
         adaptation=AdaptationConfig("auto"),
     )
     learner = OnePassLearner(trunk, config, 4)
-    state = learner.initial_state(torch.Generator().manual_seed(0))
+    state = learner.initial_state(RandomStream(0, 0))
     return {each.name: each for each in one_pass_functions(learner, state, 2, 32)}
 
 

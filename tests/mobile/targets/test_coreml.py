@@ -6,9 +6,9 @@ from dataclasses import replace
 from io import StringIO
 
 import pytest
-import torch
 
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.one_pass import OnePassLearner
 from mobile.export.bundle_learner import bundle_functions
 from mobile.export.lowering import lower
@@ -78,7 +78,7 @@ def test_core_mls_model_is_what_was_asked_for(
     if precision == "int8":
         forward = backend.quantised(trunk, Calibration([], [], 2))
     learner = OnePassLearner(forward, replace(config, features=("pooled",)), 6)
-    state = learner.initial_state(torch.Generator().manual_seed(2))
+    state = learner.initial_state(RandomStream(2, 0))
     functions = {part.name: part for part in bundle_functions(learner, state, 2, 16)}
     lower([trace(functions["features"], plain=True)], NotImplemented, backend.partitioner)
     (model,) = models
