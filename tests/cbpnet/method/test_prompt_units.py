@@ -37,9 +37,8 @@ def config_of(rate, **changes):
 
 def begun(learner, seed=1):
     """A state in which the one task has two classes, with moments of former steps."""
-    generator = torch.Generator().manual_seed(seed)
-    state = learner.initial_state(generator)
-    query = torch.randn(6, learner.backbone.dim, generator=generator)
+    state = learner.initial_state(RandomStream(seed, 0))
+    query = torch.from_numpy(RandomStream(seed, 1).normal(6, learner.backbone.dim))
     state = learner.observe(state, query, torch.tensor([0, 1, 0, 1, 0, 1]))
     return learner.begin_task(state, torch.zeros(1), torch.tensor([1.0, 1, 0, 0]))
 

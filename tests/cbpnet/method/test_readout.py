@@ -3,9 +3,13 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from cbpnet.method.config import ReadoutConfig
+from cbpnet.host.random_streams import RandomStream
+from cbpnet.method.config import LearnerConfig, ReadoutConfig
+from cbpnet.method.initial import draw_state
+from cbpnet.method.layout import readout_axes
 from cbpnet.method.prompts import one_hot
-from cbpnet.method.readout import initial_readout, observe_images, readout_scores
+from cbpnet.method.readout import observe_images, readout_scores
+from cbpnet.method.tensors import as_tensors
 
 DIM, CLASSES = 12, 5
 # A power of two: its reciprocal, where the state starts, is exact in fp32.
@@ -22,10 +26,17 @@ def stream(images=60, dim=DIM, classes=CLASSES, dtype=torch.float64):
     return centres[labels] + torch.randn(images, dim, dtype=dtype) @ mixing, labels
 
 
+def initial(config, dim, classes, seed=5):
+    state = as_tensors(
+        draw_state(LearnerConfig(readout=config), dim, classes, 1, RandomStream(seed, 0))
+    )
+    names = readout_axes(config, dim)
+    return {name: value for name, value in state.items() if name in names}
+
+
 def observed(config, query, labels, batch=8, classes=CLASSES):
-    generator = torch.Generator().manual_seed(5)
-    state = initial_readout(config, query.shape[1], classes, generator)
-    state = {name: value.to(query.dtype) for name, value in state.items()}
+    start = initial(config, query.shape[1], classes)
+    state = {name: value.to(query.dtype) for name, value in start.items()}
     for rows, names in zip(query.split(batch), labels.split(batch), strict=True):
         state |= observe_images(config, state, rows, one_hot(names, classes).to(query.dtype))
     return state
@@ -61,15 +72,15 @@ def test_recursive_least_squares_is_ridge_regression(config):
     np.testing.assert_allclose(state["readout.inverse"], inverse, rtol=0, atol=1e-10)
 
 
-def test_the_random_projection_is_drawn_once_from_the_generator():
+def test_the_random_projection_is_drawn_once_from_the_stream():
     query, labels = stream()
     projection = observed(RANDOM_FEATURES, query, labels)["readout.projection"]
     assert torch.equal(
         projection, observed(RANDOM_FEATURES, query[:1], labels[:1])["readout.projection"]
     )
-    drawn = initial_readout(ReadoutConfig("rls", features=300), 50, 2, torch.Generator())
+    drawn = initial(ReadoutConfig("rls", features=300), 50, 2)
     assert drawn["readout.projection"].std().item() == pytest.approx(50**-0.5, rel=0.03)
-    other = initial_readout(RANDOM_FEATURES, DIM, 2, torch.Generator().manual_seed(6))
+    other = initial(RANDOM_FEATURES, DIM, 2, seed=6)
     assert not torch.equal(other["readout.projection"], projection.float())
 
 
