@@ -9,10 +9,10 @@ import re
 import signal
 import sys
 
+import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.atomic import write_atomically
@@ -24,7 +24,7 @@ from cbpnet.method.config import (
     OptimiserConfig,
     PromptConfig,
 )
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run import state_file
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.state_info import StateInfo, check_fit
@@ -47,19 +47,18 @@ INFO = StateInfo(
 )
 
 
-def random_state(info=INFO, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return LearnerState(
-        info.layout, {n: torch.randn(s, generator=generator) for n, s in info.layout.items()}
-    )
+def random_state(info=INFO, seed=0, dtype=np.float32):
+    generator = np.random.default_rng(seed)
+    tensors = {name: generator.normal(size=shape) for name, shape in info.layout.items()}
+    return HostState(info.layout, {name: value.astype(dtype) for name, value in tensors.items()})
 
 
 def bits(state):
-    return {name: value.numpy().tobytes() for name, value in state.items()}
+    return {name: value.tobytes() for name, value in state.items()}
 
 
 def parts(path):
-    with safe_open(path, "pt") as file:
+    with safe_open(path, "numpy") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
@@ -67,7 +66,7 @@ def checksum(info, tensors):
     """The documented checksum, written again."""
     content = info.encode()
     for name, value in sorted(tensors.items()):
-        content += name.encode() + value.numpy().tobytes()
+        content += name.encode() + value.tobytes()
     return hashlib.sha256(content).hexdigest()
 
 
@@ -92,7 +91,8 @@ def test_round_trip_is_exact(tmp_path, block):
     info = dataclasses.replace(INFO, config=dataclasses.replace(INFO.config, block=block))
     state = random_state(info)
     special = [float("nan"), float("inf"), -float("inf"), -0.0, 1e-45, 3.4e38]
-    state = state.replace({"head.weight": torch.tensor([*special, 1.0, 2.0]).repeat(4, 1)})
+    rows = np.tile(np.array([*special, 1.0, 2.0], np.float32), (4, 1))
+    state = state.replace({"head.weight": rows})
     save_state(tmp_path / "state", state, info)
     loaded, found = load_state(tmp_path / "state")
     assert found == info
@@ -101,7 +101,7 @@ def test_round_trip_is_exact(tmp_path, block):
 
 
 def test_views_and_tensors_that_share_memory_are_saved(tmp_path):
-    shared = torch.randn(8, 4)
+    shared = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
     state = random_state().replace(
         {"head.weight": shared.T, "adam.m.head.weight": shared.T, "classes.mean": shared.T}
     )
@@ -151,7 +151,7 @@ def test_a_file_of_another_format_is_refused(path, content):
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "cbpnet"}])
 def test_foreign_safetensors_are_refused(path, metadata):
-    path.write_bytes(save({"head.weight": torch.zeros(4, 8)}, metadata))
+    path.write_bytes(save({"head.weight": np.zeros((4, 8), np.float32)}, metadata))
     name = metadata["format"] if metadata else None
     message = f"is no learner state: its format is {name!r}, it must be 'cbpnet-mobile learner"
     with pytest.raises(InputError, match=re.escape(message)):
@@ -200,14 +200,20 @@ def test_exchanged_tensors_are_found(path):
     ("change", "reason"),
     [
         ({"head.weight": None}, "state tensor 'head.weight' is missing"),
-        ({"head.more": torch.zeros(1)}, "state tensor 'head.more' is unknown"),
-        ({"head.weight": torch.zeros(8, 4)}, "'head.weight' is (8, 4), the layout says (4, 8)"),
+        ({"head.more": np.zeros(1, np.float32)}, "state tensor 'head.more' is unknown"),
         (
-            {"adam.step": torch.zeros(1).double()},
-            "'adam.step' is torch.float64; it must be torch.f",
+            {"head.weight": np.zeros((8, 4), np.float32)},
+            "'head.weight' is (8, 4), the layout says (4, 8)",
         ),
-        ({"adam.step": torch.zeros(1).int()}, "'adam.step' is torch.int32; it must be torch.float"),
-        ({"adam.step": torch.tensor(0.0)}, "state tensor 'adam.step' is (), the layout says (1,)"),
+        (
+            {"adam.step": np.zeros(1, np.float64)},
+            "'adam.step' is float64; it must be float32",
+        ),
+        ({"adam.step": np.zeros(1, np.int32)}, "'adam.step' is int32; it must be float32"),
+        (
+            {"adam.step": np.zeros((), np.float32)},
+            "state tensor 'adam.step' is (), the layout says (1,)",
+        ),
     ],
 )
 def test_tensors_that_do_not_fit_their_own_settings_are_refused(path, change, reason):
@@ -256,7 +262,7 @@ def test_an_info_that_is_no_object_is_refused(path, text):
 
 
 @pytest.mark.parametrize(
-    "state", [random_state().to(torch.float64), random_state(dataclasses.replace(INFO, tasks=3))]
+    "state", [random_state(dtype=np.float64), random_state(dataclasses.replace(INFO, tasks=3))]
 )
 def test_a_state_that_its_info_does_not_describe_is_not_written(path, state):
     before = path.read_bytes()
@@ -330,7 +336,7 @@ def kill_after(calls):
 def test_killed_at_any_moment_the_file_is_the_old_state_or_the_new_one(path, monkeypatch):
     """Each process that writes is killed one call later than the one before, until one ends."""
     before, (old, info) = path.read_bytes(), load_state(path)
-    new = old.replace({name: torch.full_like(value, 2) for name, value in old.items()})
+    new = old.replace({name: np.full_like(value, 2) for name, value in old.items()})
     found = []
     for calls in itertools.count(1):
 
