@@ -11,6 +11,7 @@ import cbpnet.study.comparison
 from cbpnet.backbone.presets import get_preset
 from cbpnet.backbone.vit import load_backbone
 from cbpnet.host.errors import InputError
+from cbpnet.method.eager import EagerLearner, EagerOnePass
 from cbpnet.method.learner import Learner
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.contender import LearnerContender
@@ -73,14 +74,14 @@ def trainings(monkeypatch):
 
 def queries_of(backbone, dataset, seed):
     stream = PROTOCOL.stream(dataset, seed)
-    learner = Learner(backbone, CONFIG, 5, 2)
+    learner = EagerLearner(Learner(backbone, CONFIG, 5, 2))
     return stream, query_stream(learner, stream, backbone.preprocessing, lambda images: None)
 
 
 def test_closed_form_rows_equal_a_direct_computation(benchmark, micro_backbone, picture_dataset):
     results = {run.method: run for run in benchmark(list(PEERS), seeds=[3])}
     stream, queries = queries_of(micro_backbone(torch.float32), picture_dataset(), 3)
-    features = [query.double() for query in (*queries.train, *queries.test)]
+    features = [torch.from_numpy(query).double() for query in (*queries.train, *queries.test)]
     labels = [torch.from_numpy(task.train_labels) for task in stream.tasks]
     for name, build in {
         "ncm": lambda: NearestClassMean(64, 5),
@@ -105,7 +106,7 @@ def test_learner_rows_equal_runs_of_their_own(benchmark, micro_backbone, picture
     backbone = micro_backbone(torch.float32)
     stream, queries = queries_of(backbone, picture_dataset(), 3)
     for name, method in LEARNERS.items():
-        learner = Learner(backbone, VARIANTS[method.variant](CONFIG), 5, 2)
+        learner = EagerLearner(Learner(backbone, VARIANTS[method.variant](CONFIG), 5, 2))
         prep, training = backbone.preprocessing, PROTOCOL.training(CONFIG)
         contender = LearnerContender(
             learner, stream, prep, training, 3, {"alone": method.readout}, queries
@@ -128,7 +129,7 @@ def test_one_pass_rows_equal_runs_of_their_own(benchmark, micro_backbone, pictur
     for name, method in ONE_PASS.items():
         config = adapting(ONE_PASS_CONFIG, method.adaptation)
         contender = OnePassContender(
-            OnePassLearner(backbone, config, 5),
+            EagerOnePass(OnePassLearner(backbone, config, 5)),
             stream,
             backbone.preprocessing,
             PROTOCOL.training(config),

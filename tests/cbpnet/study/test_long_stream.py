@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
 from cbpnet.data.long_stream import make_long_stream
 from cbpnet.data.pixels import load_batch, normalise
@@ -16,6 +15,7 @@ from cbpnet.method.config import (
     PromptConfig,
     ReadoutConfig,
 )
+from cbpnet.method.eager import EagerOnePass
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.lesson import learn_lesson
 from cbpnet.run.training import LessonImages, TrainingConfig
@@ -53,6 +53,10 @@ def stream(datasets):
     return PROTOCOL.stream(datasets, 0)
 
 
+def eager(backbone, contender, classes):
+    return EagerOnePass(OnePassLearner(backbone, contender.config(CONFIG), classes))
+
+
 def accuracies(learner, state, pictures, preprocessing, among):
     """Image by image, among some classes."""
     right = 0
@@ -67,12 +71,12 @@ def accuracies(learner, state, pictures, preprocessing, among):
 def test_a_run_is_lesson_after_lesson_measured_right_after_it(backbone, stream):
     contender = StreamContender("always", replacement_rate=0.4)
     record = learn_stream(backbone, stream, contender, CONFIG, TRAINING, 2, seed=3)
-    learner = OnePassLearner(backbone, contender.config(CONFIG), len(stream.class_names))
+    learner = eager(backbone, contender, len(stream.class_names))
     state, known, steps = learner.initial_state(RandomStream(3, 0)), set(), 0
     preprocessing = backbone.preprocessing
     for number, (lesson, found) in enumerate(zip(stream.lessons, record.lessons, strict=True)):
         pixels = load_batch(lesson.train.source, lesson.train.indices.tolist(), preprocessing)
-        images = LessonImages(pixels, torch.from_numpy(lesson.train.labels))
+        images = LessonImages(pixels, lesson.train.labels)
         state = learn_lesson(learner, state, images, preprocessing, TRAINING, 3).state
         known |= set(lesson.classes)
         tests = stream.tests[lesson.dataset].of_classes(lesson.classes)
@@ -126,20 +130,19 @@ def test_recounted_statistics_are_those_of_all_images_through_the_last_prompt(ba
     """The last lesson's outcome, were all images seen by a learner with its prompt alone."""
     contender = StreamContender("always", oracle=True)
     record = learn_stream(backbone, stream, contender, CONFIG, TRAINING, 9, 0)
-    plain = OnePassLearner(backbone, StreamContender("always").config(CONFIG), 10)
-    learner = OnePassLearner(backbone, plain.config, len(stream.class_names))
+    learner = eager(backbone, StreamContender("always"), len(stream.class_names))
     preprocessing = backbone.preprocessing
     state = learner.initial_state(RandomStream(0, 0))
     for number, lesson in enumerate(stream.lessons):
         pixels = load_batch(lesson.train.source, lesson.train.indices.tolist(), preprocessing)
-        images = LessonImages(pixels, torch.from_numpy(lesson.train.labels))
+        images = LessonImages(pixels, lesson.train.labels)
         state = learn_lesson(learner, state, images, preprocessing, TRAINING, 0).state
         fresh = learner.initial_state(RandomStream(0, 0))
         counted = fresh.replace({name: state[name] for name in state if "classes" not in name})
         for old in stream.lessons[: number + 1]:
             pixels = load_batch(old.train.source, old.train.indices.tolist(), preprocessing)
             x = learner.features(state, normalise(pixels, preprocessing.mean, preprocessing.std))
-            counted = learner.observe(counted, x, torch.from_numpy(old.train.labels))
+            counted = learner.observe(counted, x, old.train.labels)
         state = learner.solve(counted, state["readout.prior"], state["readout.scale"])[0]
     known = sorted({label for lesson in stream.lessons for label in lesson.classes})
     for name, accuracy in record.lessons[-1].running.items():

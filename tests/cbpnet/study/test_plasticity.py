@@ -55,23 +55,27 @@ def configured(form="residual", tasks=6, lr=0.05):
     return PairConfig(tasks, HIDDEN, form, lr, TrainingConfig(epochs=2, batch_size=4))
 
 
-def drawn_block(generator, form):
+def uniform(stream, *shape):
+    return torch.from_numpy(stream.uniform(*shape))
+
+
+def drawn_block(stream, form):
     """A new block's weights, Kaiming-uniform: [D, H], [H], [H, D]."""
-    w_in = ((2 * torch.rand(HIDDEN, DIM, generator=generator) - 1) * math.sqrt(6 / DIM)).T
+    w_in = ((2 * uniform(stream, HIDDEN, DIM) - 1) * math.sqrt(6 / DIM)).T
     w_out = torch.zeros(HIDDEN, DIM)
     if form == "bottleneck":
-        w_out = ((2 * torch.rand(DIM, HIDDEN, generator=generator) - 1) * math.sqrt(6 / HIDDEN)).T
+        w_out = ((2 * uniform(stream, DIM, HIDDEN) - 1) * math.sqrt(6 / HIDDEN)).T
     return [value.clone().requires_grad_() for value in (w_in, torch.zeros(HIDDEN), w_out)]
 
 
 def plain_stream(features, config, seed, block):
     """One seed's accuracies and final block by torch's own optimiser, without CBP."""
-    generator = RandomStream(seed, WEIGHTS)
-    weights = drawn_block(generator, config.form)
+    stream = RandomStream(seed, WEIGHTS)
+    weights = drawn_block(stream, config.form)
     accuracies = []
     for number, task in enumerate(pair_tasks(features, config, seed)):
         if block == "fresh":
-            weights = drawn_block(generator, config.form)
+            weights = drawn_block(stream, config.form)
         w_in, b_in, w_out = weights
         head = torch.nn.Linear(DIM, 2)
         torch.nn.init.zeros_(head.weight)
@@ -128,8 +132,8 @@ def test_the_step_is_the_learners(features):
         classes=2 * config.tasks,
         tasks=config.tasks,
     )
-    generator = RandomStream(seed, WEIGHTS)
-    state = learner.initial_state(generator)
+    stream = RandomStream(seed, WEIGHTS)
+    state = learner.initial_state(stream)
     replaced = 0
     for number, task in enumerate(pair_tasks(features, config, seed)):
         mine = torch.tensor([2 * number, 2 * number + 1])
@@ -137,7 +141,7 @@ def test_the_step_is_the_learners(features):
         state = learner.begin_task(state, torch.tensor([float(number)]), members)
         for batch, labels in zip(task.features, task.labels, strict=True):
             sums = learner.gradients(state, batch, batch, mine[labels], learner.zero_sums())
-            noise = torch.rand(learner.noise_shape, generator=generator)
+            noise = uniform(stream, *learner.noise_shape)
             state = learner.update(state, sums, noise, torch.ones(1))
             replaced += int((state["cbp.age"] == 0).sum())
         scores = learner.network_scores(state, task.test, task.test)[0][:, mine]
@@ -175,13 +179,13 @@ def test_the_same_seeds_give_the_same_bits(features):
 
 
 def test_tasks_and_weights_of_each_seed_draw_numbers_of_their_own(features, monkeypatch):
-    make, first_numbers = plasticity.random_stream, {}
+    make, first_numbers = plasticity.RandomStream, {}
 
     def recorded(seed, purpose):
-        first_numbers[seed, purpose] = tuple(torch.rand(4, generator=make(seed, purpose)).tolist())
+        first_numbers[seed, purpose] = tuple(make(seed, purpose).uniform(4).tolist())
         return make(seed, purpose)
 
-    monkeypatch.setattr(plasticity, "random_stream", recorded)
+    monkeypatch.setattr(plasticity, "RandomStream", recorded)
     run_pairs(features, configured(), {"it": BACKPROPAGATION}, (0, 1))
     assert len(first_numbers) == len(set(first_numbers.values())) == 4
 
