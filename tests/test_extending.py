@@ -23,7 +23,6 @@ COMMAND = "from mobile.cli import main; main()"
 MICRO_WEIGHTS = """
 import sys, torch
 from safetensors.torch import save_file
-from cbpnet.host.random_streams import RandomStream
 from cbpnet.backbone import load_backbone
 torch.manual_seed(0)
 save_file(load_backbone("vit_micro_patch8_32", pretrained=False).vit.state_dict(), sys.argv[1])
@@ -119,14 +118,14 @@ def test_a_target_is_a_file_and_a_row(perform: Callable[[str, int], Copy]) -> No
     copy.python(
         """
 from pathlib import Path
-import torch
 from cbpnet.backbone import Backbone
 from cbpnet.backbone.torchvision_compat import import_timm
+from cbpnet.host import RandomStream
 from cbpnet.method import LearnerConfig, PromptConfig, ReadoutConfig, draw_state
 from mobile import ExportSettings, export_bundle, resolve_target
 vit = import_timm().create_model("vit_micro_patch8_32", depth=2)
 config = LearnerConfig(PromptConfig((0,), 2, (1,), 2), readout=ReadoutConfig("none"))
-state = draw_state(config, 64, 4, 2, torch.Generator().manual_seed(0))
+state = draw_state(config, 64, 4, 2, RandomStream(0, 0))
 settings = ExportSettings(resolve_target("my-npu", "fp32", {"clock": "fast"}), 4, 2)
 path = Path("npu.pte")
 export_bundle(path, Backbone("vit_micro_patch8_32", vit), config, state, settings)
@@ -187,6 +186,7 @@ def test_a_replacement_rule_is_one_place_and_programs_follow(
     perform("Change the replacement rule", 1).python(
         """
 import torch
+from cbpnet.host import RandomStream
 from cbpnet.method import BlockConfig, CBPConfig, Learner, LearnerConfig
 from mobile.export.bundle_learner import bundle_functions
 from mobile.export.tracing import trace

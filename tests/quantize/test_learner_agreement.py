@@ -15,8 +15,10 @@ from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
 from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
+from cbpnet.method.eager import EagerLearner
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
+from cbpnet.method.tensors import as_tensors
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from quantize.learner_agreement import (
     FeatureAgreement,
@@ -55,15 +57,13 @@ def _learner(backbone: Backbone, config: LearnerConfig = CONFIG) -> Learner:
 
 def _learnt(learner: Learner) -> LearnerState:
     """Classes 0 to 2 in the first task, 3 and 4 in the second, which is the current one."""
-    state = learner.initial_state(RandomStream(1, 0))
+    eager, config = EagerLearner(learner), TrainingConfig(epochs=2)
+    state = eager.initial_state(RandomStream(1, 0))
     for task, labels in enumerate([torch.tensor([0, 1, 2] * 4), torch.tensor([3, 4] * 4)]):
-        pixels = _images(labels)
-        with torch.no_grad():
-            images = TaskImages(pixels, labels, learner.query(pixels))
-        state = learn_task(
-            learner, state, task, images, PREPROCESSING, TrainingConfig(epochs=2), seed=0
-        )
-    return state
+        pixels = _images(labels).numpy()
+        images = TaskImages(pixels, labels.numpy(), eager.query(pixels))
+        state = learn_task(eager, state, task, images, PREPROCESSING, config, seed=0)
+    return as_tensors(state)
 
 
 @pytest.fixture
