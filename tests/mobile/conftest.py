@@ -21,10 +21,10 @@ from cbpnet.backbone.vit import Backbone
 from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.capacity import grow
 from cbpnet.method.config import PromptConfig
+from cbpnet.method.eager import EagerLearner, EagerOnePass
 from cbpnet.method.initial import draw_state
 from cbpnet.method.learner import Learner
-from cbpnet.method.one_pass import OnePassLearner
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.state_file import save_state
 from cbpnet.run.state_info import StateInfo
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
@@ -52,9 +52,9 @@ SwapFree:         400000 kB
 
 
 @pytest.fixture(scope="session")
-def eager() -> Learner:
-    """The learner in PyTorch that `bundle` was made of."""
-    return toy_learner()
+def eager() -> EagerLearner:
+    """The learner in PyTorch that `bundle` was made of, on arrays."""
+    return EagerLearner(toy_learner())
 
 
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]
@@ -107,9 +107,9 @@ def program_in() -> Callable[[Path], bytes]:
 
 
 @pytest.fixture(scope="session")
-def one_pass_eager() -> OnePassLearner:
-    """The learner in PyTorch that `one_pass_bundle` was made of."""
-    return toy_one_pass_learner()
+def one_pass_eager() -> EagerOnePass:
+    """The learner in PyTorch that `one_pass_bundle` was made of, on arrays."""
+    return EagerOnePass(toy_one_pass_learner())
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +137,7 @@ def small_backbone() -> Backbone:
 def int8_bundle(small_backbone: Backbone, made_once: MadeOnce) -> Path:
     """The real thing, small: `small_backbone` in int8 for XNNPACK, six classes in three tasks."""
     config = replace(TOY_CONFIG, prompts=PromptConfig((0,), 2, (1,), 2))
-    state = draw_state(config, small_backbone.dim, 6, 3, torch.Generator().manual_seed(2))
+    state = draw_state(config, small_backbone.dim, 6, 3, RandomStream(2, 0))
     settings = ExportSettings(resolve_target("xnnpack", "int8"), classes=6, tasks=3, micro_batch=2)
     return made_once(
         "int8.pte", lambda path: export_bundle(path, small_backbone, config, state, settings)
@@ -152,7 +152,7 @@ def int8_one_pass(small_backbone: Backbone, made_once: MadeOnce) -> Path:
         prompts=PromptConfig((0, 1), 2, (), 1),
         features=("pooled", "patches"),
     )
-    state = draw_state(config, small_backbone.dim, 6, 1, torch.Generator().manual_seed(2))
+    state = draw_state(config, small_backbone.dim, 6, 1, RandomStream(2, 0))
     settings = ExportSettings(resolve_target("xnnpack", "int8"), classes=6, tasks=1, micro_batch=2)
     return made_once(
         "int8_one_pass.pte",
@@ -166,26 +166,23 @@ class Server:
 
     path: Path
     info: StateInfo
-    learner: Learner
-    state: LearnerState
-    grown: LearnerState
+    learner: EagerLearner
+    state: HostState
+    grown: HostState
 
 
 @pytest.fixture(scope="session")
 def server(small_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """Three classes in one task, with room for four in two; a unit is replaced every few steps."""
     config = replace(TOY_CONFIG, prompts=PromptConfig((0,), 2, (1,), 2))
-    learner = Learner(small_backbone, config, 4, 2)
-    generator = torch.Generator().manual_seed(4)
-    labels = torch.arange(15) % 3
-    pixels = torch.randn(15, 3, 16, 16, generator=generator) + labels.view(-1, 1, 1, 1) - 1.0
-    with torch.no_grad():
-        query = learner.query(pixels)
+    learner, stream = EagerLearner(Learner(small_backbone, config, 4, 2)), RandomStream(4, 0)
+    labels = np.arange(15) % 3
+    pixels = stream.normal(15, 3, 16, 16) + labels.reshape(-1, 1, 1, 1).astype(np.float32) - 1
     state = learn_task(
         learner,
-        learner.initial_state(generator),
+        learner.initial_state(stream),
         0,
-        TaskImages(pixels, labels, query),
+        TaskImages(pixels, labels, learner.query(pixels)),
         small_backbone.preprocessing,
         TrainingConfig(epochs=3, batch_size=5, micro_batch=5),
         seed=0,

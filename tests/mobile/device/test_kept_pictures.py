@@ -11,7 +11,6 @@ import zlib
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from cbpnet.data.pixels import normalise
@@ -30,7 +29,7 @@ def lesson(*labels, size=SIZE, seed=0):
     """Flat pictures, each of a shade of its own."""
     shades = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1) + 10 * seed
     pixels = np.broadcast_to(shades, (len(labels), size, size, 3)).copy()
-    return LessonImages(torch.from_numpy(pixels), torch.tensor(labels))
+    return LessonImages(pixels, np.array(labels))
 
 
 def shades(kept):
@@ -56,25 +55,25 @@ def test_drawings_are_kept_bit_for_bit_and_photographs_as_jpeg_of_quality_95():
     photograph = np.clip(smooth + grain, 0, 255).astype(np.uint8)
     drawing = np.where((x // 12 + y // 12)[:, :, None] % 2, 255, 0).astype(np.uint8)
     pixels = np.stack([photograph, np.broadcast_to(drawing, photograph.shape)])
-    images = LessonImages(torch.from_numpy(pixels.copy()), torch.tensor([0, 1]))
+    images = LessonImages(pixels, np.array([0, 1]))
     kept = NO_PICTURES.limited(1).with_lesson(images)
     (jpeg,), (png,) = kept.classes
     expected = io.BytesIO()
     Image.fromarray(photograph).save(expected, "JPEG", quality=95)
     assert jpeg == expected.getvalue()
     assert png.startswith(b"\x89PNG")
-    assert torch.equal(decode_picture(png, 96), images.pixels[1])
-    error = (decode_picture(jpeg, 96).double() - images.pixels[0].double()).square().mean().sqrt()
-    assert error < 6
+    assert np.array_equal(decode_picture(png, 96), images.pixels[1])
+    error = decode_picture(jpeg, 96).astype(float) - images.pixels[0]
+    assert np.sqrt(np.square(error).mean()) < 6
 
 
 def test_they_are_decoded_when_they_are_shown():
     kept = NO_PICTURES.limited(2).with_lesson(lesson(0, 2, 2))
     images = kept.images()
     assert images.labels.tolist() == [0, 2, 2]
-    rows = torch.tensor([2, 0])
+    rows = np.array([2, 0])
     expected = normalise(lesson(0, 2, 2).pixels[rows], PREPROCESSING.mean, PREPROCESSING.std)
-    assert torch.equal(images.batch(rows, PREPROCESSING), expected)
+    assert np.array_equal(images.batch(rows, PREPROCESSING), expected)
     assert NO_PICTURES.images() is None
 
 

@@ -2,10 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
-import torch
 
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import BlockConfig, LearnerConfig
 from cbpnet.method.initial import draw_state
 from mobile.device.lessons import Knowledge, plan_lessons
@@ -15,11 +16,12 @@ LABELS = ("cat", "dog", "Maß", "cow", "hen")
 
 def knowledge(task_of_class, tasks=4, classes=8):
     """What is known of the first labels, by the task of each."""
-    state = draw_state(LearnerConfig(block=BlockConfig(2)), 4, classes, tasks, torch.Generator())
-    known = torch.zeros(tasks)
+    config = LearnerConfig(block=BlockConfig(2))
+    state = draw_state(config, 4, classes, tasks, RandomStream(0, 0))
+    known = np.zeros(tasks, np.float32)
     known[list(set(task_of_class))] = 1
-    numbers = torch.full((classes,), -1.0)
-    numbers[: len(task_of_class)] = torch.tensor([float(task) for task in task_of_class])
+    numbers = np.full(classes, -1, np.float32)
+    numbers[: len(task_of_class)] = task_of_class
     changed = state.replace({"tasks.known": known, "classes.task": numbers})
     return Knowledge(changed, LABELS[: len(task_of_class)], lessons=0)
 

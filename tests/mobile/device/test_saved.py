@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from cbpnet.host.errors import InputError
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import LearnerConfig
 from cbpnet.method.initial import draw_state
 from cbpnet.run.state_file import load_state, save_state
@@ -29,7 +29,7 @@ def pair(folder):
     kept = info.progress.get("kept")
     name = f"state.{kept['sha256'][:16]}.kept.zip" if kept else None
     return (
-        {name: value.numpy().tobytes() for name, value in state.items()},
+        {name: value.tobytes() for name, value in state.items()},
         info,
         (folder / name).read_bytes() if name else b"",
     )
@@ -97,7 +97,7 @@ def test_a_state_with_less_room_moves_in_and_others_are_refused(
     state, info = load_state(path)
 
     small = dataclasses.replace(info, classes=3)
-    cut = {n: state[n][: s[0]].clone() for n, s in small.layout.items()}
+    cut = {n: state[n][: s[0]] for n, s in small.layout.items()}
     save_state(path, type(state)(small.layout, cut), small)
     moved = OnDeviceLearner(one_pass_bundle, path)
     assert moved.predict(pictures("red", 2)) == before
@@ -119,7 +119,7 @@ def test_a_state_with_less_room_moves_in_and_others_are_refused(
 
     config = LearnerConfig()
     paper = dataclasses.replace(info, config=config, class_names=(), tasks=2)
-    save_state(path, draw_state(config, 12, 6, 2, torch.Generator()), paper)
+    save_state(path, draw_state(config, 12, 6, 2, RandomStream(0, 0)), paper)
     with pytest.raises(InputError, match=f"`cbpnet-mobile move {path} --bundle BUNDLE --out FILE`"):
         OnDeviceLearner(one_pass_bundle, path)
 

@@ -5,16 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from cbpnet.backbone.vit import Backbone
+from cbpnet.host.arrays import Array
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import LearnerConfig, PromptConfig
+from cbpnet.method.eager import EagerOnePass
 from cbpnet.method.initial import draw_state
 from cbpnet.method.learner_interface import OnePassInterface
 from cbpnet.method.one_pass import OnePassLearner
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.lesson import learn_lesson
 from cbpnet.run.training import LessonImages, TrainingConfig
 from mobile.export.calibration import read_calibration_images
@@ -64,8 +67,7 @@ def export_for(
     """Export a bundle of the small backbone for a target."""
 
     def export(target: ResolvedTarget) -> Export:
-        generator = torch.Generator().manual_seed(2)
-        state = draw_state(config, small_backbone.dim, CLASSES, 1, generator)
+        state = draw_state(config, small_backbone.dim, CLASSES, 1, RandomStream(2, 0))
         settings = ExportSettings(target, CLASSES, tasks=1, micro_batch=2)
         images = read_calibration_images(photos) if target.calibrated else []
         path = tmp_path_factory.mktemp(target.name) / "bundle.pte"
@@ -75,37 +77,36 @@ def export_for(
 
 
 @pytest.fixture(scope="session")
-def exact(small_backbone: Backbone, config: LearnerConfig) -> OnePassLearner:
+def exact(small_backbone: Backbone, config: LearnerConfig) -> EagerOnePass:
     """The learner in PyTorch, in fp32."""
-    return OnePassLearner(small_backbone, config, CLASSES)
+    return EagerOnePass(OnePassLearner(small_backbone, config, CLASSES))
 
 
 def _shown(classes: Sequence[int], each: int, seed: int) -> LessonImages:
     """Images of 16 pixels: each class has a picture of its own, with noise on it."""
-    pictures = torch.rand(CLASSES, 16, 16, 3, generator=torch.Generator().manual_seed(9))
-    labels = torch.tensor(classes).repeat_interleave(each)
-    noise = torch.randn(len(labels), 16, 16, 3, generator=torch.Generator().manual_seed(seed))
-    pixels = 255 * (pictures[labels] + 0.2 * noise).clamp(0, 1)
-    return LessonImages(pixels.to(torch.uint8), labels)
+    pictures = RandomStream(9, 0).uniform(CLASSES, 16, 16, 3)
+    labels = np.repeat(classes, each)
+    noise = RandomStream(seed, 0).normal(len(labels), 16, 16, 3)
+    pixels = 255 * (pictures[labels] + 0.2 * noise).clip(0, 1)
+    return LessonImages(pixels.astype(np.uint8), labels)
 
 
 @pytest.fixture(scope="session")
 def taught(
     small_backbone: Backbone,
-) -> Callable[[OnePassInterface, LearnerState], tuple[torch.Tensor, torch.Tensor]]:
+) -> Callable[[OnePassInterface, HostState], tuple[Array, Array]]:
     """Teach a learner two lessons; return features of other images, and its scores of them."""
     preprocessing = small_backbone.preprocessing
     training = TrainingConfig(epochs=2, batch_size=4, micro_batch=4, final_rate=0.1)
 
-    def teach(learner: OnePassInterface, state: LearnerState) -> tuple[torch.Tensor, torch.Tensor]:
+    def teach(learner: OnePassInterface, state: HostState) -> tuple[Array, Array]:
         for seed, classes in enumerate(([0, 1, 2], [3, 4])):
             lesson = _shown(classes, 6, seed)
             state = learn_lesson(learner, state, lesson, preprocessing, training, 1).state
         assert state["lessons.adapted"] >= 1
         shown = _shown([0, 1, 2, 3, 4], 4, seed=7)
-        images = shown.batch(torch.arange(len(shown.labels)), preprocessing)
-        with torch.no_grad():
-            x = learner.features(state, images)
-            return x, learner.predict(state, x)[0][:, :5]
+        images = shown.batch(np.arange(len(shown.labels)), preprocessing)
+        x = learner.features(state, images)
+        return x, learner.predict(state, x)[0][:, :5]
 
     return teach
