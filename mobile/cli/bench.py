@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cbpnet.host.packages import installed_version
 from cbpnet.host.processor import cpu_name
 from cbpnet.host.progress import progress_bar
 from cbpnet.host.tables import plain_table
@@ -88,10 +87,9 @@ def _print(conditions: dict[str, Any], times: "Times", memory: "Memory") -> None
 
 def _conditions(bundle: Path, manifest: "Manifest", runs: int) -> dict[str, Any]:
     """Return what the figures depend on."""
-    import torch
+    from mobile.device.engines.choice import choose_engine
 
-    from mobile.device.program import get_threads
-
+    engine = choose_engine()
     return {
         "bundle": str(bundle),
         "file_bytes": bundle.stat().st_size,
@@ -103,9 +101,9 @@ def _conditions(bundle: Path, manifest: "Manifest", runs: int) -> dict[str, Any]
         "classes": manifest.classes,
         "tasks": manifest.tasks,
         "cpu": cpu_name(),
-        "threads": get_threads(),
-        "torch_threads": torch.get_num_threads(),
-        "versions": {name: installed_version(name) for name in ("executorch", "torch")},
+        "threads": engine.get_threads(),
+        "engine": engine.name,
+        "versions": engine.versions,
         "runs": runs,
     }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mobile.cli.option_groups import argument, option
+from mobile.device.engines.choice import ENGINES, use_engine
 
 if TYPE_CHECKING:
     from mobile.device.program import Program
@@ -21,7 +22,7 @@ bundle_argument = click.argument("bundle", type=_BUNDLE)
 
 @dataclass(frozen=True)
 class BundleOptions:
-    """A bundle, and how many threads it is run with."""
+    """A bundle, and what it is run with."""
 
     path: Path = argument(type=_BUNDLE, metavar="BUNDLE")
     threads: int | None = option(
@@ -29,29 +30,31 @@ class BundleOptions:
         type=click.IntRange(min=1),
         help="ExecuTorch's threads; default: the fast cores.",
     )
+    engine: str | None = option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        help="What runs the bundle; default: the first of these that is installed.",
+    )
 
     def program(self) -> "Program":
         """Open the bundle."""
         from mobile.device.program import Program
 
-        self._use_threads()
+        self._start_engine()
         return Program(self.path)
 
     def learner(self, state: Path | None, pictures: bool = False) -> "OnDeviceLearner":
         """Open the bundle, and the state to go on from if there is one, with its kept pictures."""
         from mobile.device.runtime import OnDeviceLearner
 
-        self._use_threads()
+        self._start_engine()
         return OnDeviceLearner(self.path, state, pictures)
 
-    def _use_threads(self) -> None:
-        import torch
-
+    def _start_engine(self) -> None:
         from mobile.device.program import set_threads
 
-        # ExecuTorch has a pool of its own. Torch's only computes what the delegates left, products
-        # too small to share out, and on a busy machine its threads wait for one another.
-        torch.set_num_threads(1)
+        if self.engine is not None:
+            use_engine(self.engine)
         if self.threads is not None:
             set_threads(self.threads)
 

@@ -108,7 +108,7 @@ def latency(bundle: Path, measured: PlanOptions, out: Path, as_json: bool) -> No
     from mobile.measure.latency import measure_latency
     from mobile.measure.results import describe_bundle, take, write_result
 
-    manifest = BundleOptions(bundle, threads=None).program().manifest
+    manifest = BundleOptions(bundle, threads=None, engine=None).program().manifest
     make_folder(out.parent)
     with ExitStack() as bars:
         found = measure_latency(bundle, measured.plan(), _one_bar_at_a_time(bars))

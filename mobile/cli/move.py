@@ -42,7 +42,7 @@ def move(old: Path, bundle: Path, out: Path, as_json: bool) -> None:
     make_folder(out.parent)
     if out.exists():
         raise InputError(f"{out} exists; name a file that does not, with --out")
-    program = BundleOptions(bundle, None).program()
+    program = BundleOptions(bundle, threads=None, engine=None).program()
     if not program.manifest.config.one_pass:
         raise InputError(
             f"{bundle} does not learn in one pass, its adaptation is cbpnet; export one without "

@@ -12,7 +12,14 @@ from mobile.device.cores import usable_cpus
 
 __all__ = ["Board", "describe_board"]
 
-_PACKAGES = ("cbpnet-mobile", "executorch", "torch", "numpy", "pillow")
+_PACKAGES = (
+    "cbpnet-mobile",
+    "executorch-numpy-runtime",
+    "executorch",
+    "torch",
+    "numpy",
+    "pillow",
+)
 _ROOT = Path("/")
 
 

@@ -70,7 +70,7 @@ def test_json_has_what_a_script_looks_for(bundle: Path, measured) -> None:
     assert (found["micro_batch"], found["image_size"]) == (2, 8)
     assert (found["backbone"], found["target"], found["precision"]) == ("toy", "portable", "fp32")
     assert found["file_bytes"] == bundle.stat().st_size
-    assert found["torch_threads"] == 1
+    assert found["engine"] == "executorch"
     assert found["cpu"]
     assert found["versions"]["executorch"].startswith("1.4.")
 

@@ -58,7 +58,8 @@ def test_a_peers_row_is_what_it_scores_on_the_query_features(
     def features(source, indices):  # type: ignore[no-untyped-def]
         pixels = load_batch(source, indices.tolist(), prep)
         with torch.no_grad():
-            return normalise_feature(backbone(normalise(pixels, prep.mean, prep.std)))
+            images = torch.from_numpy(normalise(pixels, prep.mean, prep.std))
+            return normalise_feature(backbone(images))
 
     peer = NearestClassMean(64, 10)
     for task in stream.tasks:

@@ -12,6 +12,7 @@ from PIL import Image
 import cbpnet.run.one_pass_contender
 from cbpnet.data.folder import load_folder
 from cbpnet.data.stream import make_stream
+from cbpnet.method.eager import EagerOnePass
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.one_pass_contender import OnePassContender
 from cbpnet.run.protocol import ProtocolRecord, run_protocol
@@ -48,7 +49,7 @@ def test_it_is_the_protocol_of_the_learner_in_pytorch(
     stream = make_stream(load_folder(folder), 2, seed=4)
     config = one_pass_eager.config
     contender = OnePassContender(
-        one_pass_eager,
+        EagerOnePass(one_pass_eager),
         stream,
         read_manifest(one_pass_bundle).preprocessing,
         TrainingConfig.of(config, epochs=2, batch_size=3),
