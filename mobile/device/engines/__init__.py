@@ -1,0 +1,1 @@
+"""What runs a bundle's methods: ExecuTorch with torch, or without it, behind one interface."""
