@@ -105,6 +105,6 @@ def _is_no_noise(record: logging.LogRecord) -> bool:
     cls=_Group,
     context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
 )
-@click.version_option(package_name="cbpnet-mobile")
+@click.version_option(package_name="cbpnet-mobile", message="%(package)s %(version)s")
 def main() -> None:
     """Learn new classes on a frozen vision transformer, task after task, without forgetting."""

@@ -1,5 +1,6 @@
 """``cbpnet-mobile watch``: a board that learns unattended."""
 
+import importlib.resources
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["watch"]
 
 
+def _print_service(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        unit = importlib.resources.files("mobile.raspberry_pi") / "cbpnet-watch.service"
+        click.echo(unit.read_text(encoding="utf-8"), nl=False)
+        context.exit()
+
+
 @click.command(
     epilog="""\b
-Example:
+Examples:
   cbpnet-mobile watch pets.pte --inbox lessons --state pets.safetensors
+  cbpnet-mobile watch --service > cbpnet-watch.service
 """
 )
 @takes(bundle=BundleOptions, lesson=TeachingOptions)
@@ -44,6 +53,14 @@ Example:
     default=5,
     show_default=True,
     help="Seconds between two looks into the inbox.",
+)
+@click.option(
+    "--service",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_service,
+    help="Print the unit file that has systemd run it, and exit.",
 )
 @click.option("--once", is_flag=True, help="End when no lesson is waiting; default: wait for more.")
 def watch(

@@ -52,7 +52,7 @@ def _raspberry_pi_camera() -> Iterator[Capture]:
     module = _package(
         "picamera2",
         "sudo apt install python3-picamera2, and an environment that sees the system's packages "
-        "(install.sh --camera)",
+        "(python3 -m venv --system-site-packages)",
     )
     try:
         camera = module.Picamera2()
