@@ -17,20 +17,6 @@ COUNTS = ["features", "observe", "solve", "leave_one_out"]
 ADAPTS = ["begin_task", "gradients", "update", "compare", "carry"]
 
 
-@pytest.fixture
-def calls(monkeypatch):
-    """The methods that programs are asked for, and what they answered."""
-    found = []
-    real = Program.call
-
-    def call(program, method, tensors):
-        found.append((method, real(program, method, tensors)))
-        return found[-1][1]
-
-    monkeypatch.setattr(Program, "call", call)
-    return found
-
-
 def test_a_one_pass_bundle_adapts_between_two_looks(one_pass_bundle, calls):
     program = Program(one_pass_bundle)
     state, noted = stored_state(program), []

@@ -81,17 +81,9 @@ def test_images_a_second_count_the_whole_micro_batch(bundle, clock):
         assert methods[name].images_per_second is None
 
 
-def test_what_is_learnt_is_one_micro_batch_of_the_task(bundle, monkeypatch):
-    answers = []
-    real = Program.call
-
-    def call(program, method, tensors):
-        answers.append((method, real(program, method, tensors)))
-        return answers[-1][1]
-
-    monkeypatch.setattr(Program, "call", call)
+def test_what_is_learnt_is_one_micro_batch_of_the_task(bundle, calls):
     measure_times(bundle, 1)
-    found = dict(answers)
+    found = dict(calls)
     assert found["begin_task"]["state.classes.task"].tolist() == [0, 0, -1, -1, -1, -1]
     assert found["gradients"]["sums.count"].item() == 2
     assert found["update"]["state.adam.step"].item() == 1
@@ -174,21 +166,15 @@ def test_a_measuring_process_that_is_killed_is_one_sentence(bundle, monkeypatch)
 
 
 def test_memory_is_measured_as_a_device_learns_with_one_phases_methods_at_a_time(
-    bundle, monkeypatch
+    bundle, calls, monkeypatch
 ):
-    done: list[str] = []
-    real_call, real_release = Program.call, Program.release
-
-    def call(program, method, tensors):
-        done.append(method)
-        return real_call(program, method, tensors)
+    real = Program.release
 
     def release(program):
-        done.append("-")
-        real_release(program)
+        calls.append(("-", None))
+        real(program)
 
-    monkeypatch.setattr(Program, "call", call)
     monkeypatch.setattr(Program, "release", release)
     bench._measure_own_memory(bundle, get_threads(), 1)
     one_round = ["query", "-", "observe", "begin_task", "gradients", "update", "-", "predict"]
-    assert done == ["initial_state", *2 * one_round]
+    assert [method for method, _ in calls] == ["initial_state", *2 * one_round]
