@@ -9,8 +9,7 @@ from torch import Tensor
 
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.folder import read_class_folders
-from cbpnet.data.images import decode_image
-from cbpnet.data.pixels import normalise, prepare
+from cbpnet.data.pixels import load_image, normalise
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig
@@ -80,7 +79,7 @@ def read_calibration_images(folder: Path) -> list[Path]:
 
 def calibration_batches(images: Sequence[Path], preprocessing: Preprocessing) -> list[Tensor]:
     """Return image files as normalised batches [B, 3, S, S]."""
-    pixels = torch.stack([prepare(decode_image(path), preprocessing) for path in images])
+    pixels = torch.stack([load_image(path, preprocessing) for path in images])
     shown = normalise(pixels, preprocessing.mean, preprocessing.std)
     return list(shown.split(_CALIBRATING_BATCH))
 
@@ -145,9 +144,7 @@ def report_quantisation(
 
 def _read_images(images: ReportImages, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
     """Return the pixels of images in a random order, and their labels."""
-    pixels = torch.stack(
-        [prepare(decode_image(path), preprocessing) for paths in images for path in paths]
-    )
+    pixels = torch.stack([load_image(path, preprocessing) for paths in images for path in paths])
     counts = torch.tensor([len(paths) for paths in images])
     labels = torch.arange(len(images)).repeat_interleave(counts)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SEED))
