@@ -57,11 +57,15 @@ class ArchivePath:
 
     def exists(self) -> bool:
         """Return whether the archive has it."""
-        return self.is_dir() or self.inner in self.contents.files
+        return self.is_dir() or self.is_file()
 
     def is_dir(self) -> bool:
         """Return whether it is a folder."""
         return self.inner in self.contents.folders
+
+    def is_file(self) -> bool:
+        """Return whether it is a file."""
+        return self.inner in self.contents.files
 
     def is_symlink(self) -> bool:
         """Return that it is no link: those of an archive are left out."""

@@ -12,9 +12,11 @@ import numpy as np
 
 from cbpnet.data.archive import ArchivePath, open_archive
 from cbpnet.data.dataset import Dataset
-from cbpnet.data.images import FileImages, decode_image
+from cbpnet.data.decoding import NotAnImageError, decode_image, is_image
+from cbpnet.data.images import FileImages
 from cbpnet.data.sampling import split_class
 from cbpnet.host.errors import InputError
+from cbpnet.host.text import counted, listed
 
 __all__ = ["Progress", "load_folder", "load_imagenet_r", "read_class_folders"]
 
@@ -22,9 +24,8 @@ Progress = Callable[[Sequence[Any]], Iterable[Any]]
 
 _Place = TypeVar("_Place", Path, ArchivePath)
 
-_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-)
+# A file so named that is no image is an error; any other may lie beside images.
+_IMAGE_SUFFIX = re.compile(r"\.(avif|bmp|gif|hei[cf]|jfif|jp2|jpe?g?|p[gp]m|png|tiff?|webp)", re.I)
 _LAYOUTS = "right would be ROOT/CLASS/*.jpg, or ROOT/train/CLASS/*.jpg with ROOT/test/CLASS/*.jpg"
 _WORDNET_ID = re.compile(r"n\d{8}")
 
@@ -42,12 +43,13 @@ def load_folder(
     `root` is a folder, or an uncompressed tar of one, which is read where it is. Where it holds the
     folders train and test (or, without test, val), they are the split; otherwise each class is
     split alone, by `seed` and its name, `test_fraction` of it for test. Classes are in alphabetical
-    order. Hidden files are ignored; folders within a class and files without an image's suffix are
-    counted in the notes.
+    order. Hidden files are ignored. What is an image is told by its content; other files and
+    folders within a class, and images beside the class folders, are counted in the notes.
 
     Every image is decoded once here, so that none fails later; `progress` may wrap the list of
-    paths (tqdm does). Unreadable images, broken links and classes without a readable image are
-    named in the notes and skipped, or raise InputError if `strict`. A class of one image is
+    paths (tqdm does). Unreadable images, files that are no image but have the suffix of one, broken
+    links and classes without a readable image are named in the notes and skipped, or raise
+    InputError if `strict`. A class of one image is
     trained on and has no test image, which the notes say.
 
     Raises InputError for a root without classes, for classes of the test folder that the training
@@ -167,12 +169,24 @@ def _visible(folder: _Place) -> list[_Place]:
 
 def _class_folders(root: _Place, findings: _Findings) -> list[_Place]:
     folders: list[_Place] = []
+    loose: list[str] = []
     for entry in _visible(root):
         if entry.is_dir():
             folders.append(entry)
-        elif entry.is_symlink() and not entry.exists():
+        elif _leads_nowhere(entry):
             findings.problem(f"{entry}: a link that leads nowhere")
+        elif entry.is_file() and is_image(entry):
+            loose.append(entry.name)
+    if loose:
+        findings.notes.append(
+            f"{root}: ignored {counted(len(loose), 'image')} beside the class folders: "
+            f"{listed(loose)}"
+        )
     return folders
+
+
+def _leads_nowhere(entry: _Place) -> bool:
+    return entry.is_symlink() and not entry.exists()
 
 
 def _held_out_folder(root: _Place, folders: Sequence[_Place]) -> _Place | None:
@@ -206,27 +220,32 @@ def _read_classes(
 ) -> dict[str, list[_Place]]:
     """The readable images of each class folder, an empty list for a class that has none."""
     _check_names_differ(root, folders)
-    images: list[_Place] = []
+    files: list[_Place] = []
     others: list[_Place] = []
     for entry in (entry for folder in folders for entry in _visible(folder)):
-        (images if entry.suffix.lower() in _SUFFIXES else others).append(entry)
-    if others:
-        suffixes = {entry.suffix.lower() or "without suffix" for entry in others}
-        findings.notes.append(
-            f"{root}: ignored {len(others)} files and folders within classes that have no image's "
-            f"suffix ({_listing(suffixes)})"
-        )
+        (files if entry.is_file() or _leads_nowhere(entry) else others).append(entry)
     classes: dict[str, list[_Place]] = {folder.name: [] for folder in folders}
-    for path in progress(images):
+    unreadable = 0
+    for path in progress(files):
         try:
-            decode_image(path)
+            decode_image(path, least=1)
         except InputError as error:
-            findings.problem(str(error))
+            if isinstance(error, NotAnImageError) and not _IMAGE_SUFFIX.fullmatch(path.suffix):
+                others.append(path)
+            else:
+                unreadable += 1
+                findings.problem(str(error))
         else:
             classes[path.parent.name].append(path)
-    skipped = len(images) - sum(len(paths) for paths in classes.values())
-    if skipped:
-        findings.notes.append(f"{root}: skipped {skipped} of {len(images)} images as unreadable")
+    if unreadable:
+        images = unreadable + sum(map(len, classes.values()))
+        findings.notes.append(f"{root}: skipped {unreadable} of {images} images as unreadable")
+    if others:
+        names = sorted(f"{path.parent.name}/{path.name}" for path in others)
+        findings.notes.append(
+            f"{root}: ignored {len(others)} files and folders within classes that are no images "
+            f"({listed(names)})"
+        )
     return classes
 
 

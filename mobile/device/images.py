@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cbpnet.data.images import decode_image, upright_rgb
-from cbpnet.data.pixels import normalise, prepare
+from cbpnet.data.pixels import load_image, normalise, prepare
 from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.data.upright import upright_rgb
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import LessonImages
@@ -44,8 +44,9 @@ def prepare_images(
 ) -> Array:
     """Return images as `TaskImages` takes them: uint8 [N, S, S, 3], or fp32 [N, 3, S, S].
 
-    Paths, Pillow images and arrays of pixels are resized and cropped; floating-point numbers
-    [3, S, S] are taken to be normalised already, and then all are.
+    Paths, Pillow images and arrays of pixels are resized and cropped; a large picture takes the
+    least memory as the path of a JPEG, which is decoded at a fraction of its size. Floating-point
+    numbers [3, S, S] are taken to be normalised already, and then all are.
 
     Raises:
         InputError: an image cannot be read, is of another kind, or holds NaN or infinity; the
@@ -79,10 +80,15 @@ def _prepare_one(image: ImageLike, number: int, preprocessing: Preprocessing) ->
     size, image = preprocessing.image_size, _as_array(image)
     match image:
         case str() | Path():
-            return prepare(decode_image(Path(image)), preprocessing)
+            return load_image(Path(image), preprocessing)
         case Image.Image():
             try:
                 return prepare(upright_rgb(image), preprocessing)
+            except MemoryError as error:
+                raise InputError(
+                    f"image {number} has {image.width} x {image.height} pixels, for which there is "
+                    "not memory enough; right would be the path of a JPEG, or a smaller picture"
+                ) from error
             except (OSError, SyntaxError, ValueError) as error:
                 raise InputError(
                     f"image {number} cannot be used ({error}); right would be a complete 8-bit or "

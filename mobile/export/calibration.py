@@ -10,8 +10,7 @@ from torch import Tensor
 
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.folder import read_class_folders
-from cbpnet.data.images import decode_image
-from cbpnet.data.pixels import normalise, prepare
+from cbpnet.data.pixels import load_image, normalise
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
@@ -85,7 +84,7 @@ def read_calibration_images(folder: Path) -> list[Path]:
 
 def calibration_batches(images: Sequence[Path], preprocessing: Preprocessing) -> list[Tensor]:
     """Return image files as normalised batches [B, 3, S, S]."""
-    pixels = np.stack([prepare(decode_image(path), preprocessing) for path in images])
+    pixels = np.stack([load_image(path, preprocessing) for path in images])
     shown = tensor_of(normalise(pixels, preprocessing.mean, preprocessing.std))
     return list(shown.split(_CALIBRATING_BATCH))
 
@@ -151,9 +150,7 @@ def report_quantisation(
 
 def _read_images(images: ReportImages, preprocessing: Preprocessing) -> tuple[Array, Array]:
     """Return the pixels of images in a random order, and their labels."""
-    pixels = np.stack(
-        [prepare(decode_image(path), preprocessing) for paths in images for path in paths]
-    )
+    pixels = np.stack([load_image(path, preprocessing) for paths in images for path in paths])
     labels = np.repeat(np.arange(len(images)), [len(paths) for paths in images])
     order = RandomStream(_SEED, 0).permutation(len(labels))
     return pixels[order], labels[order]

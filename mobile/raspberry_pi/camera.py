@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cbpnet.data.images import decode_image
+from cbpnet.data.decoding import decode_image
 from cbpnet.host.errors import InputError
 
 __all__ = ["Capture", "open_camera"]
@@ -98,7 +98,7 @@ def _folder(folder: Path) -> Capture:
 
     def capture() -> Picture | None:
         path = next(paths, None)
-        return None if path is None else np.array(decode_image(path))
+        return None if path is None else np.array(decode_image(path, least=min(_SIZE)))
 
     return capture
 

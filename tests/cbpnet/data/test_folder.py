@@ -181,15 +181,58 @@ def test_hidden_and_other_files_are_ignored_the_others_counted(tmp_path: Path) -
     (tmp_path / "a" / ".DS_Store").touch()
     (tmp_path / "a" / "._000.png").touch()
     assert load_folder(tmp_path, strict=True).notes == ()
-    (tmp_path / "a" / "photo.HEIC").touch()
+    (tmp_path / "a" / "prices.csv").write_text("rex,3")
     (tmp_path / "a" / "notes").touch()
     _write(tmp_path / "a", {"b": 2})
     dataset = load_folder(tmp_path, strict=True)
     assert _sizes(dataset) == [(4, 1)]
     assert dataset.notes == (
-        f"{tmp_path}: ignored 3 files and folders within classes that have no image's suffix "
-        "(.heic, without suffix)",
+        f"{tmp_path}: ignored 3 files and folders within classes that are no images "
+        "(a/b, a/notes, a/prices.csv)",
     )
+
+
+def test_an_image_is_told_by_its_content_whatever_its_name(tmp_path: Path) -> None:
+    _write(tmp_path, {"a": 5})
+    picture = Image.new("RGB", (8, 8))
+    for name, format_name in (
+        ("x.avif", "AVIF"),
+        ("y.JPE", "JPEG"),
+        ("z", "WEBP"),
+        ("t.txt", "PNG"),
+    ):
+        picture.save(tmp_path / "a" / name, format_name)
+    dataset = load_folder(tmp_path, strict=True)
+    assert _sizes(dataset) == [(7, 2)]
+    assert dataset.notes == ()
+
+
+def test_a_file_named_like_an_image_that_is_none_is_unreadable(tmp_path: Path) -> None:
+    _write(tmp_path, {"a": 5})
+    (tmp_path / "a" / "photo.HEIC").touch()
+    problem, count = load_folder(tmp_path).notes
+    assert problem.startswith(f"{tmp_path / 'a' / 'photo.HEIC'}: cannot be read as an image")
+    assert count == f"{tmp_path}: skipped 1 of 6 images as unreadable"
+    with pytest.raises(InputError, match=r"photo\.HEIC"):
+        load_folder(tmp_path, strict=True)
+
+
+def test_images_beside_the_class_folders_are_named(tmp_path: Path) -> None:
+    _write(tmp_path, {"a": 5})
+    (tmp_path / "README.jpg").write_text("no image")
+    Image.new("RGB", (3, 2)).save(tmp_path / "loose", "PNG")
+    assert load_folder(tmp_path, strict=True).notes == (
+        f"{tmp_path}: ignored 1 image beside the class folders: loose",
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    _write(tmp_path, {"a": 5})
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (note,) = load_folder(tmp_path).notes
+    assert note.endswith("that are no images (a/pipe.jpg)")
 
 
 def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:

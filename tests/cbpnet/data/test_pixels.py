@@ -1,13 +1,14 @@
 """The evaluation transform against timm's own, and against Pillow and numpy by hand."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from cbpnet.data.images import ArrayImages
-from cbpnet.data.pixels import load_batch, normalise, prepare
+from cbpnet.data.images import ArrayImages, FileImages
+from cbpnet.data.pixels import load_batch, load_image, normalise, prepare
 from cbpnet.host.errors import InputError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.5, 0.2, 0.25)
@@ -93,6 +94,46 @@ def test_a_batch_holds_the_asked_for_images_in_their_order() -> None:
     assert batch.shape == (3, 64, 64, 3)
     for row, index in zip(batch, [2, 0, 2], strict=True):
         np.testing.assert_array_equal(row, prepare(Image.fromarray(pixels[index]), Settings()))
+
+
+def _photograph(width: int, height: int) -> Image.Image:
+    """Like a photograph: amplitudes fall with the frequency, and there are edges."""
+    random = np.random.default_rng(0)
+    down, right = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
+    frequency = np.hypot(down, right)
+    frequency[0, 0] = 1
+    phases = random.normal(size=(2, *frequency.shape))
+    texture = np.fft.irfft2((phases[0] + 1j * phases[1]) / frequency, (height, width))
+    grey = 128 + 30 * texture / texture.std()
+    grey[height // 4 : height // 2, width // 3 : width // 2] += 80
+    channels = [grey, grey[::-1], grey[:, ::-1]]
+    return Image.fromarray(np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_prepared_as_its_full_decode_is_nearly(
+    tmp_path: Path, orientation: int
+) -> None:
+    path = tmp_path / "large.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    _photograph(2400, 1800).save(path, quality=90, exif=exif)  # decoded at 1/8: 225 = 3.2 * 71
+    with Image.open(path) as stored:
+        whole = prepare(ImageOps.exif_transpose(stored), Settings())
+    reduced = load_image(path, Settings())
+    difference = np.abs(reduced.astype(int) - whole)
+    assert 0 < difference.mean() < 0.5
+    assert difference.max() <= 6
+    batch = load_batch(FileImages([path], np.zeros(1, np.int64)), [0], Settings())
+    np.testing.assert_array_equal(batch[0], reduced)
+
+
+def test_a_jpeg_that_is_not_large_is_prepared_as_its_full_decode_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    _photograph(600, 2 * 3 * 71 - 1).save(path)
+    with Image.open(path) as stored:
+        whole = prepare(stored, Settings())
+    np.testing.assert_array_equal(load_image(path, Settings()), whole)
 
 
 def test_normalise_equals_numpy() -> None:

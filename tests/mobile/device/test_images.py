@@ -99,3 +99,12 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
     (tmp_path / "x.jpg").write_text("a letter")
     with pytest.raises(InputError, match=r"x.jpg: cannot be read as an image"):
         prepare_images([tmp_path / "x.jpg"], PREPROCESSING)
+
+
+def test_want_of_memory_is_called_that(monkeypatch):
+    def load(_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "load", load)
+    with pytest.raises(InputError, match=r"^image 1 has 30 x 20 pixels, .* not memory enough; "):
+        prepare_images([Image.new("L", (30, 20))], PREPROCESSING)
