@@ -3,6 +3,9 @@
 from dataclasses import replace
 
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 
 from cbpnet.backbone.presets import get_preset
@@ -10,7 +13,9 @@ from cbpnet.backbone.vit import load_backbone
 from cbpnet.data.digits import load_digits
 from cbpnet.data.pixels import load_batch
 from cbpnet.data.stream import make_stream
+from cbpnet.method.eager import EagerLearner
 from cbpnet.method.learner import Learner
+from cbpnet.method.tensors import as_tensors
 from cbpnet.run.contender import LearnerContender
 from cbpnet.run.protocol import run_protocol
 from cbpnet.run.queries import query_stream
@@ -44,7 +49,8 @@ def stream():
 
 
 def contender_on(stream, backbone, with_queries=True, config=CONFIG):
-    learner, prep = Learner(backbone, config, 10, 2), backbone.inner.preprocessing
+    learner = EagerLearner(Learner(backbone, config, 10, 2))
+    prep = backbone.inner.preprocessing
     queries = query_stream(learner, stream, prep, lambda images: None) if with_queries else None
     return LearnerContender(learner, stream, prep, TRAINING, 0, READOUTS, queries)
 
@@ -63,17 +69,17 @@ def test_the_frozen_pass_runs_once_an_image_and_accuracy_is_a_plain_count(stream
     assert sum(counts) == promised == backbone.prompted
 
     # Brute force: one image at a time, by hand, with the state after each task.
-    learner, prep = contender.learner, contender.preprocessing
+    learner, prep = Learner(backbone, CONFIG, 10, 2), contender.preprocessing
     for name, kind in READOUTS.items():
         for after, state in enumerate(states):
             for task in stream.tasks[: after + 1]:
                 right = 0
                 for index, label in zip(task.test, task.test_labels, strict=True):
-                    pixels = load_batch(stream.test_source, [int(index)], prep)
+                    pixels = torch.from_numpy(load_batch(stream.test_source, [int(index)], prep))
                     image = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
                     with torch.no_grad():
                         query = learner.query(image)
-                        scores, _ = learner.predict(state, image, query, kind)
+                        scores, _ = learner.predict(as_tensors(state), image, query, kind)
                     right += int(scores.argmax()) == label
                 found = outcomes[after].tested[task.index]
                 assert found.accuracy[name] == pytest.approx(right / len(task.test))
