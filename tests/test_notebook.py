@@ -7,7 +7,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-import torch
 
 from cbpnet.data.digits import load_digits
 
@@ -57,17 +56,17 @@ def test_its_matrices_are_whole_and_far_from_chance(notebook: dict[str, Any]) ->
 
 
 def test_the_first_lesson_in_one_pass_adapts(notebook: dict[str, Any]) -> None:
-    assert int(notebook["known"]["lessons.count"]) == len(notebook["stream"].tasks)
-    assert int(notebook["known"]["lessons.adapted"]) >= 1
+    assert notebook["known"]["lessons.count"].item() == len(notebook["stream"].tasks)
+    assert notebook["known"]["lessons.adapted"].item() >= 1
     assert int((notebook["known"]["classes.count"] > 0).sum()) == len(load_digits().class_names)
 
 
 def test_shares_of_selected_prompts_add_up(notebook: dict[str, Any]) -> None:
-    torch.testing.assert_close(notebook["selected"].sum(dim=1), torch.ones(4))
+    np.testing.assert_allclose(notebook["selected"].sum(axis=1), np.ones(4), rtol=1e-6)
 
 
 def test_the_eager_rate_replaced_units_and_the_preset_s_did_not(notebook: dict[str, Any]) -> None:
     training = notebook["training"]
     steps = sum(training.steps(len(task.train)) for task in notebook["stream"].tasks)
     assert (notebook["state"]["cbp.age"] == steps).all()
-    assert notebook["replaced"]["cbp.age"].unique().numel() > 1
+    assert len(np.unique(notebook["replaced"]["cbp.age"])) > 1
