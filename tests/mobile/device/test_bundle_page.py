@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from cbpnet.host.random_streams import RandomStream
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from cbpnet.run.state_file import load_state, save_state
 from mobile.device.runtime import OnDeviceLearner
 
@@ -29,11 +29,11 @@ class PythonHostsNumbers:
         self.order, self.units = RandomStream(0, lesson), RandomStream(0, -lesson)
 
     def permutation(self, count):
-        return torch.randperm(count, generator=self.order).numpy()
+        return self.order.permutation(count)
 
     def random(self, shape, images):
-        torch.rand(images, generator=self.order)  # which images would be mirrored
-        return torch.rand(shape, generator=self.units).numpy()
+        self.order.uniform(images)  # which images would be mirrored
+        return self.units.uniform(*shape)
 
 
 class Host:
@@ -254,7 +254,7 @@ def test_it_learns_what_the_python_host_learns(one_pass_bundle, lessons, picture
     resumed = OnDeviceLearner(one_pass_bundle, tmp_path / "state")
     assert resumed.class_names == expected.class_names
     for name, value in expected._knowledge.state.items():
-        torch.testing.assert_close(resumed._knowledge.state[name], value, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(resumed._knowledge.state[name], value, rtol=1e-4, atol=1e-5)
     resumed.learn({"red": pictures("red", 3, seed=3)})
     assert resumed.known_tasks == 4
 
@@ -266,10 +266,10 @@ def test_a_state_with_less_capacity_grows_as_in_the_python_host(one_pass_bundle,
     state, info = load_state(tmp_path / "large")
     small = replace(info, classes=3)
     cut = {name: state[name][: shape[0]] for name, shape in small.layout.items()}
-    save_state(tmp_path / "small", LearnerState(small.layout, cut), small)
+    save_state(tmp_path / "small", HostState(small.layout, cut), small)
 
     host, expected = Host(one_pass_bundle), OnDeviceLearner(one_pass_bundle, tmp_path / "small")
     host.resume(tmp_path / "small")
     assert tuple(host.names) == expected.class_names
     for name, value in expected._knowledge.state.items():
-        assert torch.equal(torch.from_numpy(host.state[f"state.{name}"]), value), name
+        assert np.array_equal(host.state[f"state.{name}"], value), name

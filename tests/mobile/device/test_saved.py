@@ -157,8 +157,6 @@ import os, signal, sys
 from itertools import count
 from pathlib import Path
 import numpy as np
-import torch
-torch.set_num_threads(1)
 import executorch.extension.pybindings._portable_lib  # once for all processes
 from cbpnet.run import state_file
 from mobile.device import saved

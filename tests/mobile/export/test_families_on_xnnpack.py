@@ -8,6 +8,7 @@ import torch
 
 from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import BlockConfig, LearnerConfig, PromptConfig, ReadoutConfig
 from cbpnet.method.initial import draw_state
 from mobile.device.runtime import OnDeviceLearner
@@ -47,7 +48,7 @@ def test_a_family_lowers_like_a_plain_vit_and_learns(
         for parameter in vit.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     backbone = Backbone(name, vit)
-    state = draw_state(CONFIG, backbone.dim, 4, 2, torch.Generator().manual_seed(2))
+    state = draw_state(CONFIG, backbone.dim, 4, 2, RandomStream(2, 0))
     settings = ExportSettings(resolve_target("xnnpack", precision), 4, 2, micro_batch=2)
     export = export_bundle(tmp_path / "small.pte", backbone, CONFIG, state, settings)
     calls = {method: part.delegate_calls for method, part in export.delegation.items()}

@@ -6,6 +6,7 @@ from executorch.exir.backend.partitioner import Partitioner, PartitionResult
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner import Learner
+from cbpnet.method.tensors import as_tensors
 from mobile.export.bundle_learner import bundle_functions
 from mobile.export.lowering import lower
 from mobile.export.tracing import Function, trace
@@ -72,14 +73,18 @@ def test_a_frozen_layer_outside_the_delegates_is_refused(make, precision):
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_a_trunk_outside_the_delegates_is_refused(small_backbone, server, precision):
     learner = Learner(FrozenTrunk(small_backbone, precision), server.info.config, 6, 3)
-    functions = {part.name: part for part in bundle_functions(learner, server.grown, 2, 16)}
+    functions = {
+        part.name: part for part in bundle_functions(learner, as_tensors(server.grown), 2, 16)
+    }
     with pytest.raises(InputError, match="of the method 'query' was left outside"):
         lower([trace(functions["query"])], TakesNothing)
 
 
 def test_a_plain_trunk_outside_the_delegates_is_refused(small_backbone, server):
     learner = Learner(FrozenTrunk(small_backbone, "fp32"), server.info.config, 6, 3)
-    functions = {part.name: part for part in bundle_functions(learner, server.grown, 2, 16)}
+    functions = {
+        part.name: part for part in bundle_functions(learner, as_tensors(server.grown), 2, 16)
+    }
     plain = trace(functions["query"], plain=True)
     assert plain.frozen_layers == 0
     with pytest.raises(

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import AdaptationConfig, PromptConfig
-from cbpnet.method.initial import draw_state
 from cbpnet.method.layout import adaptation_config, methods_of, state_layout
 from cbpnet.method.one_pass import OnePassLearner
 from mobile.export.one_pass_functions import one_pass_functions
@@ -74,7 +74,7 @@ GIVES = {
 def functions_of(backbone, config, features):
     trunk = FrozenTrunk(backbone, "fp32", features=features)
     learner = OnePassLearner(trunk, config, CLASSES)
-    state = draw_state(config, backbone.dim, CLASSES, 1, torch.Generator().manual_seed(2))
+    state = learner.initial_state(RandomStream(2, 0))
     return {part.name: part for part in one_pass_functions(learner, state, BATCH, 16)}
 
 

@@ -3,23 +3,28 @@
 import pytest
 import torch
 
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.learner import Learner
 from cbpnet.method.one_pass import OnePassLearner
 from mobile.export.split_learner import SplitLearner, SplitOnePassLearner
+
+from ..toy_bundles import toy_learner, toy_one_pass_learner
 
 DIM, CLASSES, TASKS = 12, 6, 3
 
 
 @pytest.fixture
-def learners(eager):
+def learners():
     """The learner forward, the one that learns, and the split one made of both."""
+    learning = toy_learner()
 
     def brighter(images, prefixes=None):
-        return eager.backbone(1.1 * images + 0.2, prefixes)
+        return learning.backbone(1.1 * images + 0.2, prefixes)
 
     brighter.dim = DIM
-    forward = Learner(brighter, eager.config, CLASSES, TASKS)
-    return forward, eager, SplitLearner(eager.backbone, brighter, eager.config, CLASSES, TASKS)
+    rest = learning.config, CLASSES, TASKS
+    forward = Learner(brighter, *rest)
+    return forward, learning, SplitLearner(learning.backbone, brighter, *rest)
 
 
 def test_it_queries_and_predicts_forward_and_learns_on_the_other(learners):
@@ -30,7 +35,7 @@ def test_it_queries_and_predicts_forward_and_learns_on_the_other(learners):
     assert split.query(images).equal(query)
     assert not learning.query(images).equal(query)
 
-    state = split.observe(split.initial_state(generator), query, labels)
+    state = split.observe(split.initial_state(RandomStream(1, 0)), query, labels)
     state = split.begin_task(state, torch.zeros(1), torch.eye(2, CLASSES).sum(dim=0))
     state = state.replace({"block.w_out": torch.randn(state["block.w_out"].shape)})
     for kind in ("none", "rls"):
@@ -47,8 +52,9 @@ def test_it_queries_and_predicts_forward_and_learns_on_the_other(learners):
         assert sums[name].equal(value), name
 
 
-def test_a_one_pass_learner_counts_forward_and_adapts_on_the_other(one_pass_eager):
-    learning, config = one_pass_eager.backbone, one_pass_eager.config
+def test_a_one_pass_learner_counts_forward_and_adapts_on_the_other():
+    one_pass = toy_one_pass_learner()
+    learning, config = one_pass.backbone, one_pass.config
 
     class Brighter:
         dim, logits = learning.dim, 5
@@ -61,17 +67,17 @@ def test_a_one_pass_learner_counts_forward_and_adapts_on_the_other(one_pass_eage
     split = SplitOnePassLearner(learning, Brighter(), config, CLASSES)
     generator = torch.Generator().manual_seed(1)
     images, labels = torch.randn(4, 3, 8, 8, generator=generator), torch.arange(4) % 2
-    state = split.initial_state(generator)
+    state = split.initial_state(RandomStream(1, 0))
     x = forward.features(state, images)
     assert split.features(state, images).equal(x)
     assert split.confidence(images).equal(forward.confidence(images))
-    assert not one_pass_eager.features(state, images).equal(x)
+    assert not one_pass.features(state, images).equal(x)
 
     known = split.observe(state, x, labels)
     begun = split.begin_task(known, torch.eye(2, CLASSES).sum(dim=0))
-    for name, value in one_pass_eager.begin_task(known, torch.eye(2, CLASSES).sum(dim=0)).items():
+    for name, value in one_pass.begin_task(known, torch.eye(2, CLASSES).sum(dim=0)).items():
         assert begun[name].equal(value), name
     rest = begun, images, x[:, :DIM], labels, split.adaptation.zero_sums()
     sums = split.adaptation.gradients(*rest)
-    for name, value in one_pass_eager.adaptation.gradients(*rest).items():
+    for name, value in one_pass.adaptation.gradients(*rest).items():
         assert sums[name].equal(value), name

@@ -5,6 +5,7 @@ import torch
 
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
+from cbpnet.method.tensors import as_tensors
 from mobile.export.bundle_learner import bundle_functions
 from mobile.export.tracing import Function, trace
 from quantize.trunk import FrozenTrunk
@@ -71,7 +72,7 @@ def learner(small_backbone, server):
 
 @pytest.fixture(scope="module")
 def functions(learner, server):
-    return {part.name: part for part in bundle_functions(learner, server.grown, 2, 16)}
+    return {part.name: part for part in bundle_functions(learner, as_tensors(server.grown), 2, 16)}
 
 
 @pytest.fixture(scope="module")

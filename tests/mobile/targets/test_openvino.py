@@ -49,8 +49,8 @@ def test_features_are_openvinos_and_the_rest_is_not(export):
 def test_it_learns_what_pytorch_learns(export, exact, taught):
     """Two lessons, of which the first adapts: classes alike, and in fp32 scores near."""
     bundle = OnePassProgram(Program(export.path))
-    x, scores = taught(bundle, bundle.stored_state())
-    true_x, true_scores = taught(exact, bundle.stored_state())
+    x, scores = map(torch.from_numpy, taught(bundle, bundle.stored_state()))
+    true_x, true_scores = map(torch.from_numpy, taught(exact, bundle.stored_state()))
     in_fp32 = export.manifest.precision == "fp32"
     assert torch.cosine_similarity(x, true_x).min() > (0.999 if in_fp32 else 0.95)
     assert scores.argmax(dim=1).equal(true_scores.argmax(dim=1))
