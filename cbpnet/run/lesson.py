@@ -23,6 +23,7 @@ from cbpnet.method.learner_interface import Evidence, Metric, OnePassInterface
 from cbpnet.method.state import HostState
 from cbpnet.run.training import (
     FORWARDS_OF_A_STEP,
+    IMAGES_AT_ONCE,
     LessonImages,
     Progress,
     ShownImages,
@@ -110,8 +111,8 @@ def learn_lesson(
         kept: pictures of old classes, on which an adaptation's drift is measured.
         progress: counts images that went through the trunk, forward or both ways.
         decided: is told the decision once the images have been looked at.
-        between: is called before an adaptation and after it: what looks at images is of no use to
-            what trains on them, nor the other way round.
+        between: is called when the lesson turns from looking at images to counting them or to
+            training on them, and back: what does the one is of no use to the other.
         start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
 
     Raises:
@@ -120,6 +121,7 @@ def learn_lesson(
     check_labels(learner.classes, images.labels)
     look = partial(_look, learner, preprocessing, progress)
     x = look(state, images)
+    between()
     counted = _count(learner, state, x, images.labels)
     counted, metric = _choose(learner, counted, x, images.labels)
     decision = _decide(learner, state, counted, metric, x, images, preprocessing, training, kept)
@@ -138,10 +140,12 @@ def learn_lesson(
         pairs = [_Pairs(x, look(moved, images), None)]
         if kept is not None:
             pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
+        between()
         x = pairs[0].after
         counted = _count(learner, _carried(learner, moved, pairs), x, images.labels)
         counted, _ = _choose(learner, counted, x, images.labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
+    between()
     return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
 
 
@@ -198,7 +202,7 @@ def _look(
 ) -> Array:
     """Return the features [N, F] of images."""
     found = []
-    for rows in portions(np.arange(len(images.labels))):
+    for rows in portions(np.arange(len(images.labels)), IMAGES_AT_ONCE):
         found.append(learner.features(state, images.batch(rows, preprocessing)))
         progress(len(rows))
     return np.concatenate(found)
@@ -319,7 +323,7 @@ def _confidence(
     """Return how sure the pretrained classifier is of every tenth image, on average."""
     order = images.labels.argsort(kind="stable")  # so that every class is asked about
     found = []
-    for rows in portions(order[::_ASKED]):
+    for rows in portions(order[::_ASKED], IMAGES_AT_ONCE):
         sure = learner.confidence(images.batch(rows, preprocessing))
         if sure is None:
             return None

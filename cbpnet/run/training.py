@@ -26,6 +26,7 @@ from cbpnet.method.state import HostState
 
 __all__ = [
     "FORWARDS_OF_A_STEP",
+    "IMAGES_AT_ONCE",
     "INFERENCE_BATCH",
     "LessonImages",
     "Progress",
@@ -44,7 +45,8 @@ __all__ = [
 
 Progress = Callable[[int], object]
 
-INFERENCE_BATCH = 32
+INFERENCE_BATCH = 32  # queries or features
+IMAGES_AT_ONCE = 8  # of 224 pixels, normalised: 5 MB, which a small board has to spare
 FORWARDS_OF_A_STEP = 3  # an image: one forward, and two of its size backward
 
 
@@ -146,7 +148,7 @@ def compute_queries(
 ) -> Array:
     """Return the query features [N, D] of some images of a source, a batch at a time."""
     found = []
-    for batch in portions(indices):
+    for batch in portions(indices, IMAGES_AT_ONCE):
         pixels = load_batch(source, batch.tolist(), preprocessing)
         found.append(learner.query(normalise(pixels, preprocessing.mean, preprocessing.std)))
         progress(len(batch))

@@ -9,7 +9,7 @@ import numpy as np
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
-from cbpnet.run.training import INFERENCE_BATCH, Progress
+from cbpnet.run.training import IMAGES_AT_ONCE, Progress
 from mobile.device.bundle import Manifest
 from mobile.device.images import Images, as_list, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
@@ -117,8 +117,8 @@ class OnDeviceLearner:
             raise InputError("no class is known yet; learn some first, or name a state file")
         predictions: list[Prediction] = []
         everything = as_list(images)
-        for start in range(0, len(everything), INFERENCE_BATCH):
-            few = everything[start : start + INFERENCE_BATCH]
+        for start in range(0, len(everything), IMAGES_AT_ONCE):
+            few = everything[start : start + IMAGES_AT_ONCE]
             pixels = prepare_images(few, self.manifest.preprocessing, first=start + 1)
             found = self._teacher.classify(
                 knowledge.state, normalised(pixels, self.manifest.preprocessing)

@@ -8,6 +8,7 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
 from cbpnet.run.training import (
+    IMAGES_AT_ONCE,
     Progress,
     TaskImages,
     TrainingConfig,
@@ -89,7 +90,7 @@ class TaskTeacher:
         preprocessing = self._program.manifest.preprocessing
         shown = lesson_images(images, preprocessing)
         queries = []
-        for rows in portions(np.arange(len(shown.labels))):
+        for rows in portions(np.arange(len(shown.labels)), IMAGES_AT_ONCE):
             queries.append(self._learner.query(shown.batch(rows, preprocessing)))
             progress(len(rows))
         return TaskImages(shown.pixels, shown.labels, np.concatenate(queries))
