@@ -3,24 +3,25 @@
 import os
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
+if find_spec("torch"):  # a device has none, and its rooms are tested without it too
+    import torch
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Compute with one thread: the tests' tensors are small, and sums are then repeatable."""
-    torch.set_num_threads(1)
+    @pytest.fixture(scope="session", autouse=True)
+    def _one_thread() -> None:
+        """Compute with one thread: the tests' tensors are small, and sums are then repeatable."""
+        torch.set_num_threads(1)
 
-
-@pytest.fixture(autouse=True)
-def _seeded_torch() -> None:
-    """Seed torch anew for each test, so that no test depends on which ran before it."""
-    torch.manual_seed(0)
+    @pytest.fixture(autouse=True)
+    def _seeded_torch() -> None:
+        """Seed torch anew for each test, so that no test depends on which ran before it."""
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

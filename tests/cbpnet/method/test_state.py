@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState, LearnerState
+from cbpnet.method.tensors import as_tensors
 
 LAYOUT = {"b": (2, 3), "a": (4,)}
 
@@ -85,6 +87,8 @@ def test_changes_precision_and_counts_bytes():
     ],
 )
 def test_it_says_how_much_is_known(tensors, classes, tasks):
-    given = {name: torch.tensor(values, dtype=torch.float) for name, values in tensors.items()}
-    state = LearnerState({name: tuple(value.shape) for name, value in given.items()}, given)
-    assert (state.known_classes, state.known_tasks) == (classes, tasks)
+    given = {name: np.array(values, np.float32) for name, values in tensors.items()}
+    state = HostState({name: value.shape for name, value in given.items()}, given)
+    for each in (state, as_tensors(state)):
+        assert (each.known_classes, each.known_tasks) == (classes, tasks)
+        assert each.bytes == 4 * sum(len(values) for values in tensors.values())
