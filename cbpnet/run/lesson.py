@@ -111,8 +111,8 @@ def learn_lesson(
         kept: pictures of old classes, on which an adaptation's drift is measured.
         progress: counts images that went through the trunk, forward or both ways.
         decided: is told the decision once the images have been looked at.
-        between: is called when the lesson turns from looking at images to counting them or to
-            training on them, and back: what does the one is of no use to the other.
+        between: is called when the lesson turns from looking at images to counting them, to
+            training on them or to carrying over: what does the one is of no use to the other.
         start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
 
     Raises:
@@ -142,7 +142,9 @@ def learn_lesson(
             pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
         between()
         x = pairs[0].after
-        counted = _count(learner, _carried(learner, moved, pairs), x, images.labels)
+        carried = _carried(learner, moved, pairs)
+        between()
+        counted = _count(learner, carried, x, images.labels)
         counted, _ = _choose(learner, counted, x, images.labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     between()

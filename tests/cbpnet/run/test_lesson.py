@@ -237,7 +237,7 @@ def test_it_says_when_it_turns_from_looking_to_training_and_back(learner):
         ).state
     # Twelve images: looked at; two epochs by four; looked at again. The second lesson is familiar.
     looking, training = [8, 4, "between"], ["between", *[4] * 6, "between"]
-    assert events == [*looking, *training, *looking, "between", *looking, "between"]
+    assert events == [*looking, *training, *looking, "between", "between", *looking, "between"]
 
 
 def test_ages_and_utilities_of_tokens_live_on_from_lesson_to_lesson(learner_of):
