@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,6 @@ from cbpnet.data.upright import upright_rgb
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import LessonImages
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["ImageLike", "Images", "as_list", "lesson_images", "normalised", "prepare_images"]
 
