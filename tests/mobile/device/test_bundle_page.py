@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from executorch.extension.pybindings import _portable_lib
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -18,6 +16,9 @@ from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.state import HostState
 from cbpnet.run.state_file import load_state, save_state
 from mobile.device.runtime import OnDeviceLearner
+
+torch = pytest.importorskip("torch")
+_portable_lib = pytest.importorskip("executorch.extension.pybindings._portable_lib")
 
 BATCH = 4
 

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from cbpnet.data.pixels import normalise, prepare
@@ -42,15 +41,32 @@ def test_a_pillow_image_is_turned_upright_and_laid_on_white(picture):
     assert (found[1] == 255).all()
 
 
-def test_tensors_are_taken_to_be_normalised_and_then_all_are(picture):
-    tensor = torch.randn(3, 8, 8)
-    found = prepare_images([picture, tensor, tensor.double()], PREPROCESSING)
-    assert found.dtype == torch.float32
+@pytest.fixture
+def numbers():
+    return np.random.default_rng(1).standard_normal((3, 8, 8), np.float32)
+
+
+def test_numbers_are_taken_to_be_normalised_and_then_all_are(picture, numbers):
+    found = prepare_images([picture, numbers, numbers.astype(np.float64)], PREPROCESSING)
+    assert found.dtype == np.float32
     pixels = prepare(Image.fromarray(picture), PREPROCESSING)[None]
     assert np.array_equal(found[0], normalised(pixels, PREPROCESSING)[0])
-    assert torch.equal(found[1], tensor)
-    assert torch.equal(found[2], tensor)
+    assert np.array_equal(found[1], numbers)
+    assert np.array_equal(found[2], numbers)
     assert normalised(found, PREPROCESSING) is found
+
+
+def test_tensors_are_as_good_as_arrays(numbers):
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(numbers)
+    given = [tensor, tensor.double(), tensor.clone().requires_grad_(), tensor.bfloat16()]
+    found = prepare_images(given, PREPROCESSING)
+    assert found.dtype == np.float32
+    assert all(np.array_equal(image, numbers) for image in found[:3])
+    assert np.array_equal(found[3], tensor.bfloat16().float().numpy())
+    assert [len(as_list(images)) for images in (tensor, torch.zeros(5, 3, 8, 8))] == [1, 5]
+    with pytest.raises(InputError, match=r"^image 1 is an array int64 \[3, 8, 8\]; "):
+        prepare_images([tensor.long()], PREPROCESSING)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +76,8 @@ def test_tensors_are_taken_to_be_normalised_and_then_all_are(picture):
         (Image.new("L", (3, 3)), 1),
         (np.zeros((4, 4, 3), np.uint8), 1),
         (np.zeros((5, 4, 4, 3), np.uint8), 5),
-        (torch.zeros(3, 8, 8), 1),
-        (torch.zeros(5, 3, 8, 8), 5),
+        (np.zeros((3, 8, 8), np.float32), 1),
+        (np.zeros((5, 3, 8, 8), np.float32), 5),
         (["a.png", "b.png"], 2),
         ((name for name in ("a.png", "b.png", "c.png")), 3),
         ([], 0),
@@ -71,17 +87,20 @@ def test_one_image_a_batch_or_several(images, count):
     assert len(as_list(images)) == count
 
 
-KINDS = "right would be a path, a Pillow image, a uint8 array [H, W, 3] or a normalised fp32 tensor"
+KINDS = (
+    "right would be a path, a Pillow image, a uint8 array [H, W, 3], or a normalised fp32 array or "
+    "tensor"
+)
 
 
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        (torch.full((3, 8, 8), torch.nan), "holds NaN or infinity; right would be finite numbers"),
-        (torch.full((3, 8, 8), torch.inf), "holds NaN or infinity"),
-        (torch.zeros(3, 9, 8), f"is a tensor float32 [3, 9, 8]; {KINDS} [3, 8, 8]"),
-        (torch.zeros(1, 8, 8), "is a tensor float32 [1, 8, 8]"),
-        (torch.zeros(3, 8, 8, dtype=torch.int64), "is a tensor int64 [3, 8, 8]"),
+        (np.full((3, 8, 8), np.nan), "holds NaN or infinity; right would be finite numbers"),
+        (np.full((3, 8, 8), np.inf), "holds NaN or infinity"),
+        (np.zeros((3, 9, 8), np.float32), f"is an array float32 [3, 9, 8]; {KINDS} [3, 8, 8]"),
+        (np.zeros((1, 8, 8)), "is an array float64 [1, 8, 8]"),
+        (np.zeros((3, 8, 8), np.int64), "is an array int64 [3, 8, 8]"),
         (np.zeros((8, 8, 3), np.float32), f"is an array float32 [8, 8, 3]; {KINDS}"),
         (np.zeros((8, 8), np.uint8), "is an array uint8 [8, 8]"),
         (np.zeros((8, 0, 3), np.uint8), "is an array uint8 [8, 0, 3]"),
