@@ -69,6 +69,7 @@ def test_the_service_is_printed(tmp_path: Path) -> None:
 def test_what_needs_a_pc_names_the_extra(tmp_path: Path, command: list[str]) -> None:
     result = run(tmp_path, *command)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: this command needs the package ")
-    assert result.stderr.endswith("pip install 'cbpnet-mobile[export]' brings it\n")
+    assert result.stderr.startswith("error: ")
+    assert "pip install 'cbpnet-mobile[export]'" in result.stderr
+    assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

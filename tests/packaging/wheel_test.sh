@@ -20,7 +20,7 @@ work="$PWD/.cache/wheel-test"
 export CBPNET_BUNDLES="${CBPNET_BUNDLES:-$work/bundles}" CBPNET_SHARED="${CBPNET_SHARED:-$PWD/../shared}"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 rm -rf "$work"
-mkdir -p "$CBPNET_BUNDLES"
+mkdir -p "$work" "$CBPNET_BUNDLES"
 
 echo "Building the wheel, and the bundles that are tried with it"
 "$PYTHON" -m build --outdir "$work/dist" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
@@ -33,12 +33,13 @@ diff <(git ls-files cbpnet mobile quantize | sort) \
 # A virtual environment with the wheel, made as the guide to the Raspberry Pi says for its Python.
 install() {
     local version="$1" python="$2" environment="$3"
+    "$python" -m venv "$environment"
     if [[ "$version" = 3.11 ]]; then
-        mobile/raspberry_pi/install.sh "$environment" --python "$python" --from "$wheel" \
-            ${TORCH_INDEX:+--torch-index "$TORCH_INDEX"}
+        "$environment/bin/pip" install --quiet --no-deps "$wheel"
+        "$environment/lib/python3.11/site-packages/mobile/raspberry_pi/install.sh" "$environment" \
+            --python "$python" --from "$wheel" ${TORCH_INDEX:+--torch-index "$TORCH_INDEX"}
         return
     fi
-    "$python" -m venv "$environment"
     "$environment/bin/pip" install --quiet "$wheel"
     "$environment/bin/pip" check
     local size="$(du -sm "$environment" | cut -f1)"
