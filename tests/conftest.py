@@ -1,36 +1,26 @@
-"""What all tests share: the project's files, real data beside the checkout, a repeatable torch.
+"""What all tests share: the project's files, real data beside the checkout, a repeatable torch."""
 
-A device's tests run without torch, too.
-"""
-
-import importlib.util
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Compute with one thread: the tests' tensors are small, and sums are then repeatable."""
-    if HAS_TORCH:
-        import torch
-
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def _seeded_torch() -> None:
     """Seed torch anew for each test, so that no test depends on which ran before it."""
-    if HAS_TORCH:
-        import torch
-
-        torch.manual_seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
