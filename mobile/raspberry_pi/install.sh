@@ -50,7 +50,7 @@ on_torch="$("$python" -c 'import sys; print(int(sys.version_info < (3, 12)))')"
 megabytes_needed=$((on_torch ? 2500 : 250))
 mkdir -p "$environment" || fail "cannot make $environment"
 free="$(df --output=avail --block-size=1MB "$environment" | tail -1)"
-if [[ ! -x "$environment/bin/cbpnet-mobile" ]] && ((free < megabytes_needed)); then
+if ((free < megabytes_needed)) && ! "$environment/bin/python" -c 'import safetensors' 2>/dev/null; then
     fail "$environment has $free MB of room, and about $megabytes_needed are needed"
 fi
 
