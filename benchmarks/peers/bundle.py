@@ -1,6 +1,6 @@
 """A bundle, run as a device runs it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,15 @@ from typing import Any
 from benchmarks.operations import METHODS, learner_operations
 from benchmarks.step import Step
 from benchmarks.worker import Operations
-from cbpnet.method.tensors import array_of, tensor_of, tensors_of
+from cbpnet.method.state import HostState, LearnerState
+from cbpnet.method.tensors import (
+    array_of,
+    arrays_of,
+    as_arrays,
+    as_tensors,
+    tensor_of,
+    tensors_of,
+)
 from mobile.device.program import Program, set_threads
 from mobile.device.program_learner import ProgramLearner
 
@@ -30,12 +38,18 @@ def load(step: Step, bundle: Path, variant: str) -> Operations:
 
 def _on_tensors(function: Callable[..., Any], *given: Any) -> Any:
     """Return what a function of arrays gives for tensors, as tensors."""
-    return _converted(tensor_of, function(*(_converted(array_of, value) for value in given)))
+    return _tensors(function(*(_arrays(value) for value in given)))
 
 
-def _converted(convert: Callable[[Any], Any], value: Any) -> Any:
+def _arrays(value: Any) -> Any:
+    if isinstance(value, LearnerState):
+        return as_arrays(value)
+    return arrays_of(value) if isinstance(value, dict) else array_of(value)
+
+
+def _tensors(value: Any) -> Any:
     if isinstance(value, tuple):
-        return tuple(_converted(convert, one) for one in value)
-    if isinstance(value, Mapping):
-        return {name: convert(one) for name, one in value.items()}
-    return convert(value)
+        return tuple(_tensors(one) for one in value)
+    if isinstance(value, HostState):
+        return as_tensors(value)
+    return tensors_of(value) if isinstance(value, dict) else tensor_of(value)
