@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import PIL
 import torch
 from pictures import save_class_photographs, save_odd_photographs
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from cbpnet.backbone.torchvision_compat import import_timm
 from cbpnet.backbone.vit import Backbone
 from cbpnet.data.preprocessing import Preprocessing
+from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import (
     AdaptationConfig,
     BlockConfig,
@@ -33,7 +35,7 @@ from cbpnet.method.config import (
     ReadoutConfig,
 )
 from cbpnet.method.initial import draw_state
-from cbpnet.method.state import LearnerState
+from cbpnet.method.state import HostState
 from mobile.device.images import normalised, prepare_images
 from mobile.device.program_steps import ProgramSteps
 from mobile.device.runtime import OnDeviceLearner
@@ -111,8 +113,8 @@ def write_pixels(folder: Path) -> None:
         for name in photographs:
             pixels = prepare_images([folder / name], preprocessing)
             key = f"{number}/{name}"
-            tensors[f"{key}/pixels"] = pixels[0].to(torch.float32)
-            tensors[f"{key}/images"] = normalised(pixels, preprocessing)[0].contiguous()
+            tensors[f"{key}/pixels"] = pixels[0].astype(np.float32)
+            tensors[f"{key}/images"] = normalised(pixels, preprocessing)[0]
             cases.append({"file": name, "tensor": key, "preprocessing": asdict(preprocessing)})
     save_file(tensors, folder / "expected.safetensors")
     (folder / "cases.json").write_text(json.dumps({"cases": cases}))
@@ -131,8 +133,8 @@ def export_micro(path: Path, course: Course) -> None:
         pretrained_cfg_overlay=wanted,
     )
     backbone = Backbone("vit_micro_patch8_32", vit)
-    config, generator = course.config, torch.Generator().manual_seed(2)
-    state = draw_state(config, backbone.dim, 6, 1 if config.one_pass else 4, generator)
+    config, tasks = course.config, 1 if course.config.one_pass else 4
+    state = draw_state(config, backbone.dim, 6, tasks, RandomStream(2, 0))
     target = resolve_target("xnnpack", course.precision)
     settings = ExportSettings(target, classes=6, tasks=4, micro_batch=course.micro_batch)
     export_bundle(path, backbone, config, state, settings)
@@ -148,7 +150,7 @@ def write_lessons(folder: Path, teachings: Sequence[Teaching]) -> None:
     written = []
     for number, teaching in enumerate(teachings):
         given = {name: [next(fresh[name]) for _ in range(n)] for name, n in teaching.counts.items()}
-        steps: list[LearnerState] = []
+        steps: list[HostState] = []
         with patch.object(ProgramSteps, "update", _recording(steps)):
             lessons = host.learn(
                 {name: [folder / file for file in files] for name, files in given.items()},
@@ -158,7 +160,7 @@ def write_lessons(folder: Path, teachings: Sequence[Teaching]) -> None:
             )
         host.save(folder / f"state_{number}.safetensors")
         tensors = {
-            f"{step}/{name}": value.clone()
+            f"{step}/{name}": np.ascontiguousarray(value)
             for step, state in enumerate(steps)
             for name, value in state.items()
         }
@@ -177,11 +179,11 @@ def write_lessons(folder: Path, teachings: Sequence[Teaching]) -> None:
     (folder / "lessons.json").write_text(json.dumps(content))
 
 
-def _recording(steps: list[LearnerState]) -> Callable[..., LearnerState]:
+def _recording(steps: list[HostState]) -> Callable[..., HostState]:
     """Return an `update` that keeps what each step makes of the state."""
     update = ProgramSteps.update
 
-    def recorded(self: ProgramSteps, *given: Any) -> LearnerState:
+    def recorded(self: ProgramSteps, *given: Any) -> HostState:
         steps.append(update(self, *given))
         return steps[-1]
 
