@@ -25,6 +25,7 @@ def test_a_missing_path_is_named_with_what_is_expected(spec: str, tmp_path: Path
 
 
 def test_digits_take_no_path(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
     assert load_dataset("digits").name == "digits"
     with pytest.raises(InputError, match="takes no path"):
         load_dataset("digits", tmp_path)

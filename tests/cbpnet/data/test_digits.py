@@ -1,9 +1,11 @@
 """The digits against scikit-learn's own arrays."""
 
 import numpy as np
-from sklearn import datasets
+import pytest
 
 from cbpnet.data.digits import load_digits
+
+datasets = pytest.importorskip("sklearn.datasets")
 
 
 def _hashable(pixels: np.ndarray) -> list[tuple[int, ...]]:
