@@ -61,6 +61,7 @@ class Program:
     Attributes:
         path: the bundle's file.
         manifest: what the bundle says of itself.
+        engine: what runs it.
 
     Raises:
         InputError: the file is no intact bundle, its manifest does not describe it, or no engine
@@ -72,7 +73,7 @@ class Program:
         self._file, self.manifest = open_bundle(path)
         weakref.finalize(self, self._file.close)
         self._verified = _condition(self._file)
-        self._engine = choose_engine()
+        self.engine = choose_engine()
         self._program: LoadedProgram | None = None
         _PROGRAMS.add(self)
         with _TURN:
@@ -80,7 +81,7 @@ class Program:
                 found = self._loaded().methods()
             except EngineError as error:
                 raise InputError(
-                    f"bundle {path} cannot be loaded by {self._engine.name}: {error}"
+                    f"bundle {path} cannot be loaded by {self.engine.name}: {error}"
                 ) from error
             for name in methods_of(self.manifest.config):
                 if name not in found or name not in self.manifest.methods:
@@ -105,7 +106,7 @@ class Program:
         except EngineError as error:
             raise InputError(
                 f"the method {method!r} of bundle {self.path} cannot be run by "
-                f"{self._engine.name}: {error}"
+                f"{self.engine.name}: {error}"
             ) from error
         names = [output.name for output in info.outputs]
         return dict(zip(names, outputs, strict=True))
@@ -125,7 +126,7 @@ class Program:
             )
         if self._program is None:
             # By its number: the path may stand for another file by now.
-            self._program = self._engine.load(f"/dev/fd/{self._file.fileno()}")
+            self._program = self.engine.load(f"/dev/fd/{self._file.fileno()}")
         return self._program
 
     def _check_signature(self, name: str) -> None:
