@@ -18,19 +18,21 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import MethodName, methods_of
 from mobile.device.bundle import TensorInfo, open_bundle
+from mobile.device.cores import free_cores
 from mobile.device.engines.choice import choose_engine
 from mobile.device.engines.engine import EngineError, LoadedProgram
 
-__all__ = ["Program", "get_threads", "set_threads"]
+__all__ = ["Program", "fit_threads", "get_threads", "set_threads"]
 
 # An engine's threads and working memory are the process's: one call runs at a time.
 _TURN = threading.RLock()
+_FIXED = threading.Event()  # that the number of threads was asked for
 
 
 def get_threads() -> int:
     """Return the number of threads of ExecuTorch's pool, which all programs of a process share.
 
-    It starts with one for each fast core that the process may use, see `mobile.device.cores`.
+    It starts with one for each fast core that is free, see `mobile.device.cores`.
     """
     return choose_engine().get_threads()
 
@@ -43,6 +45,20 @@ def set_threads(count: int) -> None:
     """
     if count < 1:
         raise InputError(f"threads is {count}; it must be at least 1")
+    _FIXED.set()
+    _resize(count)
+
+
+def fit_threads() -> None:
+    """Have one thread for each fast core that is free now, unless `set_threads` said how many.
+
+    Before a lesson this is worth its hundredth of a second: what ran beside the last may have gone.
+    """
+    if not _FIXED.is_set():
+        _resize(free_cores())
+
+
+def _resize(count: int) -> None:
     engine = choose_engine()
     with _TURN:
         if count != engine.get_threads():
