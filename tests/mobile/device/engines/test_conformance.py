@@ -10,7 +10,6 @@ without it the other engine is held against that.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,41 +20,17 @@ import pytest
 from safetensors.numpy import load_file
 
 from cbpnet.host.arrays import Array
-from cbpnet.host.errors import InputError
 from cbpnet.method.layout import MethodName
 from mobile.device.engines.choice import ENGINE_VARIABLE, ENGINES, choose_engine
 from mobile.device.engines.engine import LoadedProgram
 from mobile.device.program import Program
 from mobile.device.runtime import OnDeviceLearner
 
-COURSES = ("tasks_fp32", "tasks_int8", "one_pass_fp32", "one_pass_int8")
+from .conftest import skip_unless_installed
+
 # Of a state's tensor, relative to its largest number, and of a probability. The farthest is Adam's
 # mean of a gradient that nearly cancels.
 STATE, PROBABILITY = 5e-4, 1e-4
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An installed engine, with which programs are opened."""
-    name: str = request.param
-    skip_unless_installed(name)
-    monkeypatch.setenv(ENGINE_VARIABLE, name)
-    return name
-
-
-def skip_unless_installed(engine: str) -> None:
-    try:
-        choose_engine(engine)
-    except InputError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(params=COURSES)
-def course(request: pytest.FixtureRequest) -> Path:
-    """The folder of a bundle, photographs, and what was learnt from them."""
-    if "CBPNET_VECTORS" not in os.environ:
-        pytest.skip("needs CBPNET_VECTORS, the folder of android_demo/conformance/write_vectors.py")
-    return Path(os.environ["CBPNET_VECTORS"]) / request.param
 
 
 @dataclass(frozen=True)
