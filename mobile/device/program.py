@@ -18,19 +18,21 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import MethodName, methods_of
 from mobile.device.bundle import TensorInfo, open_bundle
+from mobile.device.cores import free_cores
 from mobile.device.engines.choice import choose_engine
 from mobile.device.engines.engine import EngineError, LoadedProgram
 
-__all__ = ["Program", "get_threads", "set_threads"]
+__all__ = ["Program", "fit_threads", "get_threads", "set_threads"]
 
 # An engine's threads and working memory are the process's: one call runs at a time.
 _TURN = threading.RLock()
+_FIXED = threading.Event()  # that the number of threads was asked for
 
 
 def get_threads() -> int:
     """Return the number of threads of ExecuTorch's pool, which all programs of a process share.
 
-    It starts with one for each fast core that the process may use, see `mobile.device.cores`.
+    It starts with one for each fast core that is free, see `mobile.device.cores`.
     """
     return choose_engine().get_threads()
 
@@ -43,6 +45,20 @@ def set_threads(count: int) -> None:
     """
     if count < 1:
         raise InputError(f"threads is {count}; it must be at least 1")
+    _FIXED.set()
+    _resize(count)
+
+
+def fit_threads() -> None:
+    """Have one thread for each fast core that is free now, unless `set_threads` said how many.
+
+    Before a lesson this is worth its hundredth of a second: what ran beside the last may have gone.
+    """
+    if not _FIXED.is_set():
+        _resize(free_cores())
+
+
+def _resize(count: int) -> None:
     engine = choose_engine()
     with _TURN:
         if count != engine.get_threads():
@@ -61,6 +77,7 @@ class Program:
     Attributes:
         path: the bundle's file.
         manifest: what the bundle says of itself.
+        engine: what runs it.
 
     Raises:
         InputError: the file is no intact bundle, its manifest does not describe it, or no engine
@@ -72,7 +89,7 @@ class Program:
         self._file, self.manifest = open_bundle(path)
         weakref.finalize(self, self._file.close)
         self._verified = _condition(self._file)
-        self._engine = choose_engine()
+        self.engine = choose_engine()
         self._program: LoadedProgram | None = None
         _PROGRAMS.add(self)
         with _TURN:
@@ -80,7 +97,7 @@ class Program:
                 found = self._loaded().methods()
             except EngineError as error:
                 raise InputError(
-                    f"bundle {path} cannot be loaded by {self._engine.name}: {error}"
+                    f"bundle {path} cannot be loaded by {self.engine.name}: {error}"
                 ) from error
             for name in methods_of(self.manifest.config):
                 if name not in found or name not in self.manifest.methods:
@@ -105,7 +122,7 @@ class Program:
         except EngineError as error:
             raise InputError(
                 f"the method {method!r} of bundle {self.path} cannot be run by "
-                f"{self._engine.name}: {error}"
+                f"{self.engine.name}: {error}"
             ) from error
         names = [output.name for output in info.outputs]
         return dict(zip(names, outputs, strict=True))
@@ -125,7 +142,7 @@ class Program:
             )
         if self._program is None:
             # By its number: the path may stand for another file by now.
-            self._program = self._engine.load(f"/dev/fd/{self._file.fileno()}")
+            self._program = self.engine.load(f"/dev/fd/{self._file.fileno()}")
         return self._program
 
     def _check_signature(self, name: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mobile.device.cores import performance_cores
+from mobile.device.cores import free_cores, performance_cores, running_elsewhere
 from mobile.device.program import get_threads
 
 CAPACITY, FREQUENCY = "cpu_capacity", "cpufreq/cpuinfo_max_freq"
@@ -98,3 +98,55 @@ def test_a_system_without_affinity_counts_its_cores(
 def test_this_machine_has_a_core() -> None:
     assert 1 <= performance_cores() <= (os.cpu_count() or 1)
     assert get_threads() >= 1
+
+
+@pytest.mark.parametrize(
+    ("fast", "cpus", "busy", "free"),
+    [
+        (2, 2, 0, 2),
+        (2, 2, 1, 1),
+        (2, 2, 9, 1),
+        (4, 4, 1, 3),
+        (4, 4, 3, 1),
+        (4, 8, 3, 4),  # four slow cores take them
+        (4, 8, 5, 3),
+        (1, 1, 0, 1),
+    ],
+)
+def test_what_others_keep_busy_is_not_free(fast: int, cpus: int, busy: int, free: int) -> None:
+    assert free_cores(fast, cpus, lambda: busy) == free
+
+
+def _running(folder: Path, *counts: int) -> int:
+    """What is said where the statistics have these numbers of running threads, one a look."""
+    file, left = folder / "stat", list(counts)
+
+    def write(pause: float = 0) -> None:
+        file.write_text(f"cpu  1 2 3\nprocs_running {left.pop(0)}\nprocs_blocked 7\n")
+
+    write()
+    return running_elsewhere(file, write)
+
+
+@pytest.mark.parametrize(
+    ("counts", "others"),
+    [
+        ([1] * 7, 0),
+        ([2] * 7, 1),
+        ([3, 1, 1, 2, 1, 1, 1], 0),  # something woke up
+        ([2, 2, 3, 1, 2, 2, 2], 1),
+        ([0] * 7, 0),
+    ],
+)
+def test_what_runs_is_the_median_of_some_looks_without_oneself(
+    tmp_path: Path, counts: list[int], others: int
+) -> None:
+    assert _running(tmp_path, *counts) == others
+
+
+def test_where_the_system_does_not_tell_nothing_runs(tmp_path: Path) -> None:
+    assert running_elsewhere(tmp_path / "none") == 0
+
+
+def test_a_cores_default_is_this_machine() -> None:
+    assert 1 <= free_cores() <= performance_cores()

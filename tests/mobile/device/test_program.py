@@ -11,8 +11,9 @@ import pytest
 
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import methods_of
+from mobile.device import program as program_module
 from mobile.device.bundle import read_manifest, seal
-from mobile.device.program import Program, get_threads, set_threads
+from mobile.device.program import Program, fit_threads, get_threads, set_threads
 
 
 @pytest.fixture
@@ -201,6 +202,21 @@ def test_threads_are_set_for_all_programs():
         set_threads(before)
     with pytest.raises(InputError, match="threads is 0; it must be at least 1"):
         set_threads(0)
+
+
+def test_threads_fit_what_is_free_until_they_are_set(monkeypatch):
+    before, free = get_threads(), iter((1, 3, 2))
+    monkeypatch.setattr(program_module, "free_cores", lambda: next(free))
+    monkeypatch.setattr(program_module, "_FIXED", threading.Event())
+    try:
+        for count in (1, 3):
+            fit_threads()
+            assert get_threads() == count
+        set_threads(4)
+        fit_threads()
+        assert get_threads() == 4
+    finally:
+        set_threads(before)
 
 
 def test_programs_answer_the_same_after_threads_were_set(program, noise):

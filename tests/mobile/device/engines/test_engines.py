@@ -1,0 +1,59 @@
+"""What the engines have in common besides their numbers: threads, silence, and clear refusals."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobile.device.engines.choice import choose_engine
+from mobile.device.engines.engine import EngineError
+from mobile.device.program import Program
+
+
+def test_an_engine_says_what_it_consists_of(engine: str) -> None:
+    versions = choose_engine(engine).versions
+    assert engine in versions
+    assert versions["executorch"].startswith("1.")
+
+
+def test_threads_are_set_in_silence(engine: str, capfd: pytest.CaptureFixture[str]) -> None:
+    chosen = choose_engine(engine)
+    before = chosen.get_threads()
+    try:
+        for count in (1, 3, 2):
+            chosen.set_threads(count)
+            assert chosen.get_threads() == count
+    finally:
+        chosen.set_threads(before)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("content", [b"", b"no program at all", bytes(1000)])
+def test_what_is_no_program_is_refused_with_a_reason(
+    engine: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    path = tmp_path / "x.pte"
+    path.write_bytes(content)
+    with pytest.raises(EngineError, match=r"; \w+"):  # what it says itself, then the reason
+        choose_engine(engine).load(str(path))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_call_that_does_not_fit_is_refused_with_a_reason(
+    engine: str, vectors: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = choose_engine(engine).load(str(vectors / "tasks_fp32" / "bundle.pte"))
+    (images,) = program.signature("query").inputs
+    with pytest.raises(EngineError, match=r"[Dd]ouble|expected"):
+        program.run("query", [np.zeros(images[1])])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_program_is_opened_and_run_in_silence(
+    engine: str, vectors: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = Program(vectors / "tasks_int8" / "bundle.pte")
+    (images,) = program.manifest.methods["query"].inputs
+    program.call("query", {"images": np.zeros(images.shape, np.float32)})
+    program.release()
+    assert capfd.readouterr() == ("", "")
