@@ -60,6 +60,8 @@ def decode_image(path: ImageFile, least: int | None = None) -> Image.Image:
         ) from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: is too large to be decoded ({error}); {_SMALLER}") from error
+    except MemoryError as error:  # before the size is known
+        raise InputError(f"{path}: there is not memory enough to read it; {_SMALLER}") from error
     except Exception as error:  # a decoder fed with garbage raises nearly anything
         raise InputError(
             f"{path}: cannot be read as an image ({_reason(error)}); {_RIGHT}"

@@ -272,8 +272,22 @@ def test_want_of_memory_is_called_that(
         decode_image(path)
 
 
-# Of a 48-megapixel picture: 12 MB reduced to an eighth, with room for the decoder's own; whole it
-# takes 192 MB for each copy of its pixels.
+def test_want_of_memory_before_the_size_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (30, 20)).save(path)
+
+    def open_image(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", open_image)
+    with pytest.raises(InputError, match=r"a\.png: there is not memory enough to read it; right"):
+        decode_image(path)
+
+
+# In megabytes: 48 megapixels reduced to an eighth take 3, twice while they are turned, and whole
+# 192; the rest is the decoder's.
 _PEAK = """
 import sys
 from pathlib import Path
