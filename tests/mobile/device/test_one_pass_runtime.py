@@ -100,24 +100,34 @@ def test_the_cost_is_said_before_and_progress_counts_it(learner, pictures):
     assert (forecast.passes, forecast.looks, forecast.seconds) == (0, 0, 0)
 
 
-def test_only_an_adaptation_gives_methods_back_before_and_after(
+PHASES = {
+    "look": ["features"],
+    "count": ["observe", "leave_one_out", "solve"],
+    "train": ["begin_task", "gradients", "update"],
+    "carry": ["compare", "carry"],
+}
+
+
+def test_a_lesson_gives_methods_back_where_it_turns_to_others(
     one_pass_bundle, pictures, monkeypatch
 ):
     events = []
     call, release = Program.call, Program.release
+    phase_of = {method: phase for phase, methods in PHASES.items() for method in methods}
 
     def called(self, method, tensors):
-        if method in ("features", "gradients") and events[-1:] != [method]:
-            events.append(method)
+        if method in phase_of and events[-1:] != [phase_of[method]]:
+            events.append(phase_of[method])
         return call(self, method, tensors)
 
     monkeypatch.setattr(Program, "call", called)
     monkeypatch.setattr(Program, "release", lambda self: events.append("release") or release(self))
     learner = OnDeviceLearner(one_pass_bundle)
     learner.learn({label: pictures(label, 4) for label in ("red", "green")})
-    assert events == ["features", "release", "gradients", "release", "features"]
+    assert events[::2] == ["look", "count", "train", "look", "carry", "count"]
+    assert events[1::2] == ["release"] * 6
     learner.learn({"blue": pictures("blue", 4)})
-    assert events[5:] == []
+    assert events[12:] == ["look", "release", "count", "release"]
 
 
 def test_kept_pictures_are_those_of_old_classes_in_an_adaptation(learner, pictures, monkeypatch):
