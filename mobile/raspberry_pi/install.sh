@@ -81,10 +81,10 @@ if ((on_torch)); then
     if grep -qiE '"name": *"(nvidia|cuda)[-_a-z0-9]*"' <<<"$drawn"; then
         fail "pip would install a CUDA build of torch, gigabytes that a board has no use for; pass --torch-index with the address of PyTorch's CPU wheels (pytorch.org, Get Started: Linux, Pip, CPU)"
     fi
-    echo "Installing $torch (the largest download; minutes on a slow line)"
-    pip install --quiet ${index[@]+"${index[@]}"} "$torch"
+    echo "Getting $torch (the largest download; minutes on a slow line)"
+    pip download --quiet --no-deps --dest "$TMPDIR" ${index[@]+"${index[@]}"} "$torch"
     echo "Installing cbpnet-mobile and $(pin executorch)"
-    pip install --quiet --upgrade "$what" ${numpy[@]+"${numpy[@]}"}
+    pip install --quiet --upgrade "$TMPDIR"/torch-*.whl "$what" ${numpy[@]+"${numpy[@]}"}
     pip install --quiet --no-deps "$(pin executorch)"
 else
     echo "Installing cbpnet-mobile"
@@ -93,6 +93,7 @@ fi
 
 "$environment/bin/python" -c 'from mobile.device.program import get_threads; get_threads()' ||
     fail "the runtime does not start; see above"
+rm -rf "$TMPDIR"
 echo "Done: $environment/bin/cbpnet-mobile, $(du -sm "$environment" | cut -f1) MB"
 "$environment/bin/python" -c 'import pathlib, sys
 def in_a_home(path):

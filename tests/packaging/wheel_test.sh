@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the wheel, installs it into an empty environment of each Python that is named, and uses it
-# where nothing of the checkout is but the tests: every command, the README's for a device, the
-# tests of the device's side. A Python that is not here is left out, and that is said.
+# where nothing of the checkout is but the tests: every command, the README's for a device, and
+# where there is no torch, from 3.12 on, the tests of the device's side. A Python that is not here
+# is left out, and that is said.
 #
 #   PYTHON=.venv/bin/python tests/packaging/wheel_test.sh 3.11 3.13
 #
@@ -61,6 +62,6 @@ for version; do
     (
         cd "$work/$version"
         env/bin/pytest -q tests/packaging/installed.py tests/packaging/readme_commands.py
-        env/bin/pytest -q --numprocesses 2 --dist loadfile "${device_tests[@]}"
+        [[ "$version" = 3.11 ]] || env/bin/pytest -q --numprocesses 2 --dist loadfile "${device_tests[@]}"
     )
 done
