@@ -17,9 +17,8 @@ __all__ = ["load_batch", "load_image", "normalise", "prepare"]
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _LONGEST_RATIO = 8
-# Of the resized picture's shorter side: what a decoder reduces a JPEG to at most. The pixels then
-# are 0.2 to 0.4 of 255 from those of the whole picture in the mean; with 2 it was up to three times
-# as much.
+# How many times the size it is resized to a JPEG stays at least: on photographs the pixels then are
+# 0.1 to 0.5 of 255 from those of the whole picture in the mean; with 1.5 they were up to 1.
 _MARGIN = 3
 
 
