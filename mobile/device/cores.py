@@ -23,10 +23,8 @@ _SPEEDS = ("cpu_capacity", "cpufreq/cpuinfo_max_freq")
 _SIBLINGS = "topology/core_cpus_list"
 _FAST = 0.8  # of the fastest: big cores reach it, little ones do not
 _STATISTICS = Path("/proc/stat")
-_LOOKS, _PAUSE = (
-    7,
-    0.002,
-)  # of what runs, and seconds between: what is only just woken up is no load
+# Looks at what runs, and seconds between them: what only just woke up is no load.
+_LOOKS, _PAUSE = 7, 0.002
 
 
 def free_cores(
