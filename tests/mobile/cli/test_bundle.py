@@ -16,7 +16,6 @@ from PIL import Image
 from cbpnet.data.folder import load_folder
 from cbpnet.data.stream import make_stream
 from cbpnet.method.eager import EagerLearner
-from cbpnet.method.learner import Learner
 from cbpnet.run.contender import LearnerContender
 from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.run.state_file import load_state
@@ -256,7 +255,7 @@ EVALUATE = ["--dataset", "folder", "--classes-per-task", "2", "--epochs", "2", "
 
 
 def test_evaluate_is_the_protocol_of_the_learner_in_pytorch(
-    bundle: Path, eager: Learner, photos: Callable[..., Path], tmp_path: Path
+    bundle: Path, eager: EagerLearner, photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder, out = photos("red", "green", "blue", "grey", "white", count=9), tmp_path / "out"
     result = run("evaluate", bundle, *EVALUATE, "--data", folder, "--seed", "4", "--out", out)
@@ -267,7 +266,7 @@ def test_evaluate_is_the_protocol_of_the_learner_in_pytorch(
     stream = make_stream(load_folder(folder), 2, seed=4)
     preprocessing = read_manifest(bundle).preprocessing
     training, readouts = TrainingConfig(2, 3, 3), {"cbpnet": "none", "cbpnet+rls": "rls"}
-    contender = LearnerContender(EagerLearner(eager), stream, preprocessing, training, 4, readouts)
+    contender = LearnerContender(eager, stream, preprocessing, training, 4, readouts)
     record = ProtocolRecord(tuple(run_protocol(contender, stream)))
     runs = {row["method"]: row for row in report["runs"]}
     assert list(runs) == [f"{name}, portable fp32" for name in readouts]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import resident_mb
@@ -87,8 +86,8 @@ def test_what_is_learnt_is_one_micro_batch_of_the_task(bundle, calls):
     assert found["begin_task"]["state.classes.task"].tolist() == [0, 0, -1, -1, -1, -1]
     assert found["gradients"]["sums.count"].item() == 2
     assert found["update"]["state.adam.step"].item() == 1
-    assert torch.isfinite(found["predict"]["scores"][:, :2]).all()
-    assert not torch.isfinite(found["predict"]["scores"][:, 2:]).any()
+    assert np.isfinite(found["predict"]["scores"][:, :2]).all()
+    assert not np.isfinite(found["predict"]["scores"][:, 2:]).any()
 
 
 def test_the_real_clock_and_a_delegate(int8_bundle):
@@ -106,10 +105,10 @@ def test_no_run_is_refused(bundle, runs):
 
 
 def test_memory_is_that_of_a_fresh_process(bundle):
-    ballast = torch.ones(50_000_000)  # 200 MB that the other process knows nothing of
+    ballast = np.ones(50_000_000, np.float32)  # 200 MB that the other process knows nothing of
     memory = measure_memory(bundle)
     here = resident_mb()
-    assert ballast.element_size() * len(ballast) == 200_000_000
+    assert ballast.nbytes == 200_000_000
     assert list(memory.peak_after_mb) == ["load", *ORDER]
     peaks = list(memory.peak_after_mb.values())
     assert peaks == sorted(peaks)
@@ -125,14 +124,14 @@ def test_memory_is_what_the_peak_adds_to_the_bare_process(bundle, monkeypatch):
     peaks = iter([*told.values(), *[70.0] * len(ORDER)])  # a call each, in two rounds
     monkeypatch.setattr(bench, "resident_mb", lambda: 100.0)
     monkeypatch.setattr(bench, "peak_rss_mb", lambda: 100.0 + next(peaks))
-    memory = bench._measure_own_memory(bundle, get_threads(), 1)
+    memory = bench._measure_own_memory(bundle, get_threads())
     assert list(peaks) == []
     assert memory == bench.Memory(100.0, 70.0, grown)
 
 
 def test_resident_memory_grows_with_what_is_held():
     before = resident_mb()
-    ballast = torch.ones(50_000_000)
+    ballast = np.ones(50_000_000, np.float32)
     assert resident_mb() - before == pytest.approx(4e-6 * len(ballast), rel=0.1)
 
 
@@ -141,7 +140,7 @@ def test_the_fresh_process_has_the_same_threads(bundle, monkeypatch):
     try:
         set_threads(1)
         monkeypatch.setattr(bench, "set_threads", set_to.append)
-        bench._measure_own_memory(bundle, 2, 1)
+        bench._measure_own_memory(bundle, 2)
         assert set_to == [2]
     finally:
         set_threads(before)
@@ -175,6 +174,6 @@ def test_memory_is_measured_as_a_device_learns_with_one_phases_methods_at_a_time
         real(program)
 
     monkeypatch.setattr(Program, "release", release)
-    bench._measure_own_memory(bundle, get_threads(), 1)
+    bench._measure_own_memory(bundle, get_threads())
     one_round = ["query", "-", "observe", "begin_task", "gradients", "update", "-", "predict"]
     assert [method for method, _ in calls] == ["initial_state", *2 * one_round]

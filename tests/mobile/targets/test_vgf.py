@@ -49,10 +49,10 @@ def test_all_features_are_vgfs(export):
 
 
 @needs_vgf
-def test_where_nothing_runs_it_only_what_learns_is_compared(export):
+def test_where_nothing_runs_it_all_but_its_features_is_compared(export):
     runs = resolve_target("vgf", "int8").backend.runs_here
     assert (export.agreement.features is not None) == runs
-    assert (export.agreement.scores is not None) == runs
+    assert export.agreement.scores < 1e-3
     assert min(export.agreement.gradients.values()) > 0.9
 
 
