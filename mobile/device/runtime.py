@@ -15,7 +15,7 @@ from mobile.device.images import Images, as_list, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson
 from mobile.device.one_pass_teacher import OnePassTeacher
-from mobile.device.program import Program
+from mobile.device.program import Program, fit_threads
 from mobile.device.saved import load_knowledge, save_knowledge
 from mobile.device.task_teacher import TaskTeacher
 from mobile.device.teacher import Teacher, Teaching
@@ -174,6 +174,7 @@ class OnDeviceLearner:
             raise InputError(f"keep is {keep}; it must be at least 0")
         how = Teaching(epochs, batch_size, seed, task, keep, progress, decided)
         with self._learning:
+            fit_threads()
             self._knowledge, lessons = self._teacher.teach(self._knowledge, given, how)
         return lessons
 
