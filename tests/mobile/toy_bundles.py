@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from executorch.exir.backend.partitioner import Partitioner
 from torch import Tensor
@@ -48,15 +46,6 @@ ONE_PASS_CONFIG = LearnerConfig(
     adaptation=AdaptationConfig("auto", epochs=2),
 )
 TOY_SIZE = 8
-COLOURS = {
-    "red": (200, 50, 50),
-    "green": (50, 200, 50),
-    "blue": (50, 50, 200),
-    "grey": (128, 128, 128),
-    "white": (250, 250, 250),
-    "black": (5, 5, 5),
-    "pink": (250, 120, 180),
-}
 
 
 class ToyExtractor:
@@ -153,10 +142,3 @@ def toy_learner(dim: int = 12, classes: int = 6, tasks: int = 3) -> Learner:
 def toy_one_pass_learner(dim: int = 12, classes: int = 6) -> OnePassLearner:
     """The one-pass learner in PyTorch that a toy bundle was made of."""
     return OnePassLearner(ToyExtractor(dim), ONE_PASS_CONFIG, classes)
-
-
-def toy_pictures(colour: str, count: int, seed: int = 0) -> list[npt.NDArray[np.uint8]]:
-    """Noisy pictures of one colour, uint8 [10, 12, 3]."""
-    random = np.random.default_rng([seed, *colour.encode()])
-    noise = random.integers(-30, 30, (count, 10, 12, 3))
-    return list(np.clip(noise + np.array(COLOURS[colour]), 0, 255).astype(np.uint8))

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.random_streams import RandomStream
 from cbpnet.run.lesson import learn_lesson
