@@ -16,14 +16,13 @@ from torch import Tensor
 
 from cbpnet.method.cbp import UnitStatistics, age_units, select_units
 from cbpnet.method.config import BlockActivation, CBPConfig
-from cbpnet.method.initial import initial_bound
+from cbpnet.method.initial import initial_incoming
 from cbpnet.method.layout import MOMENTS
 
 __all__ = [
     "BLOCK_PARAMETERS",
     "BlockParameters",
     "block_output",
-    "initial_incoming",
     "replace_units",
     "residual_loss",
 ]
@@ -47,11 +46,6 @@ class BlockParameters:
     def detach(self) -> "BlockParameters":
         """Return the parameters as constants of the graph."""
         return BlockParameters(self.w_in.detach(), self.b_in.detach(), self.w_out.detach())
-
-
-def initial_incoming(noise: Tensor) -> Tensor:
-    """Return incoming weights [..., D] from uniform noise in [0, 1) of the same shape."""
-    return (2 * noise - 1) * initial_bound(noise.shape[-1])
 
 
 def block_output(

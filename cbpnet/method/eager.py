@@ -85,10 +85,11 @@ class EagerLearner:
         scores, chosen = self._learner.scores(as_tensors(state), *given, readouts)
         return {kind: array_of(found) for kind, found in scores.items()}, array_of(chosen)
 
+    @torch.no_grad()
     def predict(self, state: HostState, images: Array, query: Array) -> tuple[Array, Array]:
-        kind = self.config.readout.kind
-        scores, chosen = self.scores(state, images, query, [kind])
-        return scores[kind], chosen
+        given = tensor_of(images), tensor_of(query)
+        scores, chosen = self._learner.predict(as_tensors(state), *given)
+        return array_of(scores), array_of(chosen)
 
 
 class EagerOnePass:

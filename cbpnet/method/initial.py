@@ -1,6 +1,7 @@
-"""A learner's state before it knows any class."""
+"""What a learner starts from: the state before any class, and the numbers of fresh units."""
 
 import math
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -10,7 +11,12 @@ from cbpnet.method.config import LearnerConfig, ReadoutConfig
 from cbpnet.method.layout import Layout, state_layout
 from cbpnet.method.state import HostState
 
-__all__ = ["draw_state", "initial_bound"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["draw_state", "initial_bound", "initial_incoming", "initial_prompt"]
+
+_Numbers = TypeVar("_Numbers", Array, "Tensor")
 
 
 def initial_bound(dim: int) -> float:
@@ -18,36 +24,43 @@ def initial_bound(dim: int) -> float:
     return math.sqrt(6 / dim)
 
 
+def initial_incoming(noise: _Numbers) -> _Numbers:
+    """Return incoming weights [..., D] from uniform noise in [0, 1) of the same shape."""
+    weights: _Numbers = (2 * noise - 1) * initial_bound(noise.shape[-1])
+    return weights
+
+
+def initial_prompt(noise: _Numbers, init_range: float) -> _Numbers:
+    """Return prompts uniform in [-``init_range``, ``init_range``] from noise uniform in [0, 1)."""
+    prompts: _Numbers = init_range * (2 * noise - 1)
+    return prompts
+
+
 def draw_state(
     config: LearnerConfig, dim: int, classes: int, tasks: int, stream: RandomStream
 ) -> HostState:
     """Return the state before any class is known; prompts and block draw from the stream.
 
-    ``dim`` is the backbone's width D; ``classes`` and ``tasks`` are the capacity C and T. Prompts
-    are uniform in [-init_range, init_range], the block's incoming weights within `initial_bound`.
+    ``dim`` is the backbone's width D; ``classes`` and ``tasks`` are the capacity C and T.
     """
     layout = state_layout(config, dim, classes, tasks)
     state: dict[str, Array] = {name: np.zeros(shape, np.float32) for name, shape in layout.items()}
     for name in ("prompts.g", "prompts.e"):
         if name in state:
-            state[name] = _centred(stream.uniform(*layout[name])) * config.prompts.init_range
+            noise = stream.uniform(*layout[name])
+            state[name] = initial_prompt(noise, config.prompts.init_range)
     if config.one_pass:
         for name, choices in (("prior", config.readout.priors), ("scale", config.readout.scales)):
             state[f"readout.{name}"] += choices[len(choices) // 2]
         return HostState(layout, state)
     if config.block is not None:
-        incoming = _centred(stream.uniform(1, config.block.hidden, dim)) * initial_bound(dim)
+        incoming = initial_incoming(stream.uniform(1, config.block.hidden, dim))
         state["block.w_in"] = incoming.swapaxes(1, 2).copy()
     state["tasks.current"] -= 1
     state["classes.task"] -= 1
     if config.readout.kind == "rls":
         state |= _initial_readout(config.readout, layout, stream)
     return HostState(layout, state)
-
-
-def _centred(noise: Array) -> Array:
-    """Return numbers in [-1, 1] of noise uniform in [0, 1)."""
-    return 2 * noise - 1
 
 
 def _initial_readout(

@@ -19,8 +19,8 @@ from torch import Tensor
 from cbpnet.host.errors import InputError
 from cbpnet.method.cbp import UnitStatistics, age_units, select_units
 from cbpnet.method.config import CBPConfig
+from cbpnet.method.initial import initial_prompt
 from cbpnet.method.layout import MOMENTS
-from cbpnet.method.prompts import initial_prompt
 
 __all__ = ["AttentionExtractor", "attending", "replace_tokens", "token_contribution"]
 

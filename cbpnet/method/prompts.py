@@ -14,12 +14,7 @@ from torch import Tensor
 
 from cbpnet.method.rows import cosines
 
-__all__ = ["gather_task", "initial_prompt", "one_hot", "prefixes", "scatter_task", "select_task"]
-
-
-def initial_prompt(noise: Tensor, init_range: float) -> Tensor:
-    """Return prompts uniform in [-``init_range``, ``init_range``] from noise uniform in [0, 1)."""
-    return init_range * (2 * noise - 1)
+__all__ = ["gather_task", "one_hot", "prefixes", "scatter_task", "select_task"]
 
 
 def one_hot(index: Tensor, size: int) -> Tensor:

@@ -25,11 +25,11 @@ from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.adam import adam_step, clip_factor
 from cbpnet.method.block import (
     BLOCK_PARAMETERS,
-    initial_incoming,
     replace_units,
 )
 from cbpnet.method.cbp import UnitStatistics
 from cbpnet.method.config import CBPConfig, OptimiserConfig
+from cbpnet.method.initial import initial_incoming
 from cbpnet.method.layout import MOMENTS
 from cbpnet.run.metrics import Matrix
 from cbpnet.run.training import TrainingConfig

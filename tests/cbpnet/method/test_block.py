@@ -8,13 +8,12 @@ from cbpnet.method.block import (
     BLOCK_PARAMETERS,
     BlockParameters,
     block_output,
-    initial_bound,
-    initial_incoming,
     replace_units,
     residual_loss,
 )
 from cbpnet.method.cbp import UnitStatistics
 from cbpnet.method.config import CBPConfig
+from cbpnet.method.initial import initial_bound, initial_incoming
 
 DIM, HIDDEN = 6, 5
 PREFIXES = ("", "adam.m.", "adam.v.")

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from cbpnet.host.random_streams import RandomStream
-from cbpnet.method.block import initial_bound
 from cbpnet.method.config import (
     BlockConfig,
     CBPConfig,
@@ -15,6 +14,7 @@ from cbpnet.method.config import (
     ReadoutConfig,
 )
 from cbpnet.method.features import normalise_feature
+from cbpnet.method.initial import initial_bound
 from cbpnet.method.learner import Learner
 from cbpnet.method.state import LearnerState
 
