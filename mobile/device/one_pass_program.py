@@ -24,7 +24,7 @@ from cbpnet.method.learner_interface import Drift, Evidence, Metric
 from cbpnet.method.state import HostState
 from mobile.device.batches import fold_batches, map_batches
 from mobile.device.program import Program
-from mobile.device.program_steps import ProgramSteps
+from mobile.device.program_steps import ProgramSteps, empty_sums
 
 __all__ = ["OnePassProgram"]
 
@@ -88,10 +88,7 @@ class OnePassProgram:
 
     def zero_evidence(self) -> Evidence:
         """Return empty sums for `leave_one_out`."""
-        given = self.program.manifest.methods["leave_one_out"].outputs
-        return unprefixed(
-            SUMS, {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in given}
-        )
+        return empty_sums(self.program, "leave_one_out")
 
     def leave_one_out(
         self,

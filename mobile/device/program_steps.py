@@ -4,13 +4,19 @@ import numpy as np
 
 from cbpnet.host.arrays import Array
 from cbpnet.method.config import LearnerConfig
-from cbpnet.method.layout import SUMS, noise_shape, prefixed, unprefixed
+from cbpnet.method.layout import SUMS, MethodName, noise_shape, prefixed, unprefixed
 from cbpnet.method.learner_interface import GradientSums
 from cbpnet.method.state import HostState
 from mobile.device.batches import fold_batches
 from mobile.device.program import Program
 
-__all__ = ["ProgramSteps"]
+__all__ = ["ProgramSteps", "empty_sums"]
+
+
+def empty_sums(program: Program, method: MethodName) -> dict[str, Array]:
+    """Return the sums that a method adds images to, before the first of them."""
+    given = program.manifest.methods[method].outputs
+    return unprefixed(SUMS, {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in given})
 
 
 class ProgramSteps:
@@ -32,10 +38,7 @@ class ProgramSteps:
 
     def zero_sums(self) -> GradientSums:
         """Return empty sums: one tensor a trainable, and the step's statistics."""
-        given = self.program.manifest.methods["gradients"].outputs
-        return unprefixed(
-            SUMS, {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in given}
-        )
+        return empty_sums(self.program, "gradients")
 
     def gradients(
         self,

@@ -21,6 +21,7 @@ from cbpnet.method.config import PromptConfig
 from cbpnet.method.eager import EagerLearner, EagerOnePass
 from cbpnet.method.initial import draw_state
 from cbpnet.method.learner import Learner
+from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import HostState
 from cbpnet.run.state_file import save_state
 from cbpnet.run.state_info import StateInfo
@@ -45,22 +46,24 @@ def eager() -> EagerLearner:
     return EagerLearner(toy_learner())
 
 
+def _toy(
+    learner: Learner | OnePassLearner, seed: int = 2, weights: str = "0123456789abcdef"
+) -> Callable[[Path], object]:
+    """Return what makes the bundle of a learner that knows nothing."""
+    state = learner.initial_state(RandomStream(seed, 0))
+    return lambda path: build_toy(path, learner, state, (), weights)
+
+
 @pytest.fixture(scope="session")
 def bundle(made_once: MadeOnce) -> Path:
     """A bundle with room for six classes in three tasks, which knows none."""
-    learner = toy_learner()
-    state = learner.initial_state(RandomStream(2, 0))
-    return made_once(
-        "toy.pte", lambda path: build_toy(path, learner, state, (), "0123456789abcdef")
-    )
+    return made_once("toy.pte", _toy(toy_learner()))
 
 
 @pytest.fixture(scope="session")
 def other_bundle(made_once: MadeOnce) -> Path:
     """A bundle of another backbone and capacity: four classes in two tasks."""
-    learner = toy_learner(dim=9, classes=4, tasks=2)
-    state = learner.initial_state(RandomStream(3, 0))
-    return made_once("other.pte", lambda path: build_toy(path, learner, state, (), "f" * 16))
+    return made_once("other.pte", _toy(toy_learner(dim=9, classes=4, tasks=2), 3, "f" * 16))
 
 
 @pytest.fixture(scope="session")
@@ -72,11 +75,7 @@ def one_pass_eager() -> EagerOnePass:
 @pytest.fixture(scope="session")
 def one_pass_bundle(made_once: MadeOnce) -> Path:
     """A bundle of the one-pass learner with room for six classes, which knows none."""
-    learner = toy_one_pass_learner()
-    state = learner.initial_state(RandomStream(2, 0))
-    return made_once(
-        "one_pass.pte", lambda path: build_toy(path, learner, state, (), "0123456789abcdef")
-    )
+    return made_once("one_pass.pte", _toy(toy_one_pass_learner()))
 
 
 @pytest.fixture(scope="session")

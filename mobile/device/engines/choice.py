@@ -6,6 +6,7 @@ from functools import cache
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.packages import installed_version
+from mobile.device.cores import free_cores
 from mobile.device.engines.engine import Engine
 
 __all__ = ["ENGINES", "ENGINE_VARIABLE", "choose_engine", "use_engine"]
@@ -22,8 +23,10 @@ ENGINES = tuple(_NEEDS)
 
 
 def choose_engine(name: str | None = None) -> Engine:
-    """Return the engine of a name; by default that which the environment variable CBPNET_ENGINE
-    names, else the first of `ENGINES` that is installed.
+    """Return the engine of a name.
+
+    By default it is that which the environment variable CBPNET_ENGINE names, else the first of
+    `ENGINES` that is installed.
 
     Raises:
         InputError: there is no such engine, or what it needs is not installed.
@@ -56,13 +59,19 @@ def use_engine(name: str) -> None:
 @cache
 def _started(name: str) -> Engine:
     """Import an engine, which takes its package or two, and start it."""
+    engine: Engine
     if name == "executorch":
         from mobile.device.engines.executorch import ExecuTorch
 
-        return ExecuTorch()
-    from mobile.device.engines.numpy_runtime import NumpyRuntime
+        engine = ExecuTorch()
+    else:
+        from mobile.device.engines.numpy_runtime import NumpyRuntime
 
-    return NumpyRuntime()
+        engine = NumpyRuntime()
+    # ExecuTorch's own choice knows the latest little cores only, and neither what the process may
+    # use nor what others do.
+    engine.set_threads(free_cores())
+    return engine
 
 
 def _lacking(name: str) -> list[str]:

@@ -14,7 +14,6 @@ import torch
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.packages import installed_version
-from mobile.device.cores import free_cores
 from mobile.device.engines.engine import SCALAR_TYPES, Described, EngineError, Signature
 
 __all__ = ["ExecuTorch"]
@@ -34,9 +33,6 @@ class ExecuTorch:
         # The compiled module itself: the public `portable_lib` around it imports `executorch.exir`,
         # which takes seconds and brings the exporter and torchao to a device that exports nothing.
         self._runtime = importlib.import_module("executorch.extension.pybindings._portable_lib")
-        # Its own choice knows the latest little cores only, and neither what the process may use
-        # nor what others do.
-        self.set_threads(free_cores())
 
     def get_threads(self) -> int:
         with _listened():

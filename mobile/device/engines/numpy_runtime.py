@@ -14,7 +14,6 @@ from typing import Any
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.packages import installed_version
-from mobile.device.cores import free_cores
 from mobile.device.engines.engine import SCALAR_TYPES, Described, EngineError, Signature
 
 __all__ = ["NumpyRuntime"]
@@ -74,7 +73,6 @@ class NumpyRuntime:
             _Platform(emit_log_message=self._log, source_filename=__file__.encode())
         )
         self._pool = self._function(_GET_POOL, ctypes.c_void_p)()
-        self.set_threads(free_cores())
 
     def get_threads(self) -> int:
         count: int = self._function(_COUNT, ctypes.c_size_t, ctypes.c_void_p)(self._pool)

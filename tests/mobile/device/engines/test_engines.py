@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobile.device.engines import choice
 from mobile.device.engines.choice import choose_engine
 from mobile.device.engines.engine import EngineError
 from mobile.device.program import Program
@@ -14,6 +15,18 @@ def test_an_engine_says_what_it_consists_of(engine: str) -> None:
     versions = choose_engine(engine).versions
     assert engine in versions
     assert versions["executorch"].startswith("1.")
+
+
+def test_it_starts_with_a_thread_for_each_free_core(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = choose_engine(engine)
+    before = chosen.get_threads()
+    monkeypatch.setattr(choice, "free_cores", lambda: 3)
+    try:
+        assert choice._started.__wrapped__(engine).get_threads() == 3
+    finally:
+        chosen.set_threads(before)
 
 
 def test_threads_are_set_in_silence(engine: str, capfd: pytest.CaptureFixture[str]) -> None:
