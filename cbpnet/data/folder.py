@@ -49,8 +49,8 @@ def load_folder(
     Every image is decoded once here, so that none fails later; `progress` may wrap the list of
     paths (tqdm does). Unreadable images, files that are no image but have the suffix of one, broken
     links and classes without a readable image are named in the notes and skipped, or raise
-    InputError if `strict`. A class of one image is
-    trained on and has no test image, which the notes say.
+    InputError if `strict`. A class of one image is trained on and has no test image, which the
+    notes say.
 
     Raises InputError for a root without classes, for classes of the test folder that the training
     folder lacks, and for two classes whose names differ in case or Unicode form only: a state

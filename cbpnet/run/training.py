@@ -120,7 +120,7 @@ class LessonImages:
         self, rows: Array, preprocessing: Preprocessing, mirrored: Array | None = None
     ) -> Array:
         """Return some images normalised, fp32 [B, 3, S, S], mirrored where that is marked."""
-        pixels, raw = self.pixels[rows], self.pixels.dtype == np.uint8
+        pixels, raw = self.pixels[rows], self.pixels.dtype == np.uint8  # a copy: rows are numbers
         if mirrored is not None:
             width = 2 if raw else 3
             pixels[mirrored] = np.flip(pixels[mirrored], width)

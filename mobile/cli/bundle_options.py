@@ -28,7 +28,7 @@ class BundleOptions:
     threads: int | None = option(
         "--threads",
         type=click.IntRange(min=1),
-        help="ExecuTorch's threads; default: the fast cores.",
+        help="ExecuTorch's threads; default: the fast cores that are free.",
     )
     engine: str | None = option(
         "--engine",
