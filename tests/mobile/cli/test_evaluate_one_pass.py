@@ -13,7 +13,6 @@ import cbpnet.run.one_pass_contender
 from cbpnet.data.folder import load_folder
 from cbpnet.data.stream import make_stream
 from cbpnet.method.eager import EagerOnePass
-from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.run.one_pass_contender import OnePassContender
 from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.run.training import TrainingConfig
@@ -39,7 +38,7 @@ def folder(pictures: Callable[..., list[np.ndarray]], tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("keep", [0, 2])
 def test_it_is_the_protocol_of_the_learner_in_pytorch(
-    one_pass_bundle: Path, one_pass_eager: OnePassLearner, folder: Path, tmp_path: Path, keep: int
+    one_pass_bundle: Path, one_pass_eager: EagerOnePass, folder: Path, tmp_path: Path, keep: int
 ) -> None:
     out = tmp_path / "out"
     options = ["--data", folder, "--seed", "4", "--keep", keep, "--out", out]
@@ -49,7 +48,7 @@ def test_it_is_the_protocol_of_the_learner_in_pytorch(
     stream = make_stream(load_folder(folder), 2, seed=4)
     config = one_pass_eager.config
     contender = OnePassContender(
-        EagerOnePass(one_pass_eager),
+        one_pass_eager,
         stream,
         read_manifest(one_pass_bundle).preprocessing,
         TrainingConfig.of(config, epochs=2, batch_size=3),
