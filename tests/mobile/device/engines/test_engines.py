@@ -1,11 +1,12 @@
 """What the engines have in common besides their numbers: threads, silence, and clear refusals."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mobile.device.engines import choice
 from mobile.device.engines.choice import choose_engine
 from mobile.device.engines.engine import EngineError
 from mobile.device.program import Program
@@ -17,16 +18,17 @@ def test_an_engine_says_what_it_consists_of(engine: str) -> None:
     assert versions["executorch"].startswith("1.")
 
 
-def test_it_starts_with_a_thread_for_each_free_core(
-    engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chosen = choose_engine(engine)
-    before = chosen.get_threads()
-    monkeypatch.setattr(choice, "free_cores", lambda: 3)
-    try:
-        assert choice._started.__wrapped__(engine).get_threads() == 3
-    finally:
-        chosen.set_threads(before)
+START = """
+from mobile.device.engines import choice
+choice.free_cores = lambda: 3
+print(choice.choose_engine().get_threads())
+"""
+
+
+def test_it_starts_with_a_thread_for_each_free_core(engine: str) -> None:
+    """In a new process: there is one of each engine in a process, and this one has started."""
+    command = [sys.executable, "-c", START]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "3\n"
 
 
 def test_threads_are_set_in_silence(engine: str, capfd: pytest.CaptureFixture[str]) -> None:
