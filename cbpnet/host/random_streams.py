@@ -25,7 +25,7 @@ class RandomStream:
     def uniform(self, *shape: int) -> npt.NDArray[np.float32]:
         """Return numbers uniform in [0, 1), as `torch.rand` draws them."""
         words = self._words(int(np.prod(shape))) & ((1 << _FRACTION) - 1)
-        return (words.astype(np.float32) / (1 << _FRACTION)).reshape(shape)
+        return np.ldexp(words.astype(np.float32), -_FRACTION).reshape(shape)
 
     def permutation(self, count: int) -> npt.NDArray[np.int64]:
         """Return the numbers below ``count`` in a random order, as `torch.randperm` does."""
