@@ -6,9 +6,8 @@ backbone trains the prompt, carries what was known over the change of the featur
 images once more.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -18,9 +17,20 @@ from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.arrays import Array
 from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import AdaptationConfig
-from cbpnet.method.layout import is_adapted, part
-from cbpnet.method.learner_interface import Evidence, Metric, OnePassInterface
+from cbpnet.method.layout import is_adapted
+from cbpnet.method.learner_interface import Drift, Metric, OnePassInterface
 from cbpnet.method.state import HostState
+from cbpnet.run.counting import (
+    Remembered,
+    as_counted,
+    carried_features,
+    choose,
+    count,
+    forgotten,
+    leave_one_out,
+    picture_keys,
+    together,
+)
 from cbpnet.run.training import (
     FORWARDS_OF_A_STEP,
     IMAGES_AT_ONCE,
@@ -52,7 +62,6 @@ _ADAPTING = ("first", "always", "foreign")
 
 _ASKED = 10  # every tenth image: a tenth of a pass more
 _FEWEST_CLASSES = 2  # that a cross-entropy tells apart
-_DOUBT = 8.0  # nats, of a prior ten times smaller or larger than 1
 _LESSON_PAIR, _KEPT_PAIR = 0.3, 1.0  # what a pair of features counts in the map of the drift
 _NOT_KEPT = -1
 
@@ -80,10 +89,18 @@ class Decision:
 
 @dataclass(frozen=True)
 class LessonOutcome:
-    """The state after a lesson, and what was decided in it."""
+    """The state after a lesson, what was decided in it, and what a journal keeps of it.
+
+    ``x`` [N, F] are the features that were counted. Where it adapted the features, ``adapted`` are
+    the tensors that this changed, and ``drift`` what carried older statistics over it; both are
+    empty otherwise.
+    """
 
     state: HostState
     decision: Decision
+    x: Array
+    adapted: Mapping[str, Array]
+    drift: Drift
 
 
 def learn_lesson(
@@ -98,6 +115,7 @@ def learn_lesson(
     decided: Callable[[Decision], object] = lambda decision: None,
     between: Callable[[], object] = lambda: None,
     start: HostState | None = None,
+    remembered: Remembered | None = None,
 ) -> LessonOutcome:
     """Return the state after a lesson; no image of it has been counted before.
 
@@ -114,6 +132,8 @@ def learn_lesson(
         between: is called when the lesson turns from looking at images to counting them, to
             training on them or to carrying over: what does the one is of no use to the other.
         start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
+        remembered: earlier images, which choose the readout together with the lesson's; without
+            them its own do, and what they say is added to what earlier lessons' did.
 
     Raises:
         InputError: a label is outside the learner's capacity.
@@ -122,14 +142,16 @@ def learn_lesson(
     look = partial(_look, learner, preprocessing, progress)
     x = look(state, images)
     between()
-    counted = _count(learner, state, x, images.labels)
-    counted, metric = _choose(learner, counted, x, images.labels)
+    counted = count(learner, state, x, images.labels)
+    counted, metric = _chosen(learner, counted, x, images, state, remembered)
     decision = _decide(learner, state, counted, metric, x, images, preprocessing, training, kept)
     decided(decision)
+    adapted: dict[str, Array] = {}
+    drift: Drift = {}
     if decision.adapts:
         begun = counted
         if start is not None:
-            begun = _count(learner, start, look(start, images), images.labels)
+            begun = count(learner, start, look(start, images), images.labels)
         between()
         lesson = int(state["lessons.count"].item()) + 1
         # Apart, so that the order of images does not depend on whether tokens are replaced.
@@ -142,13 +164,18 @@ def learn_lesson(
             pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
         between()
         x = pairs[0].after
-        carried = _carried(learner, moved, pairs)
+        drift = _drift(learner, pairs)
+        if remembered is not None and len(remembered.labels):
+            carried = carried_features(learner, moved, drift, remembered.x)
+            remembered = replace(remembered, x=carried)
+        carried_state = learner.carry(moved, drift)
         between()
-        counted = _count(learner, carried, x, images.labels)
-        counted, _ = _choose(learner, counted, x, images.labels)
+        counted = count(learner, carried_state, x, images.labels)
+        counted, _ = _chosen(learner, counted, x, images, state, remembered)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     between()
-    return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
+    after = solved.replace({"lessons.count": state["lessons.count"] + 1})
+    return LessonOutcome(after, decision, x, adapted, drift)
 
 
 def count_forwards(images: int, decision: Decision) -> int:
@@ -176,9 +203,8 @@ def count_anew(
     """Return a state that knows the images of these lessons alone, by the features as they are."""
     found = [(_look(learner, preprocessing, progress, state, one), one.labels) for one in lessons]
     x, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    known = [name for name in state if part(name) == "classes" or name == "readout.evidence"]
-    state = state.replace({name: np.zeros_like(state[name]) for name in known})
-    counted, _ = _choose(learner, _count(learner, state, x, labels), x, labels)
+    state = count(learner, forgotten(state), x, labels)
+    counted, _ = choose(learner, state, x, labels, state["readout.evidence"])
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return solved
 
@@ -202,73 +228,27 @@ def _look(
     state: HostState,
     images: ShownImages,
 ) -> Array:
-    """Return the features [N, F] of images."""
+    """Return the features [N, F] of images, as they are counted."""
     found = []
     for rows in portions(np.arange(len(images.labels)), IMAGES_AT_ONCE):
         found.append(learner.features(state, images.batch(rows, preprocessing)))
         progress(len(rows))
-    return np.concatenate(found)
+    return as_counted(np.concatenate(found)).astype(np.float32)
 
 
-def _together(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    """Yield the same rows of several arrays, a portion at a time."""
-    return zip(*map(portions, arrays), strict=True)
-
-
-def _count(learner: OnePassInterface, state: HostState, x: Array, labels: Array) -> HostState:
-    for few, classes in _together(x, labels):
-        state = learner.observe(state, few, classes)
-    return state
-
-
-def _evidence(
+def _chosen(
     learner: OnePassInterface,
-    state: HostState,
+    counted: HostState,
     x: Array,
-    labels: Array,
-    metric: Metric,
-    members: Array,
-) -> Evidence:
-    """Return how counted images are classified among ``members`` [C] by what is known without."""
-    sums = learner.zero_evidence()
-    for few, classes in _together(x, labels):
-        sums = learner.leave_one_out(state, metric, few, classes, members, sums)
-    return sums
-
-
-def _choose(
-    learner: OnePassInterface, state: HostState, x: Array, labels: Array
+    images: LessonImages,
+    before: HostState,
+    remembered: Remembered | None,
 ) -> tuple[HostState, Metric]:
-    """Return the state with the prior and the scale that images so far ask for, and its metric.
-
-    The evidence is summed over lessons; a prior other than 1 needs a little of it.
-    """
-    readout = learner.config.readout
-    known = (state["classes.count"] > 0).astype(np.float32)
-    metrics = [_metric(learner, state, _number(prior)) for prior in readout.priors]
-    found = [
-        _evidence(learner, state, x, labels, metric, known)["likelihood"] for metric in metrics
-    ]
-    evidence = state["readout.evidence"] + np.stack(found)
-    if not evidence.any():  # no image so far could be left out
-        return state, _metric(learner, state, state["readout.prior"])
-    doubt = [[_DOUBT * math.log10(prior) ** 2] for prior in readout.priors]
-    likeliest = int((evidence - np.array(doubt, np.float32)).argmax())
-    row, column = divmod(likeliest, len(readout.scales))
-    chosen = {
-        "readout.evidence": evidence,
-        "readout.prior": _number(readout.priors[row]),
-        "readout.scale": _number(readout.scales[column]),
-    }
-    return state.replace(chosen), metrics[row]
-
-
-def _metric(learner: OnePassInterface, state: HostState, prior: Array) -> Metric:
-    return learner.solve(state, prior, _number(1))[1]
-
-
-def _number(value: float) -> Array:
-    return np.full(1, value, np.float32)
+    """Return the state with its readout chosen after a lesson, and the metric."""
+    if remembered is None:
+        return choose(learner, counted, x, images.labels, before["readout.evidence"])
+    asked = remembered.joined(x, images.labels, picture_keys(images.pixels)).sample()
+    return choose(learner, counted, asked.x, asked.labels, asked.evidence)
 
 
 def _decide(
@@ -284,7 +264,7 @@ def _decide(
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = members_of(learner.classes, images.labels)
-    sums = _evidence(learner, counted, x, images.labels, metric, members)
+    sums = leave_one_out(learner, counted, metric, x, images.labels, members)
     told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
     accuracy = float((sums["right"] / sums["count"])[0]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)
@@ -359,13 +339,13 @@ def _adapt(
     return {name: value for name, value in adapted.items() if is_adapted(name)}
 
 
-def _carried(learner: OnePassInterface, state: HostState, pairs: Sequence[_Pairs]) -> HostState:
-    """Return a state whose statistics are carried over a change of the features."""
+def _drift(learner: OnePassInterface, pairs: Sequence[_Pairs]) -> Drift:
+    """Return the sums over pairs, by which statistics are carried over a change of the features."""
     drift = learner.zero_drift()
     for known in pairs:
         kept, images = known.kept, len(known.before)
         weight = np.full(images, _LESSON_PAIR if kept is None else _KEPT_PAIR, np.float32)
         labels = np.full(images, _NOT_KEPT) if kept is None else kept
-        for before, after, *few in _together(known.before, known.after, weight, labels):
+        for before, after, *few in together(known.before, known.after, weight, labels):
             drift = learner.compare(drift, before, after, *few)
-    return learner.carry(state, drift)
+    return drift

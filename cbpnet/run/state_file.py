@@ -22,21 +22,36 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
 from cbpnet.run.state_info import StateInfo
 
-__all__ = ["FORMAT", "VERSION", "load_state", "read_intact", "save_state"]
+__all__ = [
+    "FORMAT",
+    "JOURNAL",
+    "VERSION",
+    "load_state",
+    "load_with_journal",
+    "read_intact",
+    "save_state",
+]
 
 FORMAT = "cbpnet-mobile learner state"
 VERSION = 2
+JOURNAL = "journal."  # what the names of a journal's arrays begin with
 
 
-def save_state(path: Path, state: HostState, info: StateInfo) -> None:
+def save_state(
+    path: Path, state: HostState, info: StateInfo, more: Mapping[str, Array] | None = None
+) -> None:
     """Write a state; after any failure or interruption an older file at ``path`` is as it was.
+
+    ``more`` are arrays beside the layout's; their names begin with `JOURNAL`.
 
     Raises:
         InputError: the file cannot be written.
         ValueError: the state is not fp32 or does not have the layout that ``info`` describes.
     """
-    tensors = {name: np.ascontiguousarray(value) for name, value in state.items()}
-    _check_tensors(info, tensors)
+    _check_tensors(info, dict(state))
+    tensors = {
+        name: np.ascontiguousarray(value) for name, value in {**state, **(more or {})}.items()
+    }
     text = json.dumps(asdict(info))
     metadata = {
         "format": FORMAT,
@@ -48,7 +63,13 @@ def save_state(path: Path, state: HostState, info: StateInfo) -> None:
 
 
 def load_state(path: Path) -> tuple[HostState, StateInfo]:
-    """Read what `save_state` wrote, bit for bit.
+    """Read what `save_state` wrote, bit for bit; raises as `load_with_journal`."""
+    state, info, _ = load_with_journal(path)
+    return state, info
+
+
+def load_with_journal(path: Path) -> tuple[HostState, StateInfo, dict[str, Array]]:
+    """Read what `save_state` wrote: the state, what it belongs to, and the journal's arrays.
 
     Raises:
         InputError: the file is missing, damaged, no learner state, of another format version, or
@@ -57,10 +78,12 @@ def load_state(path: Path) -> tuple[HostState, StateInfo]:
     text, tensors = read_intact(path, [VERSION])
     try:
         info = from_json(StateInfo, json.loads(text))
-        _check_tensors(info, tensors)
+        more = {name: value for name, value in tensors.items() if name.startswith(JOURNAL)}
+        own = {name: value for name, value in tensors.items() if name not in more}
+        _check_tensors(info, own)
     except ValueError as error:
         raise InputError(f"state file {path} contradicts itself: {error}") from error
-    return HostState(info.layout, tensors), info
+    return HostState(info.layout, own), info, more
 
 
 def read_intact(path: Path, versions: Collection[int]) -> tuple[str, dict[str, Array]]:

@@ -72,6 +72,12 @@ class KeptPictures:
             classes[label] += tuple(new)
         return KeptPictures(self.limit, tuple(classes))
 
+    def arranged(self, numbers: Sequence[Sequence[int]]) -> "KeptPictures":
+        """Return the pictures of classes that are made of others, by the numbers of these."""
+        old = dict(enumerate(self.classes))
+        files = [tuple(file for number in few for file in old.get(number, ())) for few in numbers]
+        return KeptPictures(self.limit, tuple(own[: self.limit] for own in files))
+
     def images(self) -> "KeptImages | None":
         """Return the pictures for a lesson, None where there are none."""
         return KeptImages(self) if self.count else None

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import listed
 from cbpnet.method.state import HostState
+from cbpnet.run.journal import Journal
 from cbpnet.run.lesson import Decision
 from mobile.device.kept_pictures import NO_PICTURES, KeptPictures
 
-__all__ = ["Forecast", "Knowledge", "Lesson", "new_labels", "plan_lessons"]
+__all__ = ["Forecast", "Knowledge", "Lesson", "check_labels", "new_labels", "plan_lessons"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,15 @@ class Knowledge:
     """All that learning changes, in one object, so that it changes at once.
 
     ``class_names`` are the known classes' labels, by class number; ``lessons`` counts the calls of
-    learn on the device; ``kept`` are pictures of known classes.
+    learn on the device; ``kept`` are pictures of known classes. ``journal`` is what they were
+    learnt from, None where a bundle has tasks.
     """
 
     state: HostState
     class_names: tuple[str, ...]
     lessons: int
     kept: KeptPictures = NO_PICTURES
+    journal: Journal | None = None
 
     @property
     def known_tasks(self) -> int:
@@ -79,7 +82,7 @@ def new_labels(before: Knowledge, labels: Sequence[str]) -> list[str]:
     """
     if not labels:
         raise InputError("there are no images to learn from; right would be one class or more")
-    _check_labels(before.class_names, labels)
+    check_labels(before.class_names, labels)
     new = [label for label in labels if label not in before.class_names]
     capacity = len(before.state["classes.count"])
     free = capacity - len(before.class_names)
@@ -135,9 +138,12 @@ def _task_of_new(before: Knowledge, new: Sequence[str], task: int | None) -> int
     return known
 
 
-def _check_labels(known: Sequence[str], labels: Sequence[str]) -> None:
-    """Raise `InputError` for two labels that a file system may take for one."""
-    seen = {_folded(name): name for name in known}
+def check_labels(known: Sequence[str], labels: Sequence[str], but: str | None = None) -> None:
+    """Raise `InputError` for two labels that a file system may take for one.
+
+    The known class ``but`` is going to have another name.
+    """
+    seen = {_folded(name): name for name in known if name != but}
     for label in labels:
         other = seen.setdefault(_folded(label), label)
         if other != label:

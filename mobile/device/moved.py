@@ -6,6 +6,7 @@ import numpy as np
 
 from cbpnet.host.errors import InputError
 from cbpnet.run.class_means import ClassMeans
+from cbpnet.run.journal import Journal
 from cbpnet.run.state_info import check_fit
 from mobile.device.lessons import Knowledge
 from mobile.device.one_pass_program import OnePassProgram
@@ -51,4 +52,5 @@ def move_classes(old: ClassMeans, learner: OnePassProgram) -> Knowledge:
     count[:known], mean[:known] = 1, old.mean
     state = start.replace({"classes.count": count, "classes.mean": mean})
     solved, _ = learner.solve(state, state["readout.prior"], state["readout.scale"])
-    return Knowledge(solved, old.class_names, lessons=0)
+    journal = Journal(solved, old.class_names)
+    return Knowledge(solved, old.class_names, lessons=0, journal=journal)

@@ -1,13 +1,20 @@
 """Teaching a one-pass bundle: one lesson, of known classes and new ones together."""
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
-from cbpnet.run.lesson import Decision, learn_lesson
-from cbpnet.run.training import TrainingConfig
+from cbpnet.run.counting import as_counted, picture_keys
+from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, remember
+from cbpnet.run.journal import Journal, Taught
+from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson
+from cbpnet.run.training import LessonImages, TrainingConfig
 from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Forecast, Knowledge, Lesson, new_labels
 from mobile.device.one_pass_program import OnePassProgram
@@ -54,6 +61,10 @@ class OnePassTeacher:
         filled = kept.with_lesson(shown)
         training = TrainingConfig.of(self._learner.config, how.epochs, how.batch_size)
         count = len(shown.labels)
+        journal = before.journal
+        assert journal is not None  # of a one-pass bundle
+        if how.journal is not None:
+            journal = replace(journal, limit=how.journal)
         watch = _Watch(count, (training.epochs + 1) * count + 2 * kept.count, how)
         outcome = learn_lesson(
             self._learner,
@@ -67,6 +78,7 @@ class OnePassTeacher:
             watch.decided,
             # To load a method again takes about as long as a step.
             between=self._program.release,
+            remembered=remember(self._learner, journal) if journal.limit else None,
         )
         lesson = Lesson(
             task=None,
@@ -75,7 +87,49 @@ class OnePassTeacher:
             images=count,
             decision=outcome.decision,
         )
-        return Knowledge(outcome.state, names, before.lessons + 1, filled), [lesson]
+        taught = _taught(before, list(images), shown, outcome, how)
+        known = Folded(outcome.state, names)
+        journal = bounded(self._learner, journal.followed_by(taught), known)
+        self._program.release()
+        return Knowledge(outcome.state, names, before.lessons + 1, filled, journal), [lesson]
+
+    def fold(self, journal: Journal) -> Folded:
+        """Return what is known by a journal; the program gives its memory back."""
+        try:
+            return fold(self._learner, journal)
+        finally:
+            self._program.release()
+
+
+def _taught(
+    before: Knowledge,
+    names: Sequence[str],
+    shown: LessonImages,
+    outcome: LessonOutcome,
+    how: Teaching,
+) -> Taught:
+    """Return what the journal keeps of a lesson."""
+    everyone = (*before.class_names, *(name for name in names if name not in before.class_names))
+    numbers = [everyone.index(name) for name in names]
+    places = np.full(max(numbers) + 1, -1, np.int32)
+    places[numbers] = np.arange(len(names), dtype=np.int32)
+    labels = places[shown.labels]
+    drift, kept = drift_to_keep(before.state, before.class_names, outcome.drift)
+    return Taught(
+        id=secrets.token_hex(8),
+        time=int(time.time()),
+        source=how.source,
+        names=tuple(names),
+        counts=tuple(np.bincount(labels, minlength=len(names)).tolist()),
+        reason=outcome.decision.reason,
+        accuracy=outcome.decision.accuracy,
+        labels=labels,
+        pictures=picture_keys(shown.pixels),
+        x=as_counted(outcome.x),
+        adapted=outcome.adapted,
+        drift=drift,
+        kept=kept,
+    )
 
 
 class _Watch:

@@ -1,6 +1,7 @@
 """Classifying and learning on a device, from a bundle: without timm, torchao or the exporter."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,15 @@ import numpy as np
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
+from cbpnet.run import corrections
+from cbpnet.run.counting import picture_keys
+from cbpnet.run.journal import Event, Journal
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
 from mobile.device.bundle import Manifest
+from mobile.device.corrected import corrected
 from mobile.device.images import Images, as_list, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
-from mobile.device.lessons import Forecast, Knowledge, Lesson
+from mobile.device.lessons import Forecast, Knowledge, Lesson, check_labels
 from mobile.device.one_pass_teacher import OnePassTeacher
 from mobile.device.program import Program, fit_threads
 from mobile.device.saved import load_knowledge, save_knowledge
@@ -71,9 +76,9 @@ class OnDeviceLearner:
         one_pass = self.manifest.config.one_pass
         self._teacher: Teacher = OnePassTeacher(program) if one_pass else TaskTeacher(program)
         self._learning = threading.Lock()
-        self._knowledge = Knowledge(
-            self._teacher.stored_state(), self.manifest.class_names, lessons=0
-        )
+        stored, names = self._teacher.stored_state(), self.manifest.class_names
+        journal = Journal(stored, names) if one_pass else None
+        self._knowledge = Knowledge(stored, names, lessons=0, journal=journal)
         if state is not None:
             self.resume(state, pictures)
 
@@ -137,6 +142,8 @@ class OnDeviceLearner:
         progress: Progress = lambda images: None,
         keep: int | None = None,
         decided: Callable[[Forecast], object] = lambda forecast: None,
+        source: str = "",
+        journal: int | None = None,
     ) -> list[Lesson]:
         """Learn from images by label, and return the lessons.
 
@@ -160,6 +167,9 @@ class OnDeviceLearner:
             keep: pictures of each class that a one-pass bundle keeps, to measure on them what a
                 later adaptation does to old classes; 0 drops them. Default: as before, 0 at first.
             decided: is told what is still to come when a one-pass bundle has decided.
+            source: where the images come from, for `history`.
+            journal: bytes of features that a one-pass bundle keeps of its lessons, so that they can
+                be undone and corrected; 0 keeps none. Default: as before, 8 MB at first.
 
         Raises:
             InputError: an image cannot be used, a label has no images or differs from another one
@@ -170,13 +180,74 @@ class OnDeviceLearner:
         for label, few in given.items():
             if not few:
                 raise InputError(f"class {label!r} has no images; right would be one or more")
-        if keep is not None and keep < 0:
-            raise InputError(f"keep is {keep}; it must be at least 0")
-        how = Teaching(epochs, batch_size, seed, task, keep, progress, decided)
+        for name, value in {"keep": keep, "journal": journal}.items():
+            if value is not None and value < 0:
+                raise InputError(f"{name} is {value}; it must be at least 0")
+        how = Teaching(epochs, batch_size, seed, task, keep, progress, decided, source, journal)
         with self._learning:
             fit_threads()
             self._knowledge, lessons = self._teacher.teach(self._knowledge, given, how)
         return lessons
+
+    @property
+    def history(self) -> tuple[Event, ...]:
+        """What was taught and corrected, with what was undone; none where a bundle has tasks."""
+        journal = self._knowledge.journal
+        return () if journal is None else journal.events
+
+    def forget(self, label: str) -> None:
+        """Forget a class, as if it had never been taught; raises as `corrections.forget`."""
+        self._correct(lambda before, known: corrections.forget(before, known, label, _now()))
+
+    def rename(self, label: str, new: str) -> None:
+        """Give a class another name; raises as `corrections.rename`."""
+        check_labels(self._knowledge.class_names, [new], but=label)
+        self._correct(
+            lambda before, known: corrections.rename(before, known, label, new, _now()),
+            {new: (label,)},
+        )
+
+    def merge(self, label: str, into: str) -> None:
+        """Make all images of a class those of another one; raises as `corrections.merge`."""
+        self._correct(
+            lambda before, known: corrections.merge(before, known, label, into, _now()),
+            {into: (into, label)},
+        )
+
+    def relabel(self, images: Images, label: str) -> None:
+        """Make images that were taught those of a class, known or new.
+
+        They are told by their pixels. Kept pictures of the classes that lose them are dropped.
+
+        Raises:
+            InputError: an image cannot be used, as in `predict`, or is in no lesson that the
+                journal has; there is no room for a new class.
+        """
+        pixels = prepare_images(as_list(images), self.manifest.preprocessing)
+        check_labels(self._knowledge.class_names, [label])
+        keys = picture_keys(pixels).tolist()
+        journal = self._knowledge.journal
+        losing = () if journal is None else corrections.classes_of(journal, keys)
+        self._correct(
+            lambda before, known: corrections.relabel(before, keys, label, _now()),
+            dict.fromkeys(losing, ()),
+        )
+
+    def undo(self) -> Event:
+        """Take back the last lesson or correction, and return it.
+
+        Raises:
+            InputError: there is none, or its features are not in the journal any more.
+        """
+        return self._correct(lambda before, known: before.undone()).events[self._head]
+
+    def redo(self) -> Event:
+        """Have what was undone last in force again, and return it.
+
+        Raises:
+            InputError: nothing was undone, or something was learnt or corrected since.
+        """
+        return self._correct(lambda before, known: before.redone()).events[self._head - 1]
 
     def save(self, path: str | Path) -> None:
         """Write what has been learnt; an older file at ``path`` is replaced whole or not at all.
@@ -202,6 +273,32 @@ class OnDeviceLearner:
         with self._learning:
             self._knowledge = load_knowledge(Path(path), self.manifest, pictures)
 
+    @property
+    def _head(self) -> int:
+        journal = self._knowledge.journal
+        return 0 if journal is None else journal.head
+
+    def _correct(
+        self,
+        change: Callable[[Journal, tuple[str, ...]], Journal],
+        made_of: Mapping[str, Sequence[str]] | None = None,
+    ) -> Journal:
+        """Change the journal, and know what it says; kept pictures follow their classes.
+
+        ``made_of`` is as in `mobile.device.corrected.corrected`.
+        """
+        with self._learning:
+            before = self._knowledge
+            if before.journal is None or not isinstance(self._teacher, OnePassTeacher):
+                raise InputError(
+                    "this bundle has tasks, whose lessons are in its weights: they cannot be "
+                    "undone or corrected; export one that learns in one pass (--adaptation auto)"
+                )
+            fit_threads()
+            journal = change(before.journal, before.class_names)
+            self._knowledge = corrected(self._teacher, before, journal, made_of or {})
+        return journal
+
 
 def _rank(
     probabilities: Array, tasks: Sequence[int | None], names: Sequence[str]
@@ -216,3 +313,7 @@ def _rank(
         )
         for row, values, task in zip(order.tolist(), ranked.tolist(), tasks, strict=True)
     ]
+
+
+def _now() -> int:
+    return int(time.time())

@@ -5,16 +5,21 @@ under a name of their own; whatever ends the writing, the state that is there ha
 beside it.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from cbpnet.host.arrays import Array
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
 from cbpnet.method.capacity import grow
-from cbpnet.run.state_file import load_state, save_state
+from cbpnet.method.state import HostState
+from cbpnet.run.journal import Journal
+from cbpnet.run.journal_file import journal_json, journal_tensors, read_journal
+from cbpnet.run.state_file import load_with_journal, save_state
 from cbpnet.run.state_info import StateInfo, check_fit
 from mobile.device.bundle import Manifest
 from mobile.device.kept_file import KeptRecord, kept_path, pack, read_kept, remove_others
@@ -31,6 +36,9 @@ def save_knowledge(path: Path, known: Knowledge, manifest: Manifest) -> None:
         InputError: a file cannot be written; the older ones are as they were.
     """
     progress: dict[str, Any] = {"lessons": known.lessons}
+    journal = known.journal
+    if journal is not None:
+        progress["journal"] = journal_json(journal)
     pictures = None
     if known.kept.limit:
         data, record = pack(known.kept, known.class_names)
@@ -39,7 +47,8 @@ def save_knowledge(path: Path, known: Knowledge, manifest: Manifest) -> None:
         fresh = not pictures.exists()
         write_atomically(pictures, data)
     try:
-        save_state(path, known.state, manifest.state_info(known.class_names, progress))
+        info = manifest.state_info(known.class_names, progress)
+        save_state(path, known.state, info, {} if journal is None else journal_tensors(journal))
     except InputError:  # so that the state is the old one
         if pictures is not None and fresh:
             with suppress(OSError):
@@ -60,12 +69,15 @@ def load_knowledge(path: Path, manifest: Manifest, pictures: bool) -> Knowledge:
         InputError: the file is no intact state, or one of another backbone, other settings or more
             capacity; or its kept pictures are not beside it.
     """
-    state, info = load_state(path)
+    state, info, arrays = load_with_journal(path)
     try:
         _check_kind(path, info, manifest)
         expected = manifest.state_info(info.class_names, info.progress)
         check_fit(info, replace(expected, classes=info.classes, tasks=info.tasks))
-        state = grow(state, info.config, info.dim, manifest.classes, manifest.tasks)
+        journal = _journal(state, info, arrays)
+        state = _grown(state, info, manifest)
+        if journal is not None:
+            journal = replace(journal, base=_grown(journal.base, info, manifest))
         record = _kept_record(info)
     except InputError as error:
         raise InputError(f"{path} does not fit this bundle: {error}") from error
@@ -78,7 +90,8 @@ def load_knowledge(path: Path, manifest: Manifest, pictures: bool) -> Knowledge:
     kept = NO_PICTURES
     if record is not None and pictures:
         kept = read_kept(path, record, known, manifest.image_size)
-    return Knowledge(state, info.class_names, info.progress.get("lessons", 0), kept)
+    lessons = info.progress.get("lessons", 0)
+    return Knowledge(state, info.class_names, lessons, kept, journal)
 
 
 def _check_kind(path: Path, info: StateInfo, manifest: Manifest) -> None:
@@ -97,3 +110,17 @@ def _check_kind(path: Path, info: StateInfo, manifest: Manifest) -> None:
 def _kept_record(info: StateInfo) -> KeptRecord | None:
     found = info.progress.get("kept")
     return None if found is None else from_json(KeptRecord, found)
+
+
+def _journal(state: HostState, info: StateInfo, arrays: Mapping[str, Array]) -> Journal | None:
+    """Return the journal in a state file; of a state without one it starts from there."""
+    if not info.config.one_pass:
+        return None
+    found = info.progress.get("journal")
+    if found is None:
+        return Journal(state, info.class_names)
+    return read_journal(found, arrays, state, info)
+
+
+def _grown(state: HostState, info: StateInfo, manifest: Manifest) -> HostState:
+    return grow(state, info.config, info.dim, manifest.classes, manifest.tasks)

@@ -24,6 +24,8 @@ class Teaching:
     keep: int | None
     progress: Progress
     decided: Callable[[Forecast], object]
+    source: str
+    journal: int | None
 
 
 class Teacher(Protocol):

@@ -1,0 +1,239 @@
+"""Knowledge as a fold over a journal: the same statistics, however they came about.
+
+Lessons are counted again from the features that were counted when they were learnt, in the same
+order; where one adapted the features, its prompt is put in place and older statistics are carried
+over by the sums that were kept of it. So a fold over the first lessons is, bit for bit, the state
+that they left; and a correction leaves what is known had it been right from the start, but for the
+prompts, which stay as they were learnt.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cbpnet.host.arrays import Array
+from cbpnet.host.errors import InputError
+from cbpnet.method.learner_interface import Drift, OnePassInterface
+from cbpnet.method.state import HostState
+from cbpnet.run.counting import (
+    Remembered,
+    carried_features,
+    choose,
+    count,
+    leave_one_out,
+    number,
+    sample_of,
+)
+from cbpnet.run.journal import Edit, Journal, Rows, resolve
+
+__all__ = ["Folded", "bounded", "drift_to_keep", "fold", "remember", "rows_today"]
+
+_BY_CLASS = ("count", "before", "after")  # sums of a drift that have a row for each class
+_LEFT = 0.75  # of the limit, so that not every lesson has to settle another
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A state, and the classes that it knows by number."""
+
+    state: HostState
+    class_names: tuple[str, ...]
+
+
+def fold(learner: OnePassInterface, journal: Journal) -> Folded:
+    """Return what is known by the events of a journal that are in force.
+
+    Raises:
+        InputError: there is no room for its classes.
+    """
+    if journal.rests_on_base:
+        return Folded(journal.base, journal.base_names)
+    base, lessons = resolve(journal)
+    names = _numbered(base, lessons)
+    if len(names) > learner.classes:
+        raise InputError(
+            f"the journal has {len(names)} classes and there is room for {learner.classes}; forget "
+            "some, or export with more --classes"
+        )
+    state = _counted(learner, _base(journal, base), lessons, names)
+    asked = remember(learner, journal)
+    state, _ = choose(learner, state, asked.x, asked.labels, asked.evidence)
+    solved, _ = learner.solve(state, state["readout.prior"], state["readout.scale"])
+    return Folded(solved, tuple(names))
+
+
+def remember(learner: OnePassInterface, journal: Journal) -> Remembered:
+    """Return the sample of a journal's images that chooses the readout, by today's features."""
+    base, lessons = resolve(journal)
+    names = _numbered(base, lessons)
+    labels = [np.array([names[name] for name in one.names], np.int64) for one in lessons]
+    keys = [one.lesson.pictures[one.numbers] for one in lessons]
+    chosen = sample_of(np.concatenate([_NO_KEYS, *keys]), np.concatenate([_NO_LABELS, *labels]))
+    few, start = [], 0
+    for one in lessons:
+        rows = chosen[(chosen >= start) & (chosen < start + len(one.names))] - start
+        start += len(one.names)
+        few.append(replace(one, numbers=one.numbers[rows], names=_at(one.names, rows)))
+    return Remembered(
+        np.concatenate(rows_today(learner, journal.base, few)),
+        np.concatenate([_NO_LABELS, *labels])[chosen],
+        np.concatenate([_NO_KEYS, *keys])[chosen],
+        journal.base["readout.evidence"],
+    )
+
+
+def rows_today(learner: OnePassInterface, state: HostState, lessons: Sequence[Rows]) -> list[Array]:
+    """Return the features [N, F] of each lesson's rows, carried over later adaptations.
+
+    ``state`` is any of the learner's.
+    """
+    width = state["classes.mean"].shape[1]
+    found: list[Array] = [np.zeros((0, width), np.float32)]
+    for one in lessons:
+        before = np.concatenate(found)
+        if one.lesson.drift and len(before):
+            drift = _drift_of_map(learner, one.lesson.drift)
+            after = carried_features(learner, state, drift, before)
+            found = np.split(after, np.cumsum([len(few) for few in found])[:-1])
+        found.append(one.lesson.x[one.numbers].astype(np.float32))
+    return found
+
+
+def drift_to_keep(
+    before: HostState, names: Sequence[str], drift: Drift
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return what a journal keeps of the sums that an adaptation was carried over by.
+
+    That is nothing where nothing was known ``before``. ``names`` are the known classes, by number;
+    those with kept pictures are returned, and the sums by class have rows for them alone.
+    """
+    if not drift or not before["classes.count"].any():
+        return {}, ()
+    rows = np.flatnonzero(drift["count"])
+    kept = {name: drift[name][rows] if name in _BY_CLASS else drift[name] for name in drift}
+    return kept, tuple(names[row] for row in rows.tolist())
+
+
+def bounded(learner: OnePassInterface, journal: Journal, known: Folded) -> Journal:
+    """Return a journal within its limit; the oldest lessons are settled where they have to be.
+
+    ``known`` is what it folds to. What was undone is given up with them, and corrections that were
+    made so far cannot be undone any more.
+    """
+    if journal.bytes <= journal.limit:
+        return journal
+    events = journal.in_force
+    last = len(events)
+    left = _LEFT * journal.limit
+    while last and sum(_bytes(event) for event in events[last - 1 :]) <= left:
+        last -= 1
+    headers = tuple(e if isinstance(e, Edit) else e.settled() for e in events[:last])
+    edits = [place + 1 for place, event in enumerate(events) if isinstance(event, Edit)]
+    settled = max([last, *edits])
+    base, names = known.state, known.class_names
+    if last < len(events):
+        base, names = _settle(learner, journal, known, last)
+    return replace(
+        journal,
+        base=base,
+        base_names=names,
+        events=(*headers, *events[last:]),
+        head=len(events),
+        settled=settled,
+    )
+
+
+_NO_KEYS, _NO_LABELS = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+
+
+def _settle(
+    learner: OnePassInterface, journal: Journal, known: Folded, last: int
+) -> tuple[HostState, tuple[str, ...]]:
+    """Return the base, and its classes, that the first ``last`` events and all edits make."""
+    classes, everything = resolve(journal)
+    first = sum(not isinstance(event, Edit) for event in journal.in_force[:last])
+    names = _numbered(classes, everything[:first])
+    state = _counted(learner, _base(journal, classes), everything[:first], names)
+    today = np.concatenate(rows_today(learner, state, everything)[: 1 + first])
+    places = {name: place for place, name in enumerate(known.class_names)}
+    labels = np.array([places[name] for one in everything[:first] for name in one.names], np.int64)
+    evidence = _evidence(learner, known.state, today, labels)
+    return (
+        state.replace({"readout.evidence": journal.base["readout.evidence"] + evidence}),
+        tuple(names),
+    )
+
+
+def _evidence(learner: OnePassInterface, state: HostState, x: Array, labels: Array) -> Array:
+    """Return what counted images say of each prior and scale."""
+    members = (state["classes.count"] > 0).astype(np.float32)
+    found = []
+    for prior in learner.config.readout.priors:
+        _, metric = learner.solve(state, number(prior), number(1))
+        found.append(leave_one_out(learner, state, metric, x, labels, members)["likelihood"])
+    return np.stack(found)
+
+
+def _counted(
+    learner: OnePassInterface,
+    state: HostState,
+    lessons: Sequence[Rows],
+    names: Mapping[str, int],
+) -> HostState:
+    """Return a state with lessons counted, each after what it did to the features."""
+    for one in lessons:
+        lesson = one.lesson
+        if lesson.adapts:
+            adapted = {"lessons.adapted": state["lessons.adapted"] + 1}
+            state = state.replace({**lesson.adapted, **adapted})
+        if lesson.drift:
+            state = learner.carry(state, _drift(learner, one, names))
+        labels = np.array([names[name] for name in one.names], np.int64)
+        state = count(learner, state, lesson.x[one.numbers].astype(np.float32), labels)
+        if len(labels) or lesson.adapts:
+            state = state.replace({"lessons.count": state["lessons.count"] + 1})
+    return state
+
+
+def _drift(learner: OnePassInterface, one: Rows, names: Mapping[str, int]) -> Drift:
+    """Return the sums that a lesson keeps with a row for each class as it is numbered now."""
+    drift = learner.zero_drift() | {
+        name: value for name, value in one.lesson.drift.items() if name not in _BY_CLASS
+    }
+    for row, name in enumerate(one.kept):
+        if name is not None and name in names:
+            for part in _BY_CLASS:
+                drift[part][names[name]] += one.lesson.drift[part][row]
+    return drift
+
+
+def _drift_of_map(learner: OnePassInterface, kept: Mapping[str, Array]) -> Drift:
+    return learner.zero_drift() | {n: v for n, v in kept.items() if n not in _BY_CLASS}
+
+
+def _base(journal: Journal, classes: Sequence[str | None]) -> HostState:
+    """Return the state that the fold starts from, without classes that are forgotten."""
+    state = journal.base
+    left = [place for place, name in enumerate(classes) if name is not None]
+    if len(left) == len(classes):
+        return state
+    changed = {name: np.zeros_like(state[name]) for name in ("classes.count", "classes.mean")}
+    for name, rows in changed.items():
+        rows[: len(left)] = state[name][left]
+    return state.replace(changed)
+
+
+def _numbered(base: Sequence[str | None], lessons: Sequence[Rows]) -> dict[str, int]:
+    """Return the number of each class: in the order in which they were first taught."""
+    order = dict.fromkeys([name for name in base if name is not None])
+    order |= dict.fromkeys(name for one in lessons for name in one.names)
+    return {name: place for place, name in enumerate(order)}
+
+
+def _at(names: Sequence[str], rows: Array) -> tuple[str, ...]:
+    return tuple(names[row] for row in rows.tolist())
+
+
+def _bytes(event: object) -> int:
+    return getattr(event, "bytes", 0)
