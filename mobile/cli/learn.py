@@ -23,6 +23,7 @@ from mobile.cli.camera_options import CameraOptions, recognise
 from mobile.cli.lesson_report import forecast_sentence, lesson_json, lesson_sentence
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import print_notes
+from mobile.cli.state_options import FoundStateOptions, WriterOptions, default_state
 
 if TYPE_CHECKING:
     from mobile.device.images import ImageLike
@@ -107,14 +108,9 @@ class SourceOptions(CameraOptions):
 
 
 @dataclass(frozen=True)
-class StateOptions:
+class StateOptions(FoundStateOptions):
     """The state that is gone on from, and what is written."""
 
-    state: Path | None = option(
-        "--state",
-        type=click.Path(path_type=Path),
-        help="State to go on from; default: the one in the bundle.",
-    )
     out: Path | None = option(
         "--out",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -137,19 +133,24 @@ class StateOptions:
     )
 
     def file(self, bundle: Path) -> Path:
-        """Return the state file to write; its folder, and the result's, can be written to.
-
-        Raises `InputError` if it is there and is not the state to go on from.
-        """
-        out = self.out or self.state or bundle.with_suffix(".safetensors")
+        """Return the state file to write; its folder, and the result's, can be written to."""
+        out = self.out or self.state or default_state(bundle)
         for folder in {path.parent for path in (out, self.result) if path is not None}:
             make_folder(folder)
-        if out != self.state and out.exists():
+        return out
+
+    def start(self, bundle: Path, out: Path) -> Path | None:
+        """Return the state to go on from, None for the one in the bundle.
+
+        Raises `InputError` if the file to write is there and is not that state.
+        """
+        state = self.find(bundle)
+        if out != state and out.exists():
             raise InputError(
                 f"{out} exists and is not the state to go on from; pass --state {out} to go on "
                 "from it, or name another file with --out"
             )
-        return out
+        return state
 
 
 @dataclass(frozen=True)
@@ -173,13 +174,20 @@ Examples:
   cbpnet-mobile learn pets.pte --camera picamera2 --label rex --label tom --live
 """
 )
-@takes(bundle=BundleOptions, source=SourceOptions, lesson=TeachingOptions, files=StateOptions)
+@takes(
+    bundle=BundleOptions,
+    source=SourceOptions,
+    lesson=TeachingOptions,
+    files=StateOptions,
+    writer=WriterOptions,
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def learn(
     bundle: BundleOptions,
     source: SourceOptions,
     lesson: TeachingOptions,
     files: StateOptions,
+    writer: WriterOptions,
     as_json: bool,
 ) -> None:
     """Learn a folder of class folders on the device, and write the state.
@@ -188,14 +196,16 @@ def learn(
     and new ones in a new task; else all are one lesson, which looks at its images and says whether
     the features have to be adapted to them, and what that costs.
     The state file is written at the end and in one step: an interrupted run leaves it as it was.
+    Run again, it goes on from what it wrote. Other programs that write the state wait meanwhile.
     With --camera the images are pictures of what it sees, one class after another.
     """
     source.check()
-    learner = lesson.open(bundle, files.state)
     out = files.file(bundle.path)
     with source.open() as capture:
-        learnt = _learn(learner, source.read(capture), lesson, files)
-        learner.save(out)
+        with writer.writing(out):
+            learner = lesson.open(bundle, files.start(bundle.path, out))
+            learnt = _learn(learner, source.read(capture), lesson, files)
+            learner.save(out)
         if files.result is not None:
             _write_result(files.result, bundle.path, learner, source, learnt)
         if as_json:

@@ -36,7 +36,7 @@ def move(old: Path, bundle: Path, out: Path, as_json: bool) -> None:
     from cbpnet.run.class_means import read_class_means
     from mobile.device.moved import move_classes
     from mobile.device.one_pass_program import OnePassProgram
-    from mobile.device.saved import save_knowledge
+    from mobile.device.saved import Saving, save_knowledge
 
     means = read_class_means(old)
     make_folder(out.parent)
@@ -49,7 +49,7 @@ def move(old: Path, bundle: Path, out: Path, as_json: bool) -> None:
             "--adaptation cbpnet"
         )
     known = move_classes(means, OnePassProgram(program))
-    save_knowledge(out, known, program.manifest)
+    save_knowledge(out, known, program.manifest, Saving(generation=1))
     if as_json:
         found = {"state": str(out), "bytes": out.stat().st_size, "classes": known.class_names}
         click.echo(json.dumps(found, indent=2))

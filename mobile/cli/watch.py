@@ -2,20 +2,22 @@
 
 import importlib.resources
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cbpnet.host.atomic import make_folder
-from cbpnet.host.text import counted
+from cbpnet.host.text import counted, listed
 from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.lesson_report import decision_words
 from mobile.cli.option_groups import takes
+from mobile.cli.options import print_note
 
 if TYPE_CHECKING:
     from mobile.device.lessons import Lesson
+    from mobile.device.runtime import OnDeviceLearner
 
 __all__ = ["watch"]
 
@@ -73,19 +75,27 @@ def watch(
 ) -> None:
     """Learn every lesson that is put into a folder, until it is stopped.
 
-    Each lesson is learnt once, whenever the power goes. One that cannot be used goes to the inbox's
-    folder `refused`, with the reason beside it.
+    Each lesson is learnt once, whenever the power goes. One that cannot be used, or that has ended
+    the process twice, goes to the inbox's folder `refused`, with the reason beside it. Other
+    programs may write the state between two lessons: nothing of theirs is lost. Where a bundle's
+    tasks are all begun, new classes join the last one.
     """
     from mobile.device.inbox import Inbox
 
     make_folder(state.parent)
     learner = lesson.open(bundle, state if state.exists() else None)
-    lessons = Inbox(inbox, learner, state)
+    lessons = Inbox(inbox, learner, state, pictures=lesson.keep != 0, say=print_note)
     click.echo(f"watching {lessons.waiting}; {_known(learner.class_names)}")
     while True:
         start = time.monotonic()
         found = lessons.learn_next(
-            lambda images: learner.learn(images, lesson.epochs, lesson.batch_size, keep=lesson.keep)
+            lambda images: learner.learn(
+                images,
+                lesson.epochs,
+                lesson.batch_size,
+                task=_task_to_join(learner, images),
+                keep=lesson.keep,
+            )
         )
         if found is not None:
             name, tasks = found
@@ -99,6 +109,18 @@ def watch(
             return
         else:
             time.sleep(every)
+
+
+def _task_to_join(learner: "OnDeviceLearner", labels: Iterable[str]) -> int | None:
+    """Return the last task for new classes where no other can be begun, and say so."""
+    tasks = learner.manifest.tasks
+    if learner.manifest.config.one_pass or learner.known_tasks < tasks:
+        return None
+    new = [label for label in labels if label not in learner.class_names]
+    if not new:
+        return None
+    print_note(f"all {tasks} of the bundle's tasks are begun: {listed(new)} join task {tasks}")
+    return tasks
 
 
 def _known(class_names: Sequence[str]) -> str:

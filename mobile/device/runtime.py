@@ -21,7 +21,7 @@ from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson, check_labels
 from mobile.device.one_pass_teacher import OnePassTeacher
 from mobile.device.program import Program, fit_threads
-from mobile.device.saved import load_knowledge, save_knowledge
+from mobile.device.saved import Saving, load_knowledge, read_saving, save_knowledge
 from mobile.device.task_teacher import TaskTeacher
 from mobile.device.teacher import Teacher, Teaching
 
@@ -56,7 +56,8 @@ class OnDeviceLearner:
 
     It may be used by several threads: `predict` answers with what was known when it was called,
     and of two calls of `learn` the second waits for the first. What is learnt lives in memory until
-    `save` writes it. `mobile.device.program.set_threads` sets the runtime's threads.
+    `save` writes it; `mobile.device.state_lock.writing` keeps other programs from writing the file
+    meanwhile. `mobile.device.program.set_threads` sets the runtime's threads.
 
     Args:
         bundle: the `.pte` file.
@@ -79,6 +80,8 @@ class OnDeviceLearner:
         stored, names = self._teacher.stored_state(), self.manifest.class_names
         journal = Journal(stored, names) if one_pass else None
         self._knowledge = Knowledge(stored, names, lessons=0, journal=journal)
+        self._savings: dict[Path, Saving] = {}  # of the files that were read or written
+        self._inbox = ""
         if state is not None:
             self.resume(state, pictures)
 
@@ -96,6 +99,11 @@ class OnDeviceLearner:
     def lessons(self) -> int:
         """The number of lessons since the server's state, or since nothing was known."""
         return self._knowledge.lessons
+
+    @property
+    def inbox(self) -> str:
+        """What identifies the last lesson that was taken from an inbox; empty if there was none."""
+        return self._inbox
 
     @property
     def kept(self) -> KeptPictures:
@@ -249,15 +257,30 @@ class OnDeviceLearner:
         """
         return self._correct(lambda before, known: before.redone()).events[self._head - 1]
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, inbox: str = "") -> None:
         """Write what has been learnt; an older file at ``path`` is replaced whole or not at all.
 
         Kept pictures go to a file of their own beside it, see `mobile.device.kept_file`.
 
+        Args:
+            path: the state file.
+            inbox: identifies the last lesson if it was taken from an inbox; default: as before.
+
         Raises:
-            InputError: a file cannot be written; the older ones are as they were.
+            InputError: another program has written the file since this learner read or wrote it, or
+                a file cannot be written; the older ones are as they were.
         """
-        save_knowledge(Path(path), self._knowledge, self.manifest)
+        path = Path(path)
+        there, ours = read_saving(path), self._savings.get(_place(path))
+        if ours is not None and there.generation != ours.generation and path.exists():
+            raise InputError(
+                f"{path} was written by another program meanwhile: it is of generation "
+                f"{there.generation}, and what is to be saved goes on from {ours.generation}; "
+                "go on from it anew, or save to another file"
+            )
+        saving = Saving(there.generation + 1, inbox or self._inbox)
+        save_knowledge(path, self._knowledge, self.manifest, saving)
+        self._savings[_place(path)], self._inbox = saving, saving.inbox
 
     def resume(self, path: str | Path, pictures: bool = True) -> None:
         """Go on from a state file, which another host may have written with less capacity.
@@ -270,8 +293,16 @@ class OnDeviceLearner:
             InputError: the file is no intact state, or one of another backbone, other settings or
                 more capacity; or its kept pictures are not beside it.
         """
+        path = Path(path)
         with self._learning:
-            self._knowledge = load_knowledge(Path(path), self.manifest, pictures)
+            saving = read_saving(path)
+            self._knowledge = load_knowledge(path, self.manifest, pictures)
+            self._savings[_place(path)] = saving
+            self._inbox = saving.inbox
+
+    def is_current(self, path: str | Path) -> bool:
+        """Return whether a state file is still what this learner last read from it or wrote."""
+        return self._savings.get(_place(Path(path))) == read_saving(Path(path))
 
     @property
     def _head(self) -> int:
@@ -317,3 +348,7 @@ def _rank(
 
 def _now() -> int:
     return int(time.time())
+
+
+def _place(path: Path) -> Path:
+    return path.parent.resolve() / path.name

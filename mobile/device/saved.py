@@ -7,7 +7,7 @@ beside it.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,35 @@ from mobile.device.kept_file import KeptRecord, kept_path, pack, read_kept, remo
 from mobile.device.kept_pictures import NO_PICTURES
 from mobile.device.lessons import Knowledge
 
-__all__ = ["load_knowledge", "save_knowledge"]
+__all__ = ["NEVER", "Saving", "load_knowledge", "read_saving", "save_knowledge"]
 
 
-def save_knowledge(path: Path, known: Knowledge, manifest: Manifest) -> None:
+@dataclass(frozen=True)
+class Saving:
+    """Which saving of a state file it holds.
+
+    ``generation`` counts the savings of the file, so that one who read it sees that another has
+    written it since. ``inbox`` identifies the last lesson that was taken from an inbox.
+    """
+
+    generation: int = 0
+    inbox: str = ""
+
+
+NEVER = Saving()
+
+
+def save_knowledge(path: Path, known: Knowledge, manifest: Manifest, saving: Saving) -> None:
     """Write a state file, and its kept pictures if there are any; older ones go.
+
+    ``saving`` is what `read_saving` will say of it.
 
     Raises:
         InputError: a file cannot be written; the older ones are as they were.
     """
-    progress: dict[str, Any] = {"lessons": known.lessons}
+    progress: dict[str, Any] = {"lessons": known.lessons, "generation": saving.generation}
+    if saving.inbox:
+        progress["inbox"] = saving.inbox
     journal = known.journal
     if journal is not None:
         progress["journal"] = journal_json(journal)
@@ -55,6 +74,15 @@ def save_knowledge(path: Path, known: Knowledge, manifest: Manifest) -> None:
                 pictures.unlink()
         raise
     remove_others(path, pictures)
+
+
+def read_saving(path: Path) -> Saving:
+    """Return which saving a state file holds, `NEVER` where there is no state that can be read."""
+    try:
+        _, info = load_state(path)
+    except InputError:
+        return NEVER
+    return Saving(info.progress.get("generation", 0), info.progress.get("inbox", ""))
 
 
 def load_knowledge(path: Path, manifest: Manifest, pictures: bool) -> Knowledge:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from .made_once import made_once  # noqa: F401  a fixture
 from .toy_pictures import toy_pictures
@@ -41,6 +42,20 @@ def program_in() -> Callable[[Path], bytes]:
 def pictures() -> Callable[..., list[npt.NDArray[np.uint8]]]:
     """Make noisy pictures of a colour."""
     return toy_pictures
+
+
+@pytest.fixture
+def write_classes() -> Callable[..., Path]:
+    """Write class folders of noisy pictures of a colour, each called after its colour."""
+
+    def write(folder: Path, *colours: str, count: int = 3, seed: int = 0) -> Path:
+        for colour in colours:
+            (folder / colour).mkdir(parents=True)
+            for number, picture in enumerate(toy_pictures(colour, count, seed)):
+                Image.fromarray(picture).save(folder / colour / f"{number}.png")
+        return folder
+
+    return write
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,19 +85,26 @@ def test_learning_and_predicting(
     assert f"cbpnet-mobile learn {bundle} --images FOLDER --state {state}" in result.stderr
 
 
-def test_new_classes_join_a_known_task(bundle: Path, photos: Callable[..., Path]) -> None:
-    state = bundle.with_suffix(".safetensors")
-    try:
-        assert run("learn", bundle, "--images", photos("red"), "--epochs", "1").exit_code == 0
-        more = photos("blue", folder="more")
-        refused = run("learn", bundle, "--images", more)
+def test_what_was_learnt_lies_beside_the_bundle_and_is_gone_on_from(
+    bundle: Path, photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    own, more = tmp_path / "pets.pte", photos("blue", folder="more")
+    shutil.copy(bundle, own)
+    state = own.with_suffix(".safetensors")
+    first = run("learn", own, "--images", photos("red"), "--epochs", "1")
+    assert first.exit_code == 0, first.output
+    assert "--no-state" not in first.stderr
+    for options in (["--no-state"], ["--out", state, "--no-state"]):
+        refused = run("learn", own, "--images", more, *options)
         assert refused.exit_code == 1
         assert f"pass --state {state} to go on from it" in refused.stderr
-        result = run("learn", bundle, "--images", more, "--state", state, "--task", "1")
-        assert "task 1 (new: blue): 5 images" in result.output
-        assert load_state(state)[0]["tasks.known"].tolist() == [1, 0, 0]
-    finally:
-        state.unlink(missing_ok=True)
+    contrary = run("learn", own, "--images", more, "--state", state, "--no-state")
+    assert contrary.exit_code == 2
+    result = run("learn", own, "--images", more, "--task", "1")
+    assert f"note: goes on from {state}, which lies beside the bundle; --no-state" in result.stderr
+    assert "task 1 (new: blue): 5 images" in result.output
+    assert load_state(state)[0]["tasks.known"].tolist() == [1, 0, 0]
+    assert not list(tmp_path.glob("*.lock"))
 
 
 def without_trailer(bundle: Path, path: Path) -> None:

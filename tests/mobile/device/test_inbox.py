@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from cbpnet.host.errors import InputError
 from cbpnet.run.state_file import load_state
@@ -18,15 +16,11 @@ class PowerCut(BaseException):
 
 
 @pytest.fixture
-def lesson(pictures: Callable[..., list[np.ndarray]], tmp_path: Path) -> Callable[..., Path]:
+def lesson(write_classes: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
     """Put a lesson into the inbox."""
 
     def write(name: str, *labels: str) -> Path:
-        for label in labels:
-            folder = tmp_path / "inbox" / "waiting" / name / label
-            folder.mkdir(parents=True)
-            for number, picture in enumerate(pictures(label, 3)):
-                Image.fromarray(picture).save(folder / f"{number}.png")
+        write_classes(tmp_path / "inbox" / "waiting" / name, *labels)
         return tmp_path / "inbox"
 
     return write
@@ -48,7 +42,7 @@ def learn_all(bundle: Path, folder: Path) -> list[str]:
 
 def names(folder: Path) -> dict[str, list[str]]:
     return {
-        part: sorted(path.name for path in (folder / part).iterdir())
+        part: sorted(path.name for path in (folder / part).iterdir() if path.suffix != ".json")
         for part in ("waiting", "learning", "learnt", "refused")
     }
 

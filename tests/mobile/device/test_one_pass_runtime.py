@@ -61,7 +61,7 @@ def test_what_it_learns_is_what_a_lesson_in_pytorch_learns(
         seed=3,
     ).state
     assert info.class_names == ("red", "green")
-    assert info.progress == {"lessons": 1}
+    assert info.progress == {"lessons": 1, "generation": 1}
     for name, value in expected.items():
         np.testing.assert_allclose(state[name], value, rtol=1e-2, atol=1e-3, err_msg=name)
 

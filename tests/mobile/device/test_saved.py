@@ -23,14 +23,14 @@ def learner(one_pass_bundle):
 
 
 def pair(folder):
-    """All that a state and its kept pictures hold, bit for bit; what is beside them is left out."""
+    """All that a state and its kept pictures hold, bit for bit, but how often it was saved."""
     path = folder / "state"
     state, info = load_state(path)
     kept = info.progress.get("kept")
     name = f"state.{kept['sha256'][:16]}.kept.zip" if kept else None
     return (
         {name: value.tobytes() for name, value in state.items()},
-        info,
+        dataclasses.replace(info, progress={**info.progress, "generation": 0}),
         (folder / name).read_bytes() if name else b"",
     )
 
@@ -82,7 +82,7 @@ def test_a_state_whose_pictures_are_elsewhere_says_what_to_do(
     alone.learn({"blue": pictures("blue", 3)})
     alone.save(path)
     assert list(tmp_path.iterdir()) == [path]
-    assert load_state(path)[1].progress == {"lessons": 3}
+    assert load_state(path)[1].progress == {"lessons": 3, "generation": 3}
 
 
 def test_a_state_with_less_room_moves_in_and_others_are_refused(
