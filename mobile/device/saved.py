@@ -19,7 +19,7 @@ from cbpnet.method.capacity import grow
 from cbpnet.method.state import HostState
 from cbpnet.run.journal import Journal
 from cbpnet.run.journal_file import journal_json, journal_tensors, read_journal
-from cbpnet.run.state_file import load_with_journal, save_state
+from cbpnet.run.state_file import load_state, load_with_journal, save_state
 from cbpnet.run.state_info import StateInfo, check_fit
 from mobile.device.bundle import Manifest
 from mobile.device.kept_file import KeptRecord, kept_path, pack, read_kept, remove_others
