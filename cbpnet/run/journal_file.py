@@ -21,7 +21,7 @@ from cbpnet.run.lesson import Reason
 from cbpnet.run.state_file import JOURNAL
 from cbpnet.run.state_info import StateInfo
 
-__all__ = ["journal_json", "journal_tensors", "read_journal"]
+__all__ = ["event_json", "journal_json", "journal_tensors", "read_journal"]
 
 _BASE, _ADAPTED, _DRIFT = "base.", "adapted.", "drift."
 _ROWS = {"labels": np.int32, "pictures": np.uint64, "x": np.float16}
@@ -63,7 +63,7 @@ def journal_json(journal: Journal) -> dict[str, Any]:
     """Return what is not arrays in a journal, for JSON."""
     return {
         "base_names": list(journal.base_names),
-        "events": [_event_json(event) for event in journal.events],
+        "events": [event_json(event) for event in journal.events],
         "head": journal.head,
         "settled": journal.settled,
         "limit": journal.limit,
@@ -114,7 +114,8 @@ def read_journal(
     return journal
 
 
-def _event_json(event: Event) -> dict[str, Any]:
+def event_json(event: Event) -> dict[str, Any]:
+    """Return what is not arrays in an event, for JSON."""
     kind = _EditRecord if isinstance(event, Edit) else _TaughtRecord
     found = {field.name: getattr(event, field.name) for field in fields(kind)}
     return found if isinstance(event, Edit) else {"kind": "taught"} | found

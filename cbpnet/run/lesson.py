@@ -52,6 +52,7 @@ __all__ = [
     "count_anew",
     "count_forwards",
     "learn_lesson",
+    "look",
     "may_adapt",
 ]
 
@@ -139,8 +140,8 @@ def learn_lesson(
         InputError: a label is outside the learner's capacity.
     """
     check_labels(learner.classes, images.labels)
-    look = partial(_look, learner, preprocessing, progress)
-    x = look(state, images)
+    seen = partial(look, learner, preprocessing, progress=progress)
+    x = seen(state, images)
     between()
     counted = count(learner, state, x, images.labels)
     counted, metric = _chosen(learner, counted, x, images, state, remembered)
@@ -151,7 +152,7 @@ def learn_lesson(
     if decision.adapts:
         begun = counted
         if start is not None:
-            begun = count(learner, start, look(start, images), images.labels)
+            begun = count(learner, start, seen(start, images), images.labels)
         between()
         lesson = int(state["lessons.count"].item()) + 1
         # Apart, so that the order of images does not depend on whether tokens are replaced.
@@ -159,9 +160,9 @@ def learn_lesson(
         adapted = _adapt(learner, begun, x, images, preprocessing, training, order, units, progress)
         between()
         moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
-        pairs = [_Pairs(x, look(moved, images), None)]
+        pairs = [_Pairs(x, seen(moved, images), None)]
         if kept is not None:
-            pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
+            pairs.append(_Pairs(seen(state, kept), seen(moved, kept), kept.labels))
         between()
         x = pairs[0].after
         drift = _drift(learner, pairs)
@@ -201,12 +202,27 @@ def count_anew(
     progress: Progress = lambda images: None,
 ) -> HostState:
     """Return a state that knows the images of these lessons alone, by the features as they are."""
-    found = [(_look(learner, preprocessing, progress, state, one), one.labels) for one in lessons]
+    found = [(look(learner, preprocessing, state, one, progress), one.labels) for one in lessons]
     x, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
     state = count(learner, forgotten(state), x, labels)
     counted, _ = choose(learner, state, x, labels, state["readout.evidence"])
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return solved
+
+
+def look(
+    learner: OnePassInterface,
+    preprocessing: Preprocessing,
+    state: HostState,
+    images: ShownImages,
+    progress: Progress = lambda images: None,
+) -> Array:
+    """Return the features [N, F] of images, as they are counted."""
+    found = []
+    for rows in portions(np.arange(len(images.labels)), IMAGES_AT_ONCE):
+        found.append(learner.features(state, images.batch(rows, preprocessing)))
+        progress(len(rows))
+    return as_counted(np.concatenate(found)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -219,21 +235,6 @@ class _Pairs:
     before: Array
     after: Array
     kept: Array | None
-
-
-def _look(
-    learner: OnePassInterface,
-    preprocessing: Preprocessing,
-    progress: Progress,
-    state: HostState,
-    images: ShownImages,
-) -> Array:
-    """Return the features [N, F] of images, as they are counted."""
-    found = []
-    for rows in portions(np.arange(len(images.labels)), IMAGES_AT_ONCE):
-        found.append(learner.features(state, images.batch(rows, preprocessing)))
-        progress(len(rows))
-    return as_counted(np.concatenate(found)).astype(np.float32)
 
 
 def _chosen(

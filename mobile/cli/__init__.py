@@ -18,20 +18,27 @@ COMMANDS = {
     "demo": "Export a network that knows the digits 0 to 4, and let the program learn 5 to 9.",
     "evaluate": "Test a bundle on images; or learn a data set through it, task after task.",
     "export": "Write a bundle: one .pte file that classifies, and learns new classes, on a device.",
+    "forget": "Forget a class, as if it had never been taught.",
+    "history": "List the lessons and corrections of a state.",
     "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
     "latency": "Measure how fast, how hot and how hungry a bundle is on this board.",
     "learn": "Learn a folder of class folders on the device, and write the state.",
+    "merge": "Make the states of several devices one, each lesson counted once.",
     "move": "Take the classes of an older state over into a bundle that learns in one pass.",
     "plasticity": "Learn a long stream of two-class tasks with block and head alone, on frozen "
     "features.",
     "predict": "Classify images with a bundle and what it has learnt.",
     "presets": "List the presets: backbone, both learners, and how much of it is trained.",
+    "redo": "Have what was undone last in force again.",
+    "relabel": "Make pictures, or all of a class, those of another class.",
+    "rename": "Give a class another name.",
     "report": "Put the results of boards side by side on one page that needs no network.",
     "sensitivity": "Find what a target with static int8 must keep in fp32.",
     "stream": "Learn a long stream of small lessons whose domain changes, and report what is still "
     "learnt.",
     "targets": "List the targets of export: what each runs on, what was verified how.",
     "train": "Learn the classes of a data set, task after task, and write the learner's state.",
+    "undo": "Take back the last lesson or correction.",
     "watch": "Learn every lesson that is put into a folder, until it is stopped.",
 }
 

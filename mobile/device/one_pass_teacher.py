@@ -13,8 +13,8 @@ from cbpnet.method.state import HostState
 from cbpnet.run.counting import as_counted, picture_keys
 from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, remember
 from cbpnet.run.journal import Journal, Taught
-from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson
-from cbpnet.run.training import LessonImages, TrainingConfig
+from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson, look
+from cbpnet.run.training import LessonImages, ShownImages, TrainingConfig
 from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Forecast, Knowledge, Lesson, new_labels
 from mobile.device.one_pass_program import OnePassProgram
@@ -89,9 +89,24 @@ class OnePassTeacher:
         )
         taught = _taught(before, list(images), shown, outcome, how)
         known = Folded(outcome.state, names)
-        journal = bounded(self._learner, journal.followed_by(taught), known)
-        self._program.release()
+        journal = self.bounded(journal.followed_by(taught), known)
         return Knowledge(outcome.state, names, before.lessons + 1, filled, journal), [lesson]
+
+    @property
+    def image_size(self) -> int:
+        """The side S of the images that the bundle takes, in pixels."""
+        return self._program.manifest.image_size
+
+    def features(self, state: HostState, images: ShownImages) -> Array:
+        """Return the features [N, F] of images, as they are counted."""
+        return look(self._learner, self._program.manifest.preprocessing, state, images)
+
+    def bounded(self, journal: Journal, known: Folded) -> Journal:
+        """Return a journal within its limit, see `cbpnet.run.fold.bounded`."""
+        try:
+            return bounded(self._learner, journal, known)
+        finally:
+            self._program.release()
 
     def fold(self, journal: Journal) -> Folded:
         """Return what is known by a journal; the program gives its memory back."""

@@ -13,12 +13,14 @@ from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
 from cbpnet.run.counting import picture_keys
 from cbpnet.run.journal import Event, Journal
+from cbpnet.run.merging import Merged
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
 from mobile.device.bundle import Manifest
 from mobile.device.corrected import corrected
 from mobile.device.images import Images, as_list, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson, check_labels
+from mobile.device.merged import Side, merge_knowledge
 from mobile.device.one_pass_teacher import OnePassTeacher
 from mobile.device.program import Program, fit_threads
 from mobile.device.saved import Saving, load_knowledge, read_saving, save_knowledge
@@ -89,6 +91,12 @@ class OnDeviceLearner:
     def class_names(self) -> tuple[str, ...]:
         """The labels of the known classes, by class number."""
         return self._knowledge.class_names
+
+    @property
+    def images(self) -> dict[str, int]:
+        """How many images each known class was learnt from."""
+        counts = self._knowledge.state["classes.count"].astype(int).tolist()
+        return dict(zip(self.class_names, counts, strict=False))
 
     @property
     def known_tasks(self) -> int:
@@ -175,7 +183,7 @@ class OnDeviceLearner:
             keep: pictures of each class that a one-pass bundle keeps, to measure on them what a
                 later adaptation does to old classes; 0 drops them. Default: as before, 0 at first.
             decided: is told what is still to come when a one-pass bundle has decided.
-            source: where the images come from, for `history`.
+            source: where the images come from, for the journal.
             journal: bytes of features that a one-pass bundle keeps of its lessons, so that they can
                 be undone and corrected; 0 keeps none. Default: as before, 8 MB at first.
 
@@ -198,31 +206,32 @@ class OnDeviceLearner:
         return lessons
 
     @property
-    def history(self) -> tuple[Event, ...]:
-        """What was taught and corrected, with what was undone; none where a bundle has tasks."""
-        journal = self._knowledge.journal
-        return () if journal is None else journal.events
+    def journal(self) -> Journal | None:
+        """What was taught and corrected, with what was undone; None where a bundle has tasks."""
+        return self._knowledge.journal
 
-    def forget(self, label: str) -> None:
+    def forget(self, label: str) -> Event:
         """Forget a class, as if it had never been taught; raises as `corrections.forget`."""
-        self._correct(lambda before, known: corrections.forget(before, known, label, _now()))
+        return self._correct(
+            lambda journal, known: corrections.forget(journal, known, label, _now())
+        )
 
-    def rename(self, label: str, new: str) -> None:
+    def rename(self, label: str, new: str) -> Event:
         """Give a class another name; raises as `corrections.rename`."""
-        check_labels(self._knowledge.class_names, [new], but=label)
-        self._correct(
-            lambda before, known: corrections.rename(before, known, label, new, _now()),
+        check_labels(self.class_names, [new], but=label)
+        return self._correct(
+            lambda journal, known: corrections.rename(journal, known, label, new, _now()),
             {new: (label,)},
         )
 
-    def merge(self, label: str, into: str) -> None:
+    def merge(self, label: str, into: str) -> Event:
         """Make all images of a class those of another one; raises as `corrections.merge`."""
-        self._correct(
-            lambda before, known: corrections.merge(before, known, label, into, _now()),
+        return self._correct(
+            lambda journal, known: corrections.merge(journal, known, label, into, _now()),
             {into: (into, label)},
         )
 
-    def relabel(self, images: Images, label: str) -> None:
+    def relabel(self, images: Images, label: str) -> Event:
         """Make images that were taught those of a class, known or new.
 
         They are told by their pixels. Kept pictures of the classes that lose them are dropped.
@@ -231,13 +240,11 @@ class OnDeviceLearner:
             InputError: an image cannot be used, as in `predict`, or is in no lesson that the
                 journal has; there is no room for a new class.
         """
-        pixels = prepare_images(as_list(images), self.manifest.preprocessing)
-        check_labels(self._knowledge.class_names, [label])
-        keys = picture_keys(pixels).tolist()
-        journal = self._knowledge.journal
-        losing = () if journal is None else corrections.classes_of(journal, keys)
-        self._correct(
-            lambda before, known: corrections.relabel(before, keys, label, _now()),
+        check_labels(self.class_names, [label])
+        keys = picture_keys(prepare_images(as_list(images), self.manifest.preprocessing)).tolist()
+        losing = set() if self.journal is None else corrections.classes_of(self.journal, keys)
+        return self._correct(
+            lambda journal, known: corrections.relabel(journal, keys, label, _now()),
             dict.fromkeys(losing, ()),
         )
 
@@ -247,7 +254,7 @@ class OnDeviceLearner:
         Raises:
             InputError: there is none, or its features are not in the journal any more.
         """
-        return self._correct(lambda before, known: before.undone()).events[self._head]
+        return self._correct(lambda journal, known: journal.undone())
 
     def redo(self) -> Event:
         """Have what was undone last in force again, and return it.
@@ -255,7 +262,7 @@ class OnDeviceLearner:
         Raises:
             InputError: nothing was undone, or something was learnt or corrected since.
         """
-        return self._correct(lambda before, known: before.redone()).events[self._head - 1]
+        return self._correct(lambda journal, known: journal.redone())
 
     def save(self, path: str | Path, inbox: str = "") -> None:
         """Write what has been learnt; an older file at ``path`` is replaced whole or not at all.
@@ -300,35 +307,64 @@ class OnDeviceLearner:
             self._savings[_place(path)] = saving
             self._inbox = saving.inbox
 
+    def merge_states(
+        self,
+        states: Sequence[str | Path],
+        names: Mapping[str, Mapping[str, str]] | None = None,
+        recount: bool = False,
+    ) -> Merged:
+        """Know what several states know, whatever was known before, and return how they fit.
+
+        Args:
+            states: two files or more, of devices that went on from one state.
+            names: by the file, as it is named in ``states``, other names for classes that its own
+                lessons taught; a name that several states taught is one class.
+            recount: whether a state whose features were adapted by other lessons than the first
+                one's gives its kept pictures in their place.
+
+        Raises:
+            InputError: a state cannot be read, does not fit this bundle, or does not fit the
+                others; or there is no room for all classes.
+        """
+        with self._learning:
+            teacher = self._one_pass()
+            sides = [
+                Side(str(path), load_knowledge(Path(path), self.manifest, True), own)
+                for path in states
+                for own in [(names or {}).get(str(path), {})]
+            ]
+            self._knowledge, merged = merge_knowledge(teacher, sides, recount)
+        return merged
+
     def is_current(self, path: str | Path) -> bool:
         """Return whether a state file is still what this learner last read from it or wrote."""
         return self._savings.get(_place(Path(path))) == read_saving(Path(path))
 
-    @property
-    def _head(self) -> int:
-        journal = self._knowledge.journal
-        return 0 if journal is None else journal.head
+    def _one_pass(self) -> OnePassTeacher:
+        if isinstance(self._teacher, OnePassTeacher):
+            return self._teacher
+        raise InputError(
+            "this bundle has tasks, whose lessons are in its weights: they cannot be undone, "
+            "corrected or merged; export one that learns in one pass (--adaptation auto)"
+        )
 
     def _correct(
         self,
         change: Callable[[Journal, tuple[str, ...]], Journal],
         made_of: Mapping[str, Sequence[str]] | None = None,
-    ) -> Journal:
-        """Change the journal, and know what it says; kept pictures follow their classes.
+    ) -> Event:
+        """Change the journal, know what it says, and return the event that comes or goes.
 
         ``made_of`` is as in `mobile.device.corrected.corrected`.
         """
         with self._learning:
             before = self._knowledge
-            if before.journal is None or not isinstance(self._teacher, OnePassTeacher):
-                raise InputError(
-                    "this bundle has tasks, whose lessons are in its weights: they cannot be "
-                    "undone or corrected; export one that learns in one pass (--adaptation auto)"
-                )
+            teacher = self._one_pass()
+            assert before.journal is not None  # of a one-pass bundle
             fit_threads()
             journal = change(before.journal, before.class_names)
-            self._knowledge = corrected(self._teacher, before, journal, made_of or {})
-        return journal
+            self._knowledge = corrected(teacher, before, journal, made_of or {})
+        return journal.events[max(journal.head, before.journal.head) - 1]
 
 
 def _rank(

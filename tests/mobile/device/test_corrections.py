@@ -74,7 +74,7 @@ def test_a_lesson_that_adapted_over_older_ones_is_undone(one_pass_bundle, learne
     teach(learner, pictures, [("green", 5, 1), ("blue", 5, 1)])
     after = tensors(learner)
     assert after["lessons.adapted"] == 1
-    assert learner.history[1].drift
+    assert learner.journal.events[1].drift
     assert np.abs(after["prompts.g"] - before["prompts.g"]).max() > 0
     learner.undo()
     assert_equal(tensors(learner), before)
@@ -163,15 +163,15 @@ def test_a_bounded_journal_settles_the_oldest_lessons(one_pass_bundle, learner, 
     other = OnDeviceLearner(one_pass_bundle)
     lessons = [FIRST, [("blue", 5, 2)], [("white", 4, 3)], [("red", 3, 7)]]
     teach(other, pictures, *lessons)
-    size = other._knowledge.journal.bytes
+    size = other.journal.bytes
     teach(learner, pictures, *lessons, journal=size // 2)
-    assert learner._knowledge.journal.bytes <= size // 2
-    assert 0 < learner._knowledge.journal.settled < 4
+    assert learner.journal.bytes <= size // 2
+    assert 0 < learner.journal.settled < 4
     assert_same(learner, other, pictures, within=0.05)  # prior and scale may be others
     learner.undo()
     learner.forget("red")
     assert learner.class_names == ("green", "blue", "white")
-    while learner._knowledge.journal.head > learner._knowledge.journal.settled:
+    while learner.journal.head > learner.journal.settled:
         learner.undo()
     with pytest.raises(InputError, match="journal"):
         learner.undo()
@@ -179,8 +179,8 @@ def test_a_bounded_journal_settles_the_oldest_lessons(one_pass_bundle, learner, 
 
 def test_without_a_journal_nothing_can_be_undone_and_classes_can_be_forgotten(learner, pictures):
     teach(learner, pictures, FIRST, [("blue", 5, 2)], journal=0)
-    assert learner._knowledge.journal.bytes == 0
-    assert [len(lesson.names) for lesson in learner.history] == [2, 1]
+    assert learner.journal.bytes == 0
+    assert [len(lesson.names) for lesson in learner.journal.events] == [2, 1]
     with pytest.raises(InputError, match="journal"):
         learner.undo()
     with pytest.raises(InputError, match="not in the journal"):

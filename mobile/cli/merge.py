@@ -1,0 +1,155 @@
+"""``cbpnet-mobile merge``: what several devices learnt, in one state."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cbpnet.host.errors import InputError
+from cbpnet.host.text import counted, listed
+from mobile.cli.option_groups import takes
+from mobile.cli.options import print_note
+from mobile.cli.state_options import WriterOptions
+
+if TYPE_CHECKING:
+    from cbpnet.run.merging import Merged
+
+__all__ = ["merge"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  cbpnet-mobile merge kitchen.safetensors hall.safetensors --out house.safetensors
+  cbpnet-mobile merge a.safetensors b.safetensors --map tabby=cat --out c.safetensors
+"""
+)
+@click.argument("states", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="State file to write.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="The bundle that they belong to; default: the one that fits, beside them or here.",
+)
+@click.option(
+    "--prefix",
+    is_flag=True,
+    help="Keep apart what several states call by one name in lessons of their own: each class gets "
+    "its state's name before its own.",
+)
+@click.option(
+    "--map",
+    "renamed",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Another name for a class of a state's own lessons; may be repeated.",
+)
+@click.option(
+    "--recount",
+    is_flag=True,
+    help="Count the kept pictures of a state that was adapted otherwise than the first one, in the "
+    "place of its lessons.",
+)
+@takes(writer=WriterOptions)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def merge(
+    states: tuple[Path, ...],
+    out: Path,
+    bundle: Path | None,
+    prefix: bool,
+    renamed: tuple[str, ...],
+    recount: bool,
+    writer: WriterOptions,
+    as_json: bool,
+) -> None:
+    """Make the states of several devices one, as if one device had learnt everything.
+
+    The devices must have gone on from one state. A lesson that is in several states is counted
+    once, and classes of one name are one class. The states that are merged stay as they are.
+    """
+    from mobile.device.runtime import OnDeviceLearner
+
+    if len(states) < 2:
+        raise click.UsageError("name two states or more")
+    names = _names(states, prefix, renamed)
+    with writer.writing(out):
+        learner = OnDeviceLearner(_found(states) if bundle is None else bundle)
+        merged = learner.merge_states(states, names, recount)
+        learner.save(out)
+    if as_json:
+        click.echo(json.dumps(_outcome(out, learner.images, merged), indent=2))
+        return
+    for name, titles in merged.clashes.items():
+        click.echo(f"class {name!r} was taught in {listed(titles)}, and is one class now")
+    click.echo(
+        f"wrote {out}: {counted(len(learner.class_names), 'class')} of "
+        f"{counted(learner.lessons, 'lesson')}, {merged.shared} of them in several states"
+    )
+    command = ["cbpnet-mobile", "predict", "BUNDLE", "--state", str(out), "IMAGE..."]
+    click.echo(f"classify with it: {shlex.join(command)}")
+
+
+def _names(
+    states: Sequence[Path], prefix: bool, renamed: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Return by state other names for its classes."""
+    from cbpnet.run.state_file import load_state
+
+    pairs = {}
+    for each in renamed:
+        old, equals, new = each.partition("=")
+        if not (old and equals and new):
+            raise click.BadParameter(
+                f"{each!r} is not OLD=NEW, as in tabby=cat", param_hint="--map"
+            )
+        pairs[old] = new
+    if not prefix:
+        return {str(path): pairs for path in states}
+    return {
+        str(path): {
+            name: f"{path.stem}-{pairs.get(name, name)}" for name in load_state(path)[1].class_names
+        }
+        for path in states
+    }
+
+
+def _found(states: Sequence[Path]) -> Path:
+    """Return the one bundle, beside the states or in this folder, that they fit."""
+    from cbpnet.run.state_file import load_state
+    from mobile.device.bundle import read_manifest
+    from mobile.device.saved import load_knowledge
+
+    folders = dict.fromkeys([*(path.parent for path in states), Path()])
+    fitting = []
+    for path in dict.fromkeys(p.resolve() for folder in folders for p in folder.glob("*.pte")):
+        try:
+            manifest = read_manifest(path)
+            load_knowledge(states[0], manifest, pictures=False)
+        except InputError:
+            continue
+        fitting.append(path)
+    if not fitting:
+        load_state(states[0])  # which says what is wrong with it, if anything is
+        raise InputError(
+            f"no bundle that {states[0]} fits lies beside the states or here; name it with --bundle"
+        )
+    print_note(f"uses the bundle {fitting[0]}")
+    return fitting[0]
+
+
+def _outcome(out: Path, images: dict[str, int], merged: "Merged") -> dict[str, Any]:
+    return {
+        "state": str(out),
+        "classes": images,
+        "lessons": merged.journal.lessons,
+        "shared_lessons": merged.shared,
+        "clashes": merged.clashes,
+    }
