@@ -1,26 +1,46 @@
-"""A session on an emulated board, held to the same session on this machine."""
+"""What a board has to show: the conformance suite, a session that is killed, and little memory."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from cbpnet.run.state_file import load_state
+from mobile.device.engines.choice import ENGINE_VARIABLE
 from mobile.raspberry_pi.aarch64_check import session
-from mobile.raspberry_pi.aarch64_check.comparison import LIMITS, Distance, measure
+from mobile.raspberry_pi.aarch64_check.comparison import Distance, measure
+from mobile.raspberry_pi.aarch64_check.emulated_board import CHECKOUT
 
-__all__ = ["Board", "SessionError", "ThisMachine", "check_board", "run_session"]
+__all__ = [
+    "Board",
+    "BoardError",
+    "ThisMachine",
+    "check_conformance",
+    "check_session",
+    "measure_learning",
+]
 
-_LAST_WORDS = 2000  # characters of what a session printed
+_LAST_WORDS = 2000  # characters of what a module printed
+
+_SUITE = CHECKOUT / "tests" / "mobile" / "device" / "engines"
+# Without a binfmt no emulated program starts another one, as one test does. Each replay with a
+# planted fault takes as long as one without: they are left to one of the four courses.
+_CHOSEN = "not starts_with and (not turns or tasks_int8)"
 
 
 class Board(Protocol):
-    """What runs a module of this checkout."""
+    """What runs a module with this checkout."""
 
     def run_module(
-        self, module: str, arguments: Sequence[str | Path], timeout: float | None
+        self,
+        module: str,
+        arguments: Sequence[str | Path],
+        timeout: float | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a module, and return what it printed and how it ended."""
 
@@ -29,78 +49,122 @@ class ThisMachine:
     """The Python that runs this, as a board."""
 
     def run_module(
-        self, module: str, arguments: Sequence[str | Path], timeout: float | None
+        self,
+        module: str,
+        arguments: Sequence[str | Path],
+        timeout: float | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a module, and return what it printed and how it ended."""
         command = [sys.executable, "-m", module, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        return subprocess.run(
+            command,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
 
 
-class SessionError(Exception):
-    """A session did not end as it should; the message says how it did."""
+class BoardError(Exception):
+    """What ran on a board did not end as it should; the message says how it did."""
 
 
-def check_board(
+def check_conformance(
+    board: Board, engine: str, vectors: Path, timeout: float | None = None
+) -> str:
+    """Run the engines' conformance suite on a board, with planted faults that it has to find.
+
+    Args:
+        board: where it runs.
+        engine: the one that is installed there.
+        vectors: folder that android_demo/conformance/write_vectors.py wrote.
+        timeout: seconds that it may take; any number without it.
+
+    Returns:
+        pytest's last line.
+
+    Raises:
+        BoardError: a test fails, or the engine is not there.
+    """
+    environment = {ENGINE_VARIABLE: engine, "CBPNET_VECTORS": str(vectors)}
+    alone = ["-p", "no:cacheprovider", f"--rootdir={CHECKOUT}", f"--confcutdir={_SUITE}"]
+    files = [_SUITE / name for name in ("test_conformance.py", "test_engines.py")]
+    printed = _run(board, "pytest", [*alone, "-k", _CHOSEN, *files], timeout, environment)
+    return printed.splitlines()[-1].strip(" =")
+
+
+def check_session(
     board: Board,
-    material: Path,
-    reference: Path,
+    course: Path,
     out: Path,
     timeout: float | None = None,
     options: Sequence[str] = (),
-) -> dict[str, Distance]:
-    """Run the sessions on a board, kill them while they learn, go on, and compare.
+) -> Distance:
+    """Run a session on a board, kill it while it learns, go on, and compare.
 
     Args:
-        board: where they run.
-        material: folder of a bundle for each precision of `LIMITS`, and of `pictures`.
-        reference: folder of what `run_session` wrote on this machine.
+        board: where it runs.
+        course: one of the conformance suite's.
         out: folder for what the board writes.
         timeout: seconds that each of the two runs may take; any number without it.
         options: more options of the session.
 
     Returns:
-        The distance of each precision's session.
+        How far it is from what was written down of the course.
 
     Raises:
-        SessionError: one did not end as it should.
+        BoardError: a run did not end as it should.
     """
-    run_session(board, material, out, timeout, [*options, "--killed"], -signal.SIGKILL)
-    _check_first_lesson(out / list(LIMITS)[-1] / session.STATE)  # the last session is killed
-    run_session(board, material, out, timeout, options)
-    return {name: measure(out / name, reference / name) for name in LIMITS}
-
-
-def run_session(
-    board: Board,
-    material: Path,
-    out: Path,
-    timeout: float | None = None,
-    options: Sequence[str] = (),
-    status: int = 0,
-) -> None:
-    """Run the sessions on a board; they should end with an exit status, a signal's being negative.
-
-    Raises:
-        SessionError: they end with another one, or not within the ``timeout`` in seconds.
-    """
-    bundles = [material / f"{precision}.pte" for precision in LIMITS]
-    try:
-        result = board.run_module(
-            session.__name__, [material / "pictures", out, *bundles, *options], timeout
+    arguments = [course, out, *options]
+    _run(board, session.__name__, [*arguments, "--killed"], timeout, status=-signal.SIGKILL)
+    lessons = load_state(out / session.STATE)[1].progress["lessons"]
+    if lessons != session.KILLED_LESSON:
+        raise BoardError(
+            f"killed in its lesson {session.KILLED_LESSON + 1}, the session left a state of "
+            f"{lessons}; {session.KILLED_LESSON} would be right"
         )
+    _run(board, session.__name__, arguments, timeout)
+    return measure(out, course)
+
+
+def measure_learning(
+    board: Board, bundle: Path, pictures: Path, out: Path, timeout: float | None = None
+) -> float:
+    """Return the most memory that `cbpnet-mobile learn` holds on a board, in MB, emulator and all.
+
+    Args:
+        board: where it runs.
+        bundle: what learns.
+        pictures: a folder of class folders.
+        out: the state file to write.
+        timeout: seconds that it may take; any number without it.
+
+    Raises:
+        BoardError: it did not end as it should.
+    """
+    # More epochs take more time, and no more memory.
+    arguments = ["learn", bundle, "--images", pictures, "--epochs=1", "--out", out, "--json"]
+    peak: float = json.loads(_run(board, "mobile", arguments, timeout))["peak_rss_mb"]
+    return peak
+
+
+def _run(
+    board: Board,
+    module: str,
+    arguments: Sequence[str | Path],
+    timeout: float | None,
+    environment: Mapping[str, str] | None = None,
+    status: int = 0,
+) -> str:
+    """Return what a module prints; it should end with an exit status, a signal's being negative."""
+    try:
+        result = board.run_module(module, arguments, timeout, environment)
     except subprocess.TimeoutExpired as error:
-        raise SessionError(f"the session had not ended after {timeout:.0f} s") from error
+        raise BoardError(f"{module} had not ended after {timeout:.0f} s") from error
     if result.returncode != status:
-        raise SessionError(
-            f"the session ended with status {result.returncode}, {status} would be right; it "
+        raise BoardError(
+            f"{module} ended with status {result.returncode}, {status} would be right; it "
             f"printed:\n{(result.stdout + result.stderr)[-_LAST_WORDS:]}"
         )
-
-
-def _check_first_lesson(state: Path) -> None:
-    lessons = load_state(state)[1].progress["lessons"]
-    if lessons != 1:
-        raise SessionError(
-            f"killed in its second lesson, the session left a state of {lessons} lessons; 1 would "
-            "be right"
-        )
+    return result.stdout

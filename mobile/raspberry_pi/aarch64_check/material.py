@@ -1,102 +1,63 @@
-"""What a session needs, made on this machine: bundles of a micro ViT, and pictures of digits."""
+"""What boards are given, made on this machine: the conformance suite's vectors, and a ViT-Ti."""
 
-from collections import Counter
-from dataclasses import replace
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
-import torch
-from safetensors.torch import save_file
+from mobile.raspberry_pi.aarch64_check.emulated_board import CHECKOUT
 
-from cbpnet.backbone.micro_vit import pretrain_micro_vit
-from cbpnet.backbone.presets import get_preset
-from cbpnet.backbone.vit import load_backbone
-from cbpnet.data.digits import load_digits
-from cbpnet.data.images import ImageSource
-from cbpnet.data.pixels import load_batch, normalise
-from cbpnet.data.sampling import Indices
-from cbpnet.method.config import CBPConfig
-from cbpnet.method.eager import EagerLearner
-from cbpnet.method.learner import Learner
-from cbpnet.run.training import (
-    TaskImages,
-    TrainingConfig,
-    compute_queries,
-    initial_state,
-    learn_task,
-)
-from mobile.export.exporter import ExportSettings, export_bundle
-from mobile.targets import resolve_target
-from quantize.frozen_linear import Precision
+__all__ = ["MaterialError", "export_vit_tiny", "get_vectors", "make_lesson"]
 
-__all__ = ["make_bundles", "make_pictures"]
-
-_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-
-_KNOWN = (0, 1, 2, 3)
-# The last lesson has more images of a class of the first one, and so two tasks.
-_LESSONS = ((4, 5), (6, 7), (8, 9, 4))
-_LEARNT, _TESTED = 10, 6  # images of a digit
-_CLASSES, _TASKS = 10, 4
-_PRETRAINING_EPOCHS = 5
-_MICRO_BATCH = 4  # does not divide a step of ten images: padding is needed
-# A unit is replaced every few steps: a session this short would see none otherwise.
-_CBP = CBPConfig(replacement_rate=0.02, maturity=5)
+_WRITER = CHECKOUT / "android_demo" / "conformance" / "write_vectors.py"
+_WEIGHTS = Path("weights", "vit_tiny_patch16_224.safetensors")  # of the shared data
 
 
-def make_bundles(folder: Path) -> None:
-    """Write `fp32.pte` and `int8.pte`, which know the digits 0 to 3 and have room for the others.
+class MaterialError(Exception):
+    """This machine does not make what the boards need; the message has what was printed."""
 
-    Their backbone has seen all digits: the question is not how well it learns.
+
+def get_vectors(folder: Path) -> Path:
+    """Return the folder of vectors that CBPNET_VECTORS names; without it, write them to a folder.
+
+    Raises:
+        MaterialError: they could not be written.
     """
-    digits, preset = load_digits(), get_preset("micro")
-    preprocessing = load_backbone(preset.backbone, pretrained=False).preprocessing
-    pixels = load_batch(digits.train, range(len(digits.train)), preprocessing)
-    images = torch.from_numpy(normalise(pixels, preprocessing.mean, preprocessing.std))
-    labels = digits.train.labels
-    weights = folder / "micro_vit.safetensors"
-    save_file(pretrain_micro_vit(images, torch.from_numpy(labels), _PRETRAINING_EPOCHS), weights)
-
-    backbone = load_backbone(preset.backbone, weights)
-    config = replace(preset.config("cbpnet"), cbp=_CBP)
-    server = EagerLearner(Learner(backbone, config, _CLASSES, _TASKS))
-    known = np.concatenate([_of_digit(digits.train, digit)[:_LEARNT] for digit in _KNOWN])
-    shown = TaskImages(
-        pixels[known], labels[known], compute_queries(server, digits.train, known, preprocessing)
-    )
-    start = initial_state(server, seed=0)
-    state = learn_task(server, start, 0, shown, preprocessing, TrainingConfig(epochs=1), seed=0)
-    names = tuple(digits.class_names[digit] for digit in _KNOWN)
-    for precision in _PRECISIONS:
-        settings = ExportSettings(
-            resolve_target("xnnpack", precision),
-            _CLASSES,
-            _TASKS,
-            micro_batch=_MICRO_BATCH,
-            class_names=names,
-        )
-        export_bundle(folder / f"{precision}.pte", backbone, config, state, settings)
+    if "CBPNET_VECTORS" in os.environ:
+        return Path(os.environ["CBPNET_VECTORS"]).resolve()
+    _run([_WRITER, folder])
+    return folder
 
 
-def make_pictures(folder: Path) -> None:
-    """Write the digits as files: `lessons/NUMBER/LABEL/*.png` and `test/LABEL/*.png`."""
-    digits = load_digits()
-    taken: Counter[int] = Counter()
-    for number, lesson in enumerate(_LESSONS):
-        for digit in lesson:
-            target = folder / "lessons" / str(number) / digits.class_names[digit]
-            first = taken[digit]
-            _write(digits.train, _of_digit(digits.train, digit)[first : first + _LEARNT], target)
-            taken[digit] += _LEARNT
-    for digit, name in enumerate(digits.class_names):
-        _write(digits.test, _of_digit(digits.test, digit)[:_TESTED], folder / "test" / name)
+def make_lesson(course: Path, folder: Path) -> None:
+    """Write two class folders of one photograph each, from a course."""
+    for label in ("flower", "temple"):
+        (folder / label).mkdir(parents=True)
+        shutil.copy(course / f"{label}_0.png", folder / label)
 
 
-def _of_digit(source: ImageSource, digit: int) -> Indices:
-    return np.flatnonzero(source.labels == digit)
+def export_vit_tiny(path: Path) -> bool:
+    """Export a ViT-Ti as `cbpnet-mobile export` does, where the shared data has its weights.
+
+    Returns:
+        Whether it has.
+
+    Raises:
+        MaterialError: the export fails.
+    """
+    weights = Path(os.environ.get("CBPNET_SHARED", CHECKOUT.parent / "shared")) / _WEIGHTS
+    if not weights.exists():
+        return False
+    options = ["--target=xnnpack", f"--weights={weights}", f"--out={path}"]
+    _run(["-m", "mobile", "export", *options])
+    return True
 
 
-def _write(source: ImageSource, indices: Indices, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    for index in indices.tolist():
-        source.image(index).save(folder / f"{index:04}.png")
+def _run(arguments: list[str | Path]) -> None:
+    # Warnings are of GPU kernels, whenever torchao is imported.
+    command = [sys.executable, "-W", "ignore", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if result.returncode:
+        raise MaterialError(result.stderr[-2000:])

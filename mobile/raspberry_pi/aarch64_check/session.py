@@ -1,4 +1,4 @@
-"""A learning session, the same on an emulated Raspberry Pi and on the machine that it is held to.
+"""A learning session that a power cut may interrupt: a course's lessons, and what is said then.
 
 Imports what a device has, and no more. A session that was killed and is run again goes on from the
 last lesson that it saved.
@@ -11,7 +11,6 @@ import os
 import signal
 from pathlib import Path
 
-from cbpnet.data.folder import read_class_folders
 from cbpnet.host.arrays import Array
 from cbpnet.host.atomic import write_atomically
 from cbpnet.method.learner_interface import GradientSums
@@ -20,37 +19,44 @@ from cbpnet.run.training import Progress
 from mobile.device.program_steps import ProgramSteps
 from mobile.device.runtime import OnDeviceLearner
 
-__all__ = ["AFTER", "BEFORE", "STATE", "flip_sign", "run_session"]
+__all__ = ["ANSWERS", "KILLED_LESSON", "LESSONS", "STATE", "flip_sign", "run_session"]
 
-STATE, BEFORE, AFTER = "state.safetensors", "before.json", "after.json"
+LESSONS = "lessons.json"  # of a course
+STATE, ANSWERS = "state.safetensors", "answers.json"
+KILLED_LESSON = 2  # counted from 0: one that adapts, with some to go on from and one left to learn
 
-_EPOCHS = 3
-_KILLED_LESSON = 1  # counted from 0: one to go on from, and one left to learn
 
-
-def run_session(bundle: Path, pictures: Path, out: Path, killed: bool = False) -> None:
-    """Classify, learn the lessons that the state lacks and save it after each, and classify again.
+def run_session(course: Path, out: Path, killed: bool = False) -> None:
+    """Learn the lessons that the state lacks, save it after each, and classify all pictures.
 
     Args:
-        bundle: the `.pte` file, which knows some classes.
-        pictures: folder of `lessons/NUMBER/LABEL/*.png` and `test/LABEL/*.png`.
-        out: folder for the files `STATE`, `BEFORE` and `AFTER`; made where missing.
-        killed: end the process with SIGKILL in the middle of the second lesson.
+        course: folder that android_demo/conformance/write_vectors.py wrote: a bundle, pictures and
+            `LESSONS`.
+        out: folder for the files `STATE` and `ANSWERS`, made where missing.
+        killed: end the process with SIGKILL in the middle of a lesson.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if (out / AFTER).exists():
-        return
+    content = json.loads((course / LESSONS).read_text(encoding="utf-8"))
     state = out / STATE
-    learner = OnDeviceLearner(bundle, state if state.exists() else None)
-    if not learner.lessons:
-        _classify(learner, pictures / "test", out / BEFORE)
-    for lesson in sorted((pictures / "lessons").iterdir())[learner.lessons :]:
-        images, _ = read_class_folders(lesson, strict=True)
-        half = sum(map(len, images.values())) * (1 + _EPOCHS) // 2
-        killing = killed and learner.lessons == _KILLED_LESSON
-        learner.learn(images, _EPOCHS, progress=_kill_after(half if killing else math.inf))
+    learner = OnDeviceLearner(course / "bundle.pte", state if state.exists() else None)
+    for lesson in content["lessons"][learner.lessons :]:
+        images = {
+            label: [course / file for file in files] for label, files in lesson["pictures"].items()
+        }
+        half = sum(map(len, images.values())) * (1 + content["epochs"]) // 2
+        killing = killed and learner.lessons == KILLED_LESSON
+        learner.learn(
+            images,
+            content["epochs"],
+            content["batch_size"],
+            task=lesson["joined_task"],
+            progress=_kill_after(half if killing else math.inf),
+        )
         learner.save(state)
-    _classify(learner, pictures / "test", out / AFTER)
+    pictures = [answer["picture"] for answer in content["lessons"][-1]["predictions"]]
+    found = learner.predict([course / picture for picture in pictures])
+    answers = {picture: dict(one.ranking) for picture, one in zip(pictures, found, strict=True)}
+    write_atomically(out / ANSWERS, json.dumps(answers, indent=1).encode())
 
 
 def flip_sign(name: str) -> None:
@@ -78,29 +84,16 @@ def _kill_after(images: float) -> Progress:
     return progress
 
 
-def _classify(learner: OnDeviceLearner, folder: Path, out: Path) -> None:
-    """Write what each picture is taken for: by its name, the classes' probabilities."""
-    pictures = [path for few in read_class_folders(folder, strict=True)[0].values() for path in few]
-    answers = {
-        str(path.relative_to(folder)): dict(found.ranking)
-        for path, found in zip(pictures, learner.predict(pictures), strict=True)
-    }
-    write_atomically(out, json.dumps(answers, indent=1).encode())
-
-
 def _main() -> None:
-    parser = argparse.ArgumentParser(description="Run a session with each of some bundles.")
-    for name in ("pictures", "out"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("bundles", type=Path, nargs="+")
-    parser.add_argument("--killed", action="store_true", help="in the last session")
+    parser = argparse.ArgumentParser(description="Run a session with a course.")
+    parser.add_argument("course", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--killed", action="store_true", help="in the middle of a lesson")
     parser.add_argument("--flip-sign", metavar="TENSOR", help="of the gradient")
     options = parser.parse_args()
     if options.flip_sign:
         flip_sign(options.flip_sign)
-    for bundle in options.bundles:
-        killed = options.killed and bundle == options.bundles[-1]
-        run_session(bundle, options.pictures, options.out / bundle.stem, killed)
+    run_session(options.course, options.out, options.killed)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ without it the other engine is held against that.
 """
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,20 @@ from mobile.device.runtime import OnDeviceLearner
 
 from .conftest import skip_unless_installed
 
-# Of a state's tensor, relative to its largest number, and of a probability. The farthest is Adam's
-# mean of a gradient that nearly cancels.
-STATE, PROBABILITY = 5e-4, 1e-4
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a state's tensor, relative to its largest number, and of a probability."""
+
+    state: float
+    probability: float
+
+
+# The farthest is Adam's mean of a gradient that nearly cancels.
+SAME_KERNELS = Limits(5e-4, 1e-4)
+# What was written down is x86-64's. In int8 another processor's kernels round a tie otherwise, and
+# Adam makes a step of it.
+OTHER_KERNELS = Limits(2e-2, 5e-3)
 
 
 @dataclass(frozen=True)
@@ -80,10 +92,12 @@ def _distances(found: Mapping[str, Array], expected: Mapping[str, Array]) -> dic
     }
 
 
-def conforms(apart: Apart) -> bool:
+def conforms(course: Path, apart: Apart) -> bool:
+    same = course.name.endswith("fp32") or platform.machine() == "x86_64"
+    limits = SAME_KERNELS if same else OTHER_KERNELS
     return (
-        apart.state <= STATE
-        and apart.probability <= PROBABILITY
+        apart.state <= limits.state
+        and apart.probability <= limits.probability
         and apart.agreeing == apart.answers
     )
 
@@ -92,7 +106,7 @@ def test_an_engine_learns_and_says_what_was_written_down(
     engine: str, course: Path, tmp_path: Path
 ) -> None:
     apart = replay(course, tmp_path)
-    assert conforms(apart), apart
+    assert conforms(course, apart), apart
 
 
 def looked_at(course: Path, engine: str) -> dict[str, Array]:
@@ -148,4 +162,4 @@ def test_a_sign_that_an_engine_turns_is_found(
     chosen = choose_engine(engine)
     load = chosen.load
     monkeypatch.setattr(chosen, "load", lambda path: Flipped(load(path), method, count))
-    assert not conforms(replay(course, tmp_path))
+    assert not conforms(course, replay(course, tmp_path))

@@ -1,38 +1,53 @@
-"""What a check starts from, with a small bundle, and a session that nobody disturbed."""
+"""Courses with small bundles, and what sessions that nobody disturbed learnt from them."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from mobile.raspberry_pi.aarch64_check.comparison import LIMITS
-from mobile.raspberry_pi.aarch64_check.session import run_session
+from mobile.raspberry_pi.aarch64_check.session import ANSWERS, LESSONS, STATE, run_session
 
-COLOURS = {"ant": "red", "bee": "green", "dog": "blue", "elk": "grey", "fox": "white"}
-LESSONS = (("dog",), ("elk", "fox", "ant"))
+COLOURS = {"ant": "red", "bee": "green", "cat": "blue", "dog": "grey"}
+TAUGHT = (("ant", "bee"), ("cat",), ("ant", "dog"))
+PICTURES = 4
 
 
-@pytest.fixture(scope="session")
-def material(fp32_export, pictures, tmp_path_factory) -> Path:
-    """Bundles, the same one for each precision, which know ant, bee and cat, and pictures."""
-    folder = tmp_path_factory.mktemp("material")
-    for precision in LIMITS:
-        shutil.copy(fp32_export.path, folder / f"{precision}.pte")
-    shown = {f"lessons/{number}": labels for number, labels in enumerate(LESSONS)}
-    for seed, (part, labels) in enumerate({**shown, "test": tuple(COLOURS)}.items()):
+@pytest.fixture(scope="session", params=["bundle", "one_pass_bundle"])
+def course(request, pictures, tmp_path_factory) -> Path:
+    """The folder of a course as the conformance suite has them, of each kind of bundle."""
+    folder = tmp_path_factory.mktemp("course")
+    shutil.copy(request.getfixturevalue(request.param), folder / "bundle.pte")
+    lessons = [{"pictures": {}, "joined_task": None, "predictions": []} for _ in TAUGHT]
+    for number, labels in enumerate(TAUGHT):
         for label in labels:
-            target = folder / "pictures" / part / label
-            target.mkdir(parents=True)
-            for number, picture in enumerate(pictures(COLOURS[label], 4, seed)):
-                Image.fromarray(picture).save(target / f"{number}.png")
+            names = [f"{label}_{number}_{picture}.png" for picture in range(PICTURES)]
+            lessons[number]["pictures"][label] = names
+            lessons[-1]["predictions"] += [{"picture": name} for name in names]
+            for name, picture in zip(
+                names, pictures(COLOURS[label], PICTURES, number), strict=True
+            ):
+                Image.fromarray(picture).save(folder / name)
+    content = {"epochs": 2, "batch_size": 3, "lessons": lessons}
+    (folder / LESSONS).write_text(json.dumps(content))
+    out = tmp_path_factory.mktemp("undisturbed")
+    run_session(folder, out)
+    answers = json.loads((out / ANSWERS).read_text())
+    for prediction in lessons[-1]["predictions"]:
+        prediction["ranking"] = list(answers[prediction["picture"]].items())
+    (folder / LESSONS).write_text(json.dumps(content))
+    shutil.copy(out / STATE, folder / f"state_{len(TAUGHT) - 1}.safetensors")
     return folder
 
 
-@pytest.fixture(scope="session")
-def reference(material, tmp_path_factory) -> Path:
-    """What undisturbed sessions wrote in this process."""
-    out = tmp_path_factory.mktemp("reference")
-    for precision in LIMITS:
-        run_session(material / f"{precision}.pte", material / "pictures", out / precision)
+@pytest.fixture
+def learnt(course, tmp_path) -> Path:
+    """What a session wrote that differs in nothing from what is written down, to be changed."""
+    lessons = json.loads((course / LESSONS).read_text())["lessons"]
+    out = tmp_path / "learnt"
+    out.mkdir()
+    shutil.copy(course / f"state_{len(TAUGHT) - 1}.safetensors", out / STATE)
+    answers = {answer["picture"]: dict(answer["ranking"]) for answer in lessons[-1]["predictions"]}
+    (out / ANSWERS).write_text(json.dumps(answers))
     return out

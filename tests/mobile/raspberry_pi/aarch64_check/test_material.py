@@ -1,52 +1,69 @@
-"""What a session starts from, but for the export, which has tests of its own."""
+"""What boards are given, with programs that are not run."""
 
-import numpy as np
+import subprocess
+from pathlib import Path
+
 import pytest
-
-pytest.importorskip("torch")
-
 from PIL import Image
 
-from cbpnet.data.digits import load_digits
 from mobile.raspberry_pi.aarch64_check import material
+from mobile.raspberry_pi.aarch64_check.material import (
+    MaterialError,
+    export_vit_tiny,
+    get_vectors,
+    make_lesson,
+)
 
 
-def test_pictures_of_digits_in_lessons_and_for_test(tmp_path):
-    material.make_pictures(tmp_path)
-    found = {
-        part.relative_to(tmp_path).as_posix(): sorted(label.name for label in part.iterdir())
-        for part in [*(tmp_path / "lessons").iterdir(), tmp_path / "test"]
-    }
-    assert found == {
-        "lessons/0": ["4", "5"],
-        "lessons/1": ["6", "7"],
-        "lessons/2": ["4", "8", "9"],
-        "test": [str(digit) for digit in range(10)],
-    }
-    digits = load_digits()
-    for part, source in (("lessons", digits.train), ("test", digits.test)):
-        pictures = sorted((tmp_path / part).rglob("*.png"))
-        names = [path.name for path in pictures]
-        assert len(names) == len(set(names)) == (70 if part == "lessons" else 60)
-        for path in pictures:
-            index = int(path.stem)
-            assert str(source.labels[index]) == path.parent.name
-            assert np.array_equal(np.asarray(Image.open(path)), np.asarray(source.image(index)))
+@pytest.fixture
+def asked(monkeypatch):
+    """The commands, which do nothing and end with the status that stands first."""
+    asked = [0]
+
+    def run(command, **options):
+        asked.append([str(word) for word in command])
+        return subprocess.CompletedProcess(command, asked[0], "", "cannot")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.delenv("CBPNET_VECTORS", raising=False)
+    return asked
 
 
-def test_bundles_know_some_digits_and_replace_units(tmp_path, monkeypatch):
-    made = []
-    monkeypatch.setattr(material, "_PRETRAINING_EPOCHS", 1)
-    monkeypatch.setattr(material, "export_bundle", lambda *arguments: made.append(arguments))
-    material.make_bundles(tmp_path)
-    assert [path.name for path, *_ in made] == ["fp32.pte", "int8.pte"]
-    for path, backbone, config, state, settings in made:
-        assert settings.target.precision == path.stem
-        assert settings.class_names == ("0", "1", "2", "3")
-        assert backbone.name == "vit_micro_patch8_32"
-        assert state["classes.task"].tolist() == [0.0] * 4 + [-1.0] * 6
-        assert state["classes.count"].tolist() == [10.0] * 4 + [0.0] * 6
-        assert config.cbp.max_replacements(config.block.hidden) == 1
-        # A lesson has 20 images or more, and so 6 steps in 3 epochs.
-        assert config.cbp.maturity < 6
-        assert state["tasks.known"].tolist() == [1, 0, 0, 0]
+def test_vectors_are_written_unless_they_are_there(asked, tmp_path, monkeypatch):
+    assert get_vectors(tmp_path / "new") == tmp_path / "new"
+    (_, (*_, script, folder)) = asked
+    assert Path(script).is_file()
+    assert folder == str(tmp_path / "new")
+    monkeypatch.setenv("CBPNET_VECTORS", str(tmp_path / "old"))
+    assert get_vectors(tmp_path / "new") == tmp_path / "old"
+    assert len(asked) == 2
+
+
+def test_what_cannot_be_written(asked, tmp_path):
+    asked[0] = 1
+    with pytest.raises(MaterialError, match="^cannot$"):
+        get_vectors(tmp_path)
+
+
+def test_a_vit_tiny_is_exported_where_its_weights_are(asked, tmp_path, monkeypatch):
+    monkeypatch.setenv("CBPNET_SHARED", str(tmp_path))
+    assert not export_vit_tiny(tmp_path / "x.pte")
+    assert len(asked) == 1
+    weights = tmp_path / "weights" / "vit_tiny_patch16_224.safetensors"
+    weights.parent.mkdir()
+    weights.touch()
+    assert export_vit_tiny(tmp_path / "x.pte")
+    assert asked[1][-6:] == [
+        *("-m", "mobile", "export", "--target=xnnpack"),
+        *(f"--weights={weights}", f"--out={tmp_path / 'x.pte'}"),
+    ]
+
+
+def test_a_lesson_is_two_classes_of_one_photograph(tmp_path):
+    for label in ("flower", "leaf", "temple"):
+        for number in range(3):
+            Image.new("RGB", (8, 8)).save(tmp_path / f"{label}_{number}.png")
+    make_lesson(tmp_path, tmp_path / "lesson")
+    found = sorted(path.relative_to(tmp_path / "lesson") for path in tmp_path.glob("lesson/*/*"))
+    assert [str(path) for path in found] == ["flower/flower_0.png", "temple/temple_0.png"]
+    assert material.CHECKOUT.joinpath("pyproject.toml").exists()
