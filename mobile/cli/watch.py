@@ -13,6 +13,7 @@ from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.lesson_report import decision_words
 from mobile.cli.option_groups import takes
+from mobile.cli.options import print_notes
 
 if TYPE_CHECKING:
     from mobile.device.lessons import Lesson
@@ -88,11 +89,12 @@ def watch(
             lambda images: learner.learn(images, lesson.epochs, lesson.batch_size, keep=lesson.keep)
         )
         if found is not None:
-            name, tasks = found
-            seconds = time.monotonic() - start
+            name, seconds = found.name, time.monotonic() - start
+            print_notes(found.notes)
             click.echo(
-                f"{name}: {_sentence(tasks)} in {seconds:.1f} s; {_known(learner.class_names)}"
-                if tasks
+                f"{name}: {_sentence(found.tasks)} in {seconds:.1f} s; "
+                f"{_known(learner.class_names)}"
+                if found.tasks
                 else f"{name}: refused, see {lessons.refused / name}.txt"
             )
         elif once:

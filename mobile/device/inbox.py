@@ -7,6 +7,7 @@ learnt and saved before the power went, and is moved on; any other is learnt aga
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from cbpnet.data.folder import read_class_folders
@@ -15,7 +16,19 @@ from cbpnet.host.errors import InputError
 from mobile.device.lessons import Lesson
 from mobile.device.runtime import OnDeviceLearner
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "InboxLesson"]
+
+
+@dataclass(frozen=True)
+class InboxLesson:
+    """A lesson that was learnt, or refused: then there are no ``tasks``.
+
+    ``notes`` are what the user should know of its images, those that were left out above all.
+    """
+
+    name: str
+    tasks: list[Lesson]
+    notes: tuple[str, ...]
 
 
 class Inbox:
@@ -34,11 +47,11 @@ class Inbox:
 
     def learn_next(
         self, learn: Callable[[dict[str, list[Path]]], list[Lesson]]
-    ) -> tuple[str, list[Lesson]] | None:
-        """Learn the next lesson by name, save the state, and return the lesson's name and tasks.
+    ) -> InboxLesson | None:
+        """Learn the next lesson by name, save the state, and return what came of it.
 
-        There are no tasks for a lesson that was refused. Returns None where none is waiting;
-        folders whose names begin with a dot are still being filled.
+        Returns None where none is waiting; folders whose names begin with a dot are still being
+        filled.
 
         Args:
             learn: teaches the learner the images of each class, and returns the tasks.
@@ -49,15 +62,16 @@ class Inbox:
         lesson = self._resumed() or self._taken()
         if lesson is None:
             return None
+        notes: tuple[str, ...] = ()
         try:
-            classes, _ = read_class_folders(lesson)
+            classes, notes = read_class_folders(lesson)
             tasks = learn(classes)
         except InputError as error:
             self._refuse(lesson, str(error))
-            return lesson.name, []
+            return InboxLesson(lesson.name, [], notes)
         self._learner.save(self._state)
         self._move(lesson, self.learnt / lesson.name)
-        return lesson.name, tasks
+        return InboxLesson(lesson.name, tasks, notes)
 
     def _resumed(self) -> Path | None:
         """Return the lesson that was being learnt when the power went, unless it was finished."""

@@ -42,7 +42,7 @@ def learn_all(bundle: Path, folder: Path) -> list[str]:
     inbox, learner = open_inbox(bundle, folder)
     names = []
     while (found := inbox.learn_next(lambda images: learner.learn(images, epochs=1))) is not None:
-        names.append(found[0])
+        names.append(found.name)
     return names
 
 
@@ -87,6 +87,20 @@ def test_a_lesson_that_cannot_be_used_is_refused_with_the_reason(bundle: Path, l
     assert (
         "no class folder with a readable image" in (folder / "refused" / "000000-a.txt").read_text()
     )
+
+
+def test_pictures_that_are_left_out_are_told(bundle: Path, lesson) -> None:
+    folder = lesson("a", "red", "blue")
+    waiting = folder / "waiting" / "a"
+    (waiting / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    for path in (waiting / "blue").iterdir():
+        path.write_bytes(b"")
+    inbox, learner = open_inbox(bundle, folder)
+    found = inbox.learn_next(lambda images: learner.learn(images, epochs=1))
+    assert found is not None
+    assert [task.new for task in found.tasks] == [("red",)]
+    assert any("broken.jpg: cannot be read as an image" in note for note in found.notes)
+    assert any("skipped 1 of 2 classes, without a readable image: blue" in n for n in found.notes)
 
 
 @pytest.mark.parametrize("moment", ["before the lesson", "after it", "after the state"])
