@@ -41,7 +41,8 @@ android-test: .venv/installed
 
 # The targets whose packages `make test` does without; VGF is executed in Arm's emulation layer.
 npu-test: .venv/npu-installed
-	PYTHON=$(CURDIR)/.venv/bin/python mobile/targets/vgf_emulation.sh .venv/bin/pytest -m "" $(NPU_TESTS)
+	CBPNET_VGF_CACHE=.cache/vgf PYTHON=$(CURDIR)/.venv/bin/python \
+		mobile/targets/vgf_emulation.sh .venv/bin/pytest -m "" $(NPU_TESTS)
 
 # What it downloads stays in .cache (1.3 GB); see docs/aarch64.md.
 aarch64-check: .venv/installed
