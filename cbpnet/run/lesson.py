@@ -19,7 +19,7 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import AdaptationConfig
 from cbpnet.method.layout import is_adapted, part
-from cbpnet.method.learner_interface import Evidence, Metric, OnePassInterface
+from cbpnet.method.learner_interface import Evidence, OnePassInterface
 from cbpnet.method.state import HostState
 from cbpnet.run.training import (
     FORWARDS_OF_A_STEP,
@@ -96,7 +96,6 @@ def learn_lesson(
     kept: ShownImages | None = None,
     progress: Progress = lambda images: None,
     decided: Callable[[Decision], object] = lambda decision: None,
-    between: Callable[[], object] = lambda: None,
     start: HostState | None = None,
 ) -> LessonOutcome:
     """Return the state after a lesson; no image of it has been counted before.
@@ -111,8 +110,6 @@ def learn_lesson(
         kept: pictures of old classes, on which an adaptation's drift is measured.
         progress: counts images that went through the trunk, forward or both ways.
         decided: is told the decision once the images have been looked at.
-        between: is called when the lesson turns from looking at images to counting them, to
-            training on them or to carrying over: what does the one is of no use to the other.
         start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
 
     Raises:
@@ -121,33 +118,25 @@ def learn_lesson(
     check_labels(learner.classes, images.labels)
     look = partial(_look, learner, preprocessing, progress)
     x = look(state, images)
-    between()
-    counted = _count(learner, state, x, images.labels)
-    counted, metric = _choose(learner, counted, x, images.labels)
-    decision = _decide(learner, state, counted, metric, x, images, preprocessing, training, kept)
+    counted = _choose(learner, _count(learner, state, x, images.labels), x, images.labels)
+    decision = _decide(learner, state, counted, x, images, preprocessing, training, kept)
     decided(decision)
     if decision.adapts:
         begun = counted
         if start is not None:
             begun = _count(learner, start, look(start, images), images.labels)
-        between()
         lesson = int(state["lessons.count"].item()) + 1
         # Apart, so that the order of images does not depend on whether tokens are replaced.
         order, units = RandomStream(seed, lesson), RandomStream(seed, -lesson)
         adapted = _adapt(learner, begun, x, images, preprocessing, training, order, units, progress)
-        between()
         moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
         pairs = [_Pairs(x, look(moved, images), None)]
         if kept is not None:
             pairs.append(_Pairs(look(state, kept), look(moved, kept), kept.labels))
-        between()
         x = pairs[0].after
         carried = _carried(learner, moved, pairs)
-        between()
-        counted = _count(learner, carried, x, images.labels)
-        counted, _ = _choose(learner, counted, x, images.labels)
+        counted = _choose(learner, _count(learner, carried, x, images.labels), x, images.labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
-    between()
     return LessonOutcome(solved.replace({"lessons.count": state["lessons.count"] + 1}), decision)
 
 
@@ -178,7 +167,7 @@ def count_anew(
     x, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
     known = [name for name in state if part(name) == "classes" or name == "readout.evidence"]
     state = state.replace({name: np.zeros_like(state[name]) for name in known})
-    counted, _ = _choose(learner, _count(learner, state, x, labels), x, labels)
+    counted = _choose(learner, _count(learner, state, x, labels), x, labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return solved
 
@@ -226,32 +215,31 @@ def _evidence(
     state: HostState,
     x: Array,
     labels: Array,
-    metric: Metric,
+    prior: Array,
     members: Array,
 ) -> Evidence:
     """Return how counted images are classified among ``members`` [C] by what is known without."""
+    _, metric = learner.solve(state, prior, _number(1))
     sums = learner.zero_evidence()
     for few, classes in _together(x, labels):
         sums = learner.leave_one_out(state, metric, few, classes, members, sums)
     return sums
 
 
-def _choose(
-    learner: OnePassInterface, state: HostState, x: Array, labels: Array
-) -> tuple[HostState, Metric]:
-    """Return the state with the prior and the scale that images so far ask for, and its metric.
+def _choose(learner: OnePassInterface, state: HostState, x: Array, labels: Array) -> HostState:
+    """Return the state with the prior and the scale that images so far ask for.
 
     The evidence is summed over lessons; a prior other than 1 needs a little of it.
     """
     readout = learner.config.readout
     known = (state["classes.count"] > 0).astype(np.float32)
-    metrics = [_metric(learner, state, _number(prior)) for prior in readout.priors]
     found = [
-        _evidence(learner, state, x, labels, metric, known)["likelihood"] for metric in metrics
+        _evidence(learner, state, x, labels, _number(prior), known)["likelihood"]
+        for prior in readout.priors
     ]
     evidence = state["readout.evidence"] + np.stack(found)
     if not evidence.any():  # no image so far could be left out
-        return state, _metric(learner, state, state["readout.prior"])
+        return state
     doubt = [[_DOUBT * math.log10(prior) ** 2] for prior in readout.priors]
     likeliest = int((evidence - np.array(doubt, np.float32)).argmax())
     row, column = divmod(likeliest, len(readout.scales))
@@ -260,11 +248,7 @@ def _choose(
         "readout.prior": _number(readout.priors[row]),
         "readout.scale": _number(readout.scales[column]),
     }
-    return state.replace(chosen), metrics[row]
-
-
-def _metric(learner: OnePassInterface, state: HostState, prior: Array) -> Metric:
-    return learner.solve(state, prior, _number(1))[1]
+    return state.replace(chosen)
 
 
 def _number(value: float) -> Array:
@@ -275,7 +259,6 @@ def _decide(
     learner: OnePassInterface,
     state: HostState,
     counted: HostState,
-    metric: Metric,
     x: Array,
     images: LessonImages,
     preprocessing: Preprocessing,
@@ -284,7 +267,7 @@ def _decide(
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = members_of(learner.classes, images.labels)
-    sums = _evidence(learner, counted, x, images.labels, metric, members)
+    sums = _evidence(learner, counted, x, images.labels, counted["readout.prior"], members)
     told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
     accuracy = float((sums["right"] / sums["count"])[0]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)

@@ -7,7 +7,6 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
 from cbpnet.run.lesson import Decision, learn_lesson
-from cbpnet.run.training import TrainingConfig
 from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Forecast, Knowledge, Lesson, new_labels
 from mobile.device.one_pass_program import OnePassProgram
@@ -52,7 +51,7 @@ class OnePassTeacher:
         )
         kept = before.kept if how.keep is None else before.kept.limited(how.keep)
         filled = kept.with_lesson(shown)
-        training = TrainingConfig.of(self._learner.config, how.epochs, how.batch_size)
+        training = how.training(self._program.manifest)
         count = len(shown.labels)
         watch = _Watch(count, (training.epochs + 1) * count + 2 * kept.count, how)
         outcome = learn_lesson(
@@ -65,8 +64,6 @@ class OnePassTeacher:
             kept.images(),
             watch.progress,
             watch.decided,
-            # To load a method again takes about as long as a step.
-            between=self._program.release,
         )
         lesson = Lesson(
             task=None,

@@ -66,7 +66,7 @@ class OnDeviceLearner:
     def __init__(
         self, bundle: str | Path, state: str | Path | None = None, pictures: bool = True
     ) -> None:
-        program = Program(Path(bundle))
+        program = self._program = Program(Path(bundle), by_phase=True)
         self.manifest: Manifest = program.manifest
         one_pass = self.manifest.config.one_pass
         self._teacher: Teacher = OnePassTeacher(program) if one_pass else TaskTeacher(program)
@@ -176,6 +176,7 @@ class OnDeviceLearner:
         with self._learning:
             fit_threads()
             self._knowledge, lessons = self._teacher.teach(self._knowledge, given, how)
+            self._program.release()
         return lessons
 
     def save(self, path: str | Path) -> None:
