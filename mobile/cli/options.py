@@ -27,6 +27,7 @@ __all__ = [
     "SampleOptions",
     "TaskOptions",
     "WeightsOptions",
+    "print_note",
     "print_notes",
 ]
 
@@ -36,7 +37,12 @@ _KINDS = {"type": click.Choice(list(DATASETS)), "help": "What kind of data set -
 def print_notes(notes: Iterable[str]) -> None:
     """Say on standard error what a user should know of the images."""
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        print_note(note)
+
+
+def print_note(note: str) -> None:
+    """Say a sentence on standard error."""
+    click.echo(f"note: {note}", err=True)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.lesson_report import decision_words
 from mobile.cli.option_groups import takes
-from mobile.cli.options import print_notes
+from mobile.cli.options import print_note
 
 if TYPE_CHECKING:
     from mobile.device.lessons import Lesson
@@ -81,7 +81,7 @@ def watch(
 
     make_folder(state.parent)
     learner = lesson.open(bundle, state if state.exists() else None)
-    lessons = Inbox(inbox, learner, state)
+    lessons = Inbox(inbox, learner, state, say=print_note)
     click.echo(f"watching {lessons.waiting}; {_known(learner.class_names)}")
     while True:
         start = time.monotonic()
@@ -89,12 +89,11 @@ def watch(
             lambda images: learner.learn(images, lesson.epochs, lesson.batch_size, keep=lesson.keep)
         )
         if found is not None:
-            name, seconds = found.name, time.monotonic() - start
-            print_notes(found.notes)
+            name, tasks = found
+            seconds = time.monotonic() - start
             click.echo(
-                f"{name}: {_sentence(found.tasks)} in {seconds:.1f} s; "
-                f"{_known(learner.class_names)}"
-                if found.tasks
+                f"{name}: {_sentence(tasks)} in {seconds:.1f} s; {_known(learner.class_names)}"
+                if tasks
                 else f"{name}: refused, see {lessons.refused / name}.txt"
             )
         elif once:

@@ -7,7 +7,6 @@ learnt and saved before the power went, and is moved on; any other is learnt aga
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from cbpnet.data.folder import read_class_folders
@@ -16,42 +15,42 @@ from cbpnet.host.errors import InputError
 from mobile.device.lessons import Lesson
 from mobile.device.runtime import OnDeviceLearner
 
-__all__ = ["Inbox", "InboxLesson"]
-
-
-@dataclass(frozen=True)
-class InboxLesson:
-    """A lesson that was learnt, or refused: then there are no ``tasks``.
-
-    ``notes`` are what the user should know of its images, those that were left out above all.
-    """
-
-    name: str
-    tasks: list[Lesson]
-    notes: tuple[str, ...]
+__all__ = ["Inbox"]
 
 
 class Inbox:
     """A folder of lessons, and the learner and state file that they go to.
 
+    Args:
+        folder: the inbox; its folders are made where they are missing.
+        learner: what learns; it knows what the state file does.
+        state: the state file, written after each lesson.
+        say: is told, in sentences, which images of a lesson are left out.
+
     Raises:
         InputError: its folders cannot be made.
     """
 
-    def __init__(self, folder: Path, learner: OnDeviceLearner, state: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        learner: OnDeviceLearner,
+        state: Path,
+        say: Callable[[str], object] = lambda sentence: None,
+    ) -> None:
         self.waiting, self.learning = folder / "waiting", folder / "learning"
         self.learnt, self.refused = folder / "learnt", folder / "refused"
         for each in (self.waiting, self.learning, self.learnt, self.refused):
             make_folder(each)
-        self._learner, self._state = learner, state
+        self._learner, self._state, self._say = learner, state, say
 
     def learn_next(
         self, learn: Callable[[dict[str, list[Path]]], list[Lesson]]
-    ) -> InboxLesson | None:
-        """Learn the next lesson by name, save the state, and return what came of it.
+    ) -> tuple[str, list[Lesson]] | None:
+        """Learn the next lesson by name, save the state, and return the lesson's name and tasks.
 
-        Returns None where none is waiting; folders whose names begin with a dot are still being
-        filled.
+        There are no tasks for a lesson that was refused. Returns None where none is waiting;
+        folders whose names begin with a dot are still being filled.
 
         Args:
             learn: teaches the learner the images of each class, and returns the tasks.
@@ -62,16 +61,17 @@ class Inbox:
         lesson = self._resumed() or self._taken()
         if lesson is None:
             return None
-        notes: tuple[str, ...] = ()
         try:
             classes, notes = read_class_folders(lesson)
+            for note in notes:
+                self._say(note)
             tasks = learn(classes)
         except InputError as error:
             self._refuse(lesson, str(error))
-            return InboxLesson(lesson.name, [], notes)
+            return lesson.name, []
         self._learner.save(self._state)
         self._move(lesson, self.learnt / lesson.name)
-        return InboxLesson(lesson.name, tasks, notes)
+        return lesson.name, tasks
 
     def _resumed(self) -> Path | None:
         """Return the lesson that was being learnt when the power went, unless it was finished."""

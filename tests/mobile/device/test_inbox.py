@@ -42,7 +42,7 @@ def learn_all(bundle: Path, folder: Path) -> list[str]:
     inbox, learner = open_inbox(bundle, folder)
     names = []
     while (found := inbox.learn_next(lambda images: learner.learn(images, epochs=1))) is not None:
-        names.append(found.name)
+        names.append(found[0])
     return names
 
 
@@ -95,12 +95,13 @@ def test_pictures_that_are_left_out_are_told(bundle: Path, lesson) -> None:
     (waiting / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     for path in (waiting / "blue").iterdir():
         path.write_bytes(b"")
-    inbox, learner = open_inbox(bundle, folder)
-    found = inbox.learn_next(lambda images: learner.learn(images, epochs=1))
-    assert found is not None
-    assert [task.new for task in found.tasks] == [("red",)]
-    assert any("broken.jpg: cannot be read as an image" in note for note in found.notes)
-    assert any("skipped 1 of 2 classes, without a readable image: blue" in n for n in found.notes)
+    said: list[str] = []
+    learner = OnDeviceLearner(bundle)
+    inbox = Inbox(folder, learner, folder.parent / "state", say=said.append)
+    inbox.learn_next(lambda images: learner.learn(images, epochs=1))
+    assert learner.class_names == ("red",)
+    assert any("broken.jpg: cannot be read as an image" in sentence for sentence in said)
+    assert any("skipped 1 of 2 classes, without a readable image: blue" in one for one in said)
 
 
 @pytest.mark.parametrize("moment", ["before the lesson", "after it", "after the state"])
