@@ -11,7 +11,7 @@ CUDA = "name": *"(nvidia|cuda)[-_a-z0-9]*"
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test slow-test lint wheel-test aarch64-check android-test npu-test clean
+.PHONY: demo test slow-test lint vectors wheel-test aarch64-check android-test npu-test clean
 
 demo: .venv/installed
 	.venv/bin/cbpnet-mobile demo --out demo_output
@@ -28,6 +28,10 @@ lint: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# What test, wheel-test and android-test hold their engines against: make vectors CBPNET_VECTORS=FOLDER
+vectors: .venv/installed
+	.venv/bin/python android_demo/conformance/write_vectors.py "$${CBPNET_VECTORS:?names the folder to write}"
+
 # The wheel, used outside of the checkout by each of these Pythons; what is missing is said.
 wheel-test: .venv/installed
 	PYTHON=$(CURDIR)/.venv/bin/python TORCH_INDEX=$(TORCH_INDEX) tests/packaging/wheel_test.sh 3.11 3.13
@@ -37,7 +41,8 @@ android-test: .venv/installed
 
 # The targets whose packages `make test` does without; VGF is executed in Arm's emulation layer.
 npu-test: .venv/npu-installed
-	PYTHON=$(CURDIR)/.venv/bin/python mobile/targets/vgf_emulation.sh .venv/bin/pytest -m "" $(NPU_TESTS)
+	CBPNET_VGF_CACHE=.cache/vgf PYTHON=$(CURDIR)/.venv/bin/python \
+		mobile/targets/vgf_emulation.sh .venv/bin/pytest -m "" $(NPU_TESTS)
 
 # What it downloads stays in .cache (1.3 GB); see docs/aarch64.md.
 aarch64-check: .venv/installed

@@ -13,7 +13,7 @@ from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 
-__all__ = ["load_batch", "load_image", "normalise", "prepare"]
+__all__ = ["least_side", "load_batch", "load_image", "normalise", "prepare"]
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _LONGEST_RATIO = 8
@@ -55,7 +55,8 @@ def _shorter_side(preprocessing: Preprocessing) -> int:
     return math.floor(preprocessing.image_size / crop_pct)
 
 
-def _least_side(preprocessing: Preprocessing) -> int:
+def least_side(preprocessing: Preprocessing) -> int:
+    """Return how long the shorter side of a JPEG stays that `prepare` is given: `decode_image`."""
     return _MARGIN * _shorter_side(preprocessing)
 
 
@@ -75,14 +76,14 @@ def load_image(path: ImageFile, preprocessing: Preprocessing) -> npt.NDArray[np.
     A large JPEG is decoded at a fraction of its size, still three times as large as it is resized
     to. Raises InputError as `decode_image` and `prepare` do.
     """
-    return prepare(decode_image(path, _least_side(preprocessing)), preprocessing)
+    return prepare(decode_image(path, least_side(preprocessing)), preprocessing)
 
 
 def load_batch(
     source: ImageSource, indices: Iterable[int], preprocessing: Preprocessing
 ) -> npt.NDArray[np.uint8]:
     """Decode and prepare the images `indices` of a source: uint8 [B, S, S, 3]."""
-    least = _least_side(preprocessing)
+    least = least_side(preprocessing)
     images = (source.image(int(index), least) for index in indices)
     return np.stack([prepare(image, preprocessing) for image in images])
 

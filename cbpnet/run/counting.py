@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from cbpnet.host.arrays import Array
 from cbpnet.method.layout import part
-from cbpnet.method.learner_interface import Drift, Evidence, Metric, OnePassInterface
+from cbpnet.method.learner_interface import Drift, Evidence, OnePassInterface
 from cbpnet.method.state import HostState
 from cbpnet.run.training import portions
 
@@ -98,12 +98,13 @@ def count(learner: OnePassInterface, state: HostState, x: Array, labels: Array) 
 def leave_one_out(
     learner: OnePassInterface,
     state: HostState,
-    metric: Metric,
+    prior: Array,
     x: Array,
     labels: Array,
     members: Array,
 ) -> Evidence:
     """Return how counted images are classified among ``members`` [C] by what is known without."""
+    _, metric = learner.solve(state, prior, number(1))
     sums = learner.zero_evidence()
     for few, classes in together(x, labels):
         sums = learner.leave_one_out(state, metric, few, classes, members, sums)
@@ -112,20 +113,20 @@ def leave_one_out(
 
 def choose(
     learner: OnePassInterface, state: HostState, x: Array, labels: Array, evidence: Array
-) -> tuple[HostState, Metric]:
-    """Return the state with the prior and the scale that counted images ask for, and its metric.
+) -> HostState:
+    """Return the state with the prior and the scale that counted images ask for.
 
     ``evidence`` is that of others; a prior other than 1 needs a little of it.
     """
     readout = learner.config.readout
     known = (state["classes.count"] > 0).astype(np.float32)
-    metrics = [_metric(learner, state, number(prior)) for prior in readout.priors]
     found = [
-        leave_one_out(learner, state, metric, x, labels, known)["likelihood"] for metric in metrics
+        leave_one_out(learner, state, number(prior), x, labels, known)["likelihood"]
+        for prior in readout.priors
     ]
     evidence = evidence + np.stack(found)
     if not evidence.any():  # no image so far could be left out
-        return state, _metric(learner, state, state["readout.prior"])
+        return state
     doubt = [[_DOUBT * math.log10(prior) ** 2] for prior in readout.priors]
     likeliest = int((evidence - np.array(doubt, np.float32)).argmax())
     row, column = divmod(likeliest, len(readout.scales))
@@ -134,7 +135,7 @@ def choose(
         "readout.prior": number(readout.priors[row]),
         "readout.scale": number(readout.scales[column]),
     }
-    return state.replace(chosen), metrics[row]
+    return state.replace(chosen)
 
 
 def carried_features(learner: OnePassInterface, state: HostState, drift: Drift, x: Array) -> Array:
@@ -171,7 +172,3 @@ def number(value: float) -> Array:
 def together(*arrays: Array) -> Iterator[tuple[Array, ...]]:
     """Yield the same rows of several arrays, a portion at a time."""
     return zip(*map(portions, arrays), strict=True)
-
-
-def _metric(learner: OnePassInterface, state: HostState, prior: Array) -> Metric:
-    return learner.solve(state, prior, number(1))[1]

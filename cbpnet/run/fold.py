@@ -58,7 +58,7 @@ def fold(learner: OnePassInterface, journal: Journal) -> Folded:
         )
     state = _counted(learner, _base(journal, base), lessons, names)
     asked = remember(learner, journal)
-    state, _ = choose(learner, state, asked.x, asked.labels, asked.evidence)
+    state = choose(learner, state, asked.x, asked.labels, asked.evidence)
     solved, _ = learner.solve(state, state["readout.prior"], state["readout.scale"])
     return Folded(solved, tuple(names))
 
@@ -170,8 +170,8 @@ def _evidence(learner: OnePassInterface, state: HostState, x: Array, labels: Arr
     members = (state["classes.count"] > 0).astype(np.float32)
     found = []
     for prior in learner.config.readout.priors:
-        _, metric = learner.solve(state, number(prior), number(1))
-        found.append(leave_one_out(learner, state, metric, x, labels, members)["likelihood"])
+        sums = leave_one_out(learner, state, number(prior), x, labels, members)
+        found.append(sums["likelihood"])
     return np.stack(found)
 
 

@@ -18,7 +18,7 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import AdaptationConfig
 from cbpnet.method.layout import is_adapted
-from cbpnet.method.learner_interface import Drift, Metric, OnePassInterface
+from cbpnet.method.learner_interface import Drift, OnePassInterface
 from cbpnet.method.state import HostState
 from cbpnet.run.counting import (
     Remembered,
@@ -114,7 +114,6 @@ def learn_lesson(
     kept: ShownImages | None = None,
     progress: Progress = lambda images: None,
     decided: Callable[[Decision], object] = lambda decision: None,
-    between: Callable[[], object] = lambda: None,
     start: HostState | None = None,
     remembered: Remembered | None = None,
 ) -> LessonOutcome:
@@ -130,8 +129,6 @@ def learn_lesson(
         kept: pictures of old classes, on which an adaptation's drift is measured.
         progress: counts images that went through the trunk, forward or both ways.
         decided: is told the decision once the images have been looked at.
-        between: is called when the lesson turns from looking at images to counting them, to
-            training on them or to carrying over: what does the one is of no use to the other.
         start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
         remembered: earlier images, which choose the readout together with the lesson's; without
             them its own do, and what they say is added to what earlier lessons' did.
@@ -142,10 +139,9 @@ def learn_lesson(
     check_labels(learner.classes, images.labels)
     seen = partial(look, learner, preprocessing, progress=progress)
     x = seen(state, images)
-    between()
     counted = count(learner, state, x, images.labels)
-    counted, metric = _chosen(learner, counted, x, images, state, remembered)
-    decision = _decide(learner, state, counted, metric, x, images, preprocessing, training, kept)
+    counted = _chosen(learner, counted, x, images, state, remembered)
+    decision = _decide(learner, state, counted, x, images, preprocessing, training, kept)
     decided(decision)
     adapted: dict[str, Array] = {}
     drift: Drift = {}
@@ -153,28 +149,23 @@ def learn_lesson(
         begun = counted
         if start is not None:
             begun = count(learner, start, seen(start, images), images.labels)
-        between()
         lesson = int(state["lessons.count"].item()) + 1
         # Apart, so that the order of images does not depend on whether tokens are replaced.
         order, units = RandomStream(seed, lesson), RandomStream(seed, -lesson)
         adapted = _adapt(learner, begun, x, images, preprocessing, training, order, units, progress)
-        between()
         moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
         pairs = [_Pairs(x, seen(moved, images), None)]
         if kept is not None:
             pairs.append(_Pairs(seen(state, kept), seen(moved, kept), kept.labels))
-        between()
         x = pairs[0].after
         drift = _drift(learner, pairs)
         if remembered is not None and len(remembered.labels):
             carried = carried_features(learner, moved, drift, remembered.x)
             remembered = replace(remembered, x=carried)
         carried_state = learner.carry(moved, drift)
-        between()
         counted = count(learner, carried_state, x, images.labels)
-        counted, _ = _chosen(learner, counted, x, images, state, remembered)
+        counted = _chosen(learner, counted, x, images, state, remembered)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
-    between()
     after = solved.replace({"lessons.count": state["lessons.count"] + 1})
     return LessonOutcome(after, decision, x, adapted, drift)
 
@@ -205,7 +196,7 @@ def count_anew(
     found = [(look(learner, preprocessing, state, one, progress), one.labels) for one in lessons]
     x, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
     state = count(learner, forgotten(state), x, labels)
-    counted, _ = choose(learner, state, x, labels, state["readout.evidence"])
+    counted = choose(learner, state, x, labels, state["readout.evidence"])
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return solved
 
@@ -244,8 +235,8 @@ def _chosen(
     images: LessonImages,
     before: HostState,
     remembered: Remembered | None,
-) -> tuple[HostState, Metric]:
-    """Return the state with its readout chosen after a lesson, and the metric."""
+) -> HostState:
+    """Return the state with its readout chosen after a lesson."""
     if remembered is None:
         return choose(learner, counted, x, images.labels, before["readout.evidence"])
     asked = remembered.joined(x, images.labels, picture_keys(images.pixels)).sample()
@@ -256,7 +247,6 @@ def _decide(
     learner: OnePassInterface,
     state: HostState,
     counted: HostState,
-    metric: Metric,
     x: Array,
     images: LessonImages,
     preprocessing: Preprocessing,
@@ -265,7 +255,7 @@ def _decide(
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = members_of(learner.classes, images.labels)
-    sums = leave_one_out(learner, counted, metric, x, images.labels, members)
+    sums = leave_one_out(learner, counted, counted["readout.prior"], x, images.labels, members)
     told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
     accuracy = float((sums["right"] / sums["count"])[0]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.folder import read_class_folders
+from cbpnet.data.pixels import least_side
 from cbpnet.data.stream import make_stream
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
@@ -125,7 +126,7 @@ def evaluate(
     if tested.images is not None:
         test, name = _images_of_folders(tested.images, dataset.strict)
     else:
-        test, name = _images_of_data_set(dataset.load(), split, report.seeds[0])
+        test, name = _images_of_data_set(bundle.path, dataset.load(), split, report.seeds[0])
     _test(bundle, tested.state, test, name, report)
 
 
@@ -217,9 +218,10 @@ def _images_of_folders(folder: Path, strict: bool) -> tuple["TestImages", str]:
 
 
 def _images_of_data_set(
-    dataset: Dataset, split: ProtocolOptions, seed: int
+    bundle: Path, dataset: Dataset, split: ProtocolOptions, seed: int
 ) -> tuple["TestImages", str]:
-    """Return the test images of a data set, and what it is called."""
+    """Return the test images of a data set, as large as a bundle needs them, and its name."""
+    from mobile.device.bundle import read_manifest
     from mobile.measure.accuracy import TestImages
 
     everything = len(dataset.class_names)
@@ -227,7 +229,8 @@ def _images_of_data_set(
         dataset, everything, None, split.test_per_class, seed, "natural", split.holdout
     )
     print_notes(stream.notes)
-    return TestImages.of_stream(stream), dataset.name
+    least = least_side(read_manifest(bundle).preprocessing)
+    return TestImages.of_stream(stream, least), dataset.name
 
 
 def _test(

@@ -109,7 +109,9 @@ class Inbox:
             )
         _write_attempts(lesson, replace(before, begun=before.begun + 1))
         try:
-            classes, _ = read_class_folders(lesson)
+            classes, notes = read_class_folders(lesson)
+            for note in notes:
+                self._say(note)
             tasks = learn(classes)
         except InputError as error:
             self._refuse(lesson, str(error))

@@ -14,7 +14,7 @@ from cbpnet.run.counting import as_counted, picture_keys
 from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, remember
 from cbpnet.run.journal import Journal, Taught
 from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson, look
-from cbpnet.run.training import LessonImages, ShownImages, TrainingConfig
+from cbpnet.run.training import LessonImages, ShownImages
 from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Forecast, Knowledge, Lesson, new_labels
 from mobile.device.one_pass_program import OnePassProgram
@@ -59,7 +59,7 @@ class OnePassTeacher:
         )
         kept = before.kept if how.keep is None else before.kept.limited(how.keep)
         filled = kept.with_lesson(shown)
-        training = TrainingConfig.of(self._learner.config, how.epochs, how.batch_size)
+        training = how.training(self._program.manifest)
         count = len(shown.labels)
         journal = before.journal
         assert journal is not None  # of a one-pass bundle
@@ -76,8 +76,6 @@ class OnePassTeacher:
             kept.images(),
             watch.progress,
             watch.decided,
-            # To load a method again takes about as long as a step.
-            between=self._program.release,
             remembered=remember(self._learner, journal) if journal.limit else None,
         )
         lesson = Lesson(
@@ -103,17 +101,11 @@ class OnePassTeacher:
 
     def bounded(self, journal: Journal, known: Folded) -> Journal:
         """Return a journal within its limit, see `cbpnet.run.fold.bounded`."""
-        try:
-            return bounded(self._learner, journal, known)
-        finally:
-            self._program.release()
+        return bounded(self._learner, journal, known)
 
     def fold(self, journal: Journal) -> Folded:
-        """Return what is known by a journal; the program gives its memory back."""
-        try:
-            return fold(self._learner, journal)
-        finally:
-            self._program.release()
+        """Return what is known by a journal."""
+        return fold(self._learner, journal)
 
 
 def _taught(

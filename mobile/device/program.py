@@ -28,6 +28,13 @@ __all__ = ["Program", "fit_threads", "get_threads", "set_threads"]
 _TURN = threading.RLock()
 _FIXED = threading.Event()  # that the number of threads was asked for
 
+# Methods that are called in turns. Each other one has its turn, as long as these or longer.
+_PHASES: tuple[frozenset[MethodName], ...] = (
+    frozenset({"query", "features", "predict"}),
+    frozenset({"solve", "leave_one_out"}),
+    frozenset({"begin_task", "gradients", "update"}),
+)
+
 
 def get_threads() -> int:
     """Return the number of threads of ExecuTorch's pool, which all programs of a process share.
@@ -74,6 +81,11 @@ class Program:
     may be called by several threads: of all programs of a process, one call runs at a time. What a
     call returns are copies, which no later call changes.
 
+    Args:
+        path: the `.pte` file.
+        by_phase: whether only methods of one phase of learning or classifying are kept loaded, so
+            that their memory does not add up. To load a method again takes about as long as a step.
+
     Attributes:
         path: the bundle's file.
         manifest: what the bundle says of itself.
@@ -84,8 +96,10 @@ class Program:
             is installed that runs it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, by_phase: bool = False) -> None:
         self.path = path
+        self._by_phase = by_phase
+        self._phase: frozenset[MethodName] = frozenset()
         self._file, self.manifest = open_bundle(path)
         weakref.finalize(self, self._file.close)
         self._verified = _condition(self._file)
@@ -118,6 +132,7 @@ class Program:
         inputs = [_checked(method, wanted, arrays) for wanted in info.inputs]
         try:
             with _TURN:
+                self._enter_phase_of(method)
                 outputs = self._loaded().run(method, inputs)
         except EngineError as error:
             raise InputError(
@@ -132,6 +147,12 @@ class Program:
         with _TURN:
             self._program = None
             _give_back_freed_memory()
+
+    def _enter_phase_of(self, method: MethodName) -> None:
+        if self._by_phase and method not in self._phase:
+            self.release()
+            alone = frozenset({method})
+            self._phase = next((phase for phase in _PHASES if method in phase), alone)
 
     def _loaded(self) -> LoadedProgram:
         """Return the program, which stands in the file as it was verified."""

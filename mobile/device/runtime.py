@@ -74,7 +74,7 @@ class OnDeviceLearner:
     def __init__(
         self, bundle: str | Path, state: str | Path | None = None, pictures: bool = True
     ) -> None:
-        program = Program(Path(bundle))
+        program = self._program = Program(Path(bundle), by_phase=True)
         self.manifest: Manifest = program.manifest
         one_pass = self.manifest.config.one_pass
         self._teacher: Teacher = OnePassTeacher(program) if one_pass else TaskTeacher(program)
@@ -203,6 +203,7 @@ class OnDeviceLearner:
         with self._learning:
             fit_threads()
             self._knowledge, lessons = self._teacher.teach(self._knowledge, given, how)
+            self._program.release()
         return lessons
 
     @property
@@ -334,6 +335,7 @@ class OnDeviceLearner:
                 for own in [(names or {}).get(str(path), {})]
             ]
             self._knowledge, merged = merge_knowledge(teacher, sides, recount)
+            self._program.release()
         return merged
 
     def is_current(self, path: str | Path) -> bool:
@@ -364,6 +366,7 @@ class OnDeviceLearner:
             fit_threads()
             journal = change(before.journal, before.class_names)
             self._knowledge = corrected(teacher, before, journal, made_of or {})
+            self._program.release()
         return journal.events[max(journal.head, before.journal.head) - 1]
 
 

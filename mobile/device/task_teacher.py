@@ -11,7 +11,6 @@ from cbpnet.run.training import (
     IMAGES_AT_ONCE,
     Progress,
     TaskImages,
-    TrainingConfig,
     learn_task,
     portions,
 )
@@ -50,7 +49,7 @@ class TaskTeacher:
                 f"keep is {how.keep} and this bundle, whose adaptation is cbpnet, learns without "
                 "kept pictures; right would be to keep 0"
             )
-        training = TrainingConfig.of(self._learner.config, how.epochs, how.batch_size)
+        training = how.training(self._program.manifest)
         plan = plan_lessons(before, list(images), how.task)
         names = before.class_names
         names += tuple(label for label in images if label not in names)
@@ -60,9 +59,6 @@ class TaskTeacher:
             shown = self._look(
                 {names.index(label): images[label] for label in labels}, how.progress
             )
-            # What finds queries is not needed while learning, nor the other way round; to load a
-            # method again takes about as long as a step.
-            self._program.release()
             state = learn_task(
                 self._learner,
                 state,
@@ -73,7 +69,6 @@ class TaskTeacher:
                 before.lessons if how.seed is None else how.seed,
                 how.progress,
             )
-            self._program.release()
         lessons = [
             Lesson(
                 task=number + 1,

@@ -1,12 +1,13 @@
 """What an application's learner needs of each kind of bundle: to classify, and to be taught."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cbpnet.host.arrays import Array
 from cbpnet.method.state import HostState
-from cbpnet.run.training import Progress
+from cbpnet.run.training import Progress, TrainingConfig
+from mobile.device.bundle import Manifest
 from mobile.device.images import ImageLike
 from mobile.device.lessons import Forecast, Knowledge, Lesson
 
@@ -26,6 +27,11 @@ class Teaching:
     decided: Callable[[Forecast], object]
     source: str
     journal: int | None
+
+    def training(self, manifest: Manifest) -> TrainingConfig:
+        """Return how a bundle is trained: shown as many images at once as its program takes."""
+        wanted = TrainingConfig.of(manifest.config, self.epochs, self.batch_size)
+        return replace(wanted, micro_batch=manifest.micro_batch)
 
 
 class Teacher(Protocol):

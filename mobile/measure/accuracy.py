@@ -41,14 +41,14 @@ class TestImages:
         return cls(labels, [str(path) for path in paths], paths.__getitem__)
 
     @classmethod
-    def of_stream(cls, stream: TaskStream) -> "TestImages":
-        """Take the test images of a stream."""
+    def of_stream(cls, stream: TaskStream, least: int) -> "TestImages":
+        """Take the test images of a stream; of a JPEG ``least`` pixels of the shorter side do."""
         numbers = [int(index) for task in stream.tasks for index in task.test]
         source = stream.test_source
         return cls(
             [stream.class_names[label] for task in stream.tasks for label in task.test_labels],
             [source.name(number) for number in numbers],
-            lambda index: source.image(numbers[index]),
+            lambda index: source.image(numbers[index], least),
         )
 
     def only(self, known: Sequence[str]) -> "TestImages":

@@ -2,6 +2,7 @@
 
 from statistics import fmean
 
+from cbpnet.data.pixels import least_side
 from cbpnet.data.stream import Task, TaskStream
 from cbpnet.run.lesson import count_forwards
 from cbpnet.run.protocol import Learnt, TaskAccuracy
@@ -29,6 +30,7 @@ class DeviceContender:
     ) -> None:
         self._method, self._device, self._stream = method, device, stream
         self._training, self._seed = training, seed
+        self._least = least_side(device.manifest.preprocessing)
 
     @property
     def finished(self) -> int:
@@ -40,7 +42,8 @@ class DeviceContender:
         source, names = self._stream.train_source, self._stream.class_names
         images = {
             names[label]: [
-                source.image(int(index)) for index in task.train[task.train_labels == label]
+                source.image(int(index), self._least)
+                for index in task.train[task.train_labels == label]
             ]
             for label in task.classes
         }
@@ -54,7 +57,8 @@ class DeviceContender:
 
     def classify(self, task: Task, progress: Progress = lambda images: None) -> TaskAccuracy:
         """Return how a task's test images are classified among all known classes."""
-        images = [self._stream.test_source.image(int(index)) for index in task.test]
+        source = self._stream.test_source
+        images = [source.image(int(index), self._least) for index in task.test]
         found = self._device.predict(images, progress)
         names = [self._stream.class_names[label] for label in task.test_labels]
         right = fmean(one.label == name for one, name in zip(found, names, strict=True))

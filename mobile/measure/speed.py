@@ -90,7 +90,7 @@ def measure_times(bundle: Path, runs: int, progress: Progress = lambda rounds: N
         raise InputError(f"runs is {runs}; it must be at least 1")
     get_threads()  # starts the runtime, whose import is not the bundle's time
     clock = _Clock()
-    program, state = clock("load", _load, bundle)
+    program, state = clock("load", _load, bundle, False)
     for _ in range(WARM_UP + runs):
         learn_and_classify(program, state, clock)
         progress(1)
@@ -128,10 +128,10 @@ def _measure_own_memory(bundle: Path, threads: int) -> Memory:
     """Measure this process, which has done nothing else."""
     set_threads(threads)
     gauge = _Gauge()
-    program, state = gauge("load", _load, bundle)
-    learn_and_classify(program, state, gauge, program.release)
+    program, state = gauge("load", _load, bundle, True)
+    learn_and_classify(program, state, gauge)
     first = dict(gauge.peaks)
-    learn_and_classify(program, state, gauge, program.release)
+    learn_and_classify(program, state, gauge)
     return Memory(gauge.bare_mb, gauge.peak_mb, first)
 
 
@@ -168,8 +168,8 @@ class _Gauge:
         return result
 
 
-def _load(bundle: Path) -> tuple[Program, HostState]:
-    program = Program(bundle)
+def _load(bundle: Path, by_phase: bool) -> tuple[Program, HostState]:
+    program = Program(bundle, by_phase)
     return program, stored_state(program)
 
 

@@ -84,8 +84,8 @@ def _options(name: str, target: Target, given: Mapping[str, str]) -> dict[str, s
 def _construct(name: str, target: Target, options: Mapping[str, str]) -> "Backend":
     if target.missing:
         raise InputError(
-            f"target {name} needs {', '.join(target.missing)}, which is not installed here; "
-            f"install it with `{target.install}`, {TORCH_FIRST}"
+            f"target {name} lacks {', '.join(target.missing)} here; install what it needs with "
+            f"`{target.install}`, {TORCH_FIRST}"
         )
     sdk = target.missing_sdk
     if sdk is not None:

@@ -6,10 +6,10 @@
 #
 # The layers are those of the extra `vgf` of the Python that is used (PYTHON), the driver and
 # Vulkan's loader are Debian's or Ubuntu's, of Mesa 25 or newer. Of these, what the machine lacks is
-# unpacked into .cache/vgf (CBPNET_VGF_CACHE); nothing is installed on it, and nobody has to be root.
+# unpacked into the user's cache, or CBPNET_VGF_CACHE; nothing is installed on it, and nobody has to be
+# root.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=$(realpath -m "${CBPNET_VGF_CACHE:-$here/../../.cache/vgf}")
+cache=$(realpath -m "${CBPNET_VGF_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cbpnet-mobile/vgf}")
 [ $# -gt 0 ] || { echo "usage: $0 <command> [argument...]" >&2; exit 2; }
 
 fail() {

@@ -222,8 +222,8 @@ def test_more_features_make_a_wider_state(learner_of, features):
     assert accuracy(learner, state, images([0, 1], seed=7)) == 1
 
 
-def test_it_says_when_it_turns_from_looking_to_training_and_back(learner):
-    state, events = start(learner), []
+def test_progress_counts_looks_and_training(learner):
+    state, counts = start(learner), []
     for classes in ([0, 1], [2, 3]):
         state = learn_lesson(
             learner,
@@ -232,12 +232,11 @@ def test_it_says_when_it_turns_from_looking_to_training_and_back(learner):
             PREPROCESSING,
             TRAINING,
             0,
-            progress=events.append,
-            between=lambda: events.append("between"),
+            progress=counts.append,
         ).state
     # Twelve images: looked at; two epochs by four; looked at again. The second lesson is familiar.
-    looking, training = [8, 4, "between"], ["between", *[4] * 6, "between"]
-    assert events == [*looking, *training, *looking, "between", "between", *looking, "between"]
+    looking, training = [8, 4], [4] * 6
+    assert counts == [*looking, *training, *looking, *looking]
 
 
 def test_ages_and_utilities_of_tokens_live_on_from_lesson_to_lesson(learner_of):

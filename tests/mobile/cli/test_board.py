@@ -244,6 +244,7 @@ def test_watching_an_inbox_goes_on_after_sigterm(bundle: Path, photos, tmp_path:
     inbox, state = tmp_path / "inbox", tmp_path / "new" / "state"
     photos("inbox/waiting/1", "red")
     photos("inbox/waiting/2", "blue", count=20)
+    (inbox / "waiting" / "2" / "blue" / "broken.png").touch()
     command = ["watch", bundle, "--inbox", inbox, "--state", state, "--epochs"]
     process = start(*command, "1000000", "--every", "0.1")
     wait_for(lambda: (inbox / "learning" / "000000-1").exists(), process)
@@ -256,6 +257,8 @@ def test_watching_an_inbox_goes_on_after_sigterm(bundle: Path, photos, tmp_path:
     assert result.exit_code == 0, result.output
     assert "000000-1: learnt 4 images, new: red in " in result.stdout
     assert "000001-2: learnt 20 images, new: blue in " in result.stdout
+    assert "note: " in result.stderr
+    assert "broken.png: cannot be read as an image" in result.stderr
     assert load_state(state)[1].class_names == ("red", "blue")
     learnt = sorted(path.name for path in (inbox / "learnt").iterdir())
     assert learnt == ["000000-1", "000001-2"]

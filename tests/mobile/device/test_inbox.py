@@ -83,6 +83,21 @@ def test_a_lesson_that_cannot_be_used_is_refused_with_the_reason(bundle: Path, l
     )
 
 
+def test_pictures_that_are_left_out_are_told(bundle: Path, lesson) -> None:
+    folder = lesson("a", "red", "blue")
+    waiting = folder / "waiting" / "a"
+    (waiting / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    for path in (waiting / "blue").iterdir():
+        path.write_bytes(b"")
+    said: list[str] = []
+    learner = OnDeviceLearner(bundle)
+    inbox = Inbox(folder, learner, folder.parent / "state", say=said.append)
+    inbox.learn_next(lambda images: learner.learn(images, epochs=1))
+    assert learner.class_names == ("red",)
+    assert any("broken.jpg: cannot be read as an image" in sentence for sentence in said)
+    assert any("skipped 1 of 2 classes, without a readable image: blue" in one for one in said)
+
+
 @pytest.mark.parametrize("moment", ["before the lesson", "after it", "after the state"])
 def test_a_power_cut_loses_and_doubles_nothing(bundle: Path, lesson, monkeypatch, moment) -> None:
     folder = lesson("a", "red")

@@ -14,6 +14,7 @@ from cbpnet.method.layout import methods_of
 from mobile.device import program as program_module
 from mobile.device.bundle import read_manifest, seal
 from mobile.device.program import Program, fit_threads, get_threads, set_threads
+from mobile.device.program_learner import ProgramLearner
 
 
 @pytest.fixture
@@ -114,6 +115,24 @@ def test_what_is_released_is_loaded_again(program, noise):
     assert np.array_equal(before, kept)
     program.release()
     assert np.array_equal(program.call("query", {"images": images})["query"], kept)
+
+
+def test_by_phase_methods_stay_loaded_that_are_called_in_turns(bundle, noise, monkeypatch):
+    releases = []
+    release = Program.release
+    monkeypatch.setattr(Program, "release", lambda self: releases.append("-") or release(self))
+    images, labels = drawn(noise, 2, 3, 8, 8), np.array([0, 1])
+    found = []
+    for by_phase in (False, True):
+        learner = ProgramLearner(Program(bundle, by_phase))
+        state = learner.stored_state()
+        releases.clear()
+        for _ in range(3):
+            query = learner.query(images)
+            known = learner.observe(state, query, labels)
+            found.append(learner.predict(known, images, query)[0])
+        assert len(releases) == (7 if by_phase else 0)
+    assert all(np.array_equal(one, found[0]) for one in found)
 
 
 def test_release_gives_memory_back(int8_bundle):

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.images import ArrayImages
 from cbpnet.data.stream import TaskStream, make_stream
 from cbpnet.run.protocol import ProtocolRecord, run_protocol
 from cbpnet.run.training import TrainingConfig
+from mobile.device.bundle import read_manifest
 from mobile.device.runtime import OnDeviceLearner
 from mobile.measure.device_contender import DeviceContender
 
@@ -26,6 +28,25 @@ def stream() -> TaskStream:
         return ArrayImages((colours[labels] + noise).astype(np.uint8), labels)
 
     return make_stream(Dataset("colours", ("a", "b", "c", "d"), images(7), images(2), 2), 2)
+
+
+def test_pictures_are_asked_for_as_small_as_will_do(
+    bundle: Path, stream: TaskStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times the size that the bundle resizes to, as where `learn` reads files."""
+    asked = set()
+    image = ArrayImages.image
+
+    def remember(self: ArrayImages, index: int, least: int | None = None) -> Image.Image:
+        asked.add(least)
+        return image(self, index, least)
+
+    monkeypatch.setattr(ArrayImages, "image", remember)
+    contender = DeviceContender("it", OnDeviceLearner(bundle), stream, TrainingConfig(1, 3), 5)
+    contender.learn(stream.tasks[0])
+    contender.classify(stream.tasks[0])
+    preprocessing = read_manifest(bundle).preprocessing
+    assert asked == {3 * int(preprocessing.image_size / preprocessing.crop_pct)}
 
 
 def test_the_protocol_is_that_of_calls_in_a_loop(bundle: Path, stream: TaskStream) -> None:

@@ -175,5 +175,5 @@ def test_memory_is_measured_as_a_device_learns_with_one_phases_methods_at_a_time
 
     monkeypatch.setattr(Program, "release", release)
     bench._measure_own_memory(bundle, get_threads())
-    one_round = ["query", "-", "observe", "begin_task", "gradients", "update", "-", "predict"]
-    assert [method for method, _ in calls] == ["initial_state", *2 * one_round]
+    turns = ["query", "-", "observe", "-", "begin_task", "gradients", "update", "-", "predict"]
+    assert [method for method, _ in calls] == ["-", "initial_state", "-", *turns, *turns]

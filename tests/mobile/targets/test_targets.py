@@ -113,7 +113,7 @@ def test_an_extra_is_quoted_for_the_shell(monkeypatch):
         lambda name: None if name in ("openvino", "nncf") else true(name),
     )
     assert TARGETS["openvino"].install == "pip install 'cbpnet-mobile[export,openvino]'"
-    with pytest.raises(InputError, match="openvino needs openvino, nncf, which is not installed"):
+    with pytest.raises(InputError, match="openvino lacks openvino, nncf here; install"):
         resolve_target("openvino", "int8")
 
 
@@ -121,7 +121,8 @@ def test_an_extra_is_quoted_for_the_shell(monkeypatch):
 def test_a_missing_package_is_named_with_what_installs_it():
     assert TARGETS["xnnpack"].missing == ["torchao"]
     with pytest.raises(
-        InputError, match=r"needs torchao, .* `pip install 'cbpnet-mobile\[export\]'`, with the"
+        InputError,
+        match=r"lacks torchao here; .* `pip install 'cbpnet-mobile\[export\]'`, with",
     ):
         resolve_target("xnnpack", "int8")
 
