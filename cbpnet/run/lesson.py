@@ -21,6 +21,7 @@ from cbpnet.method.config import AdaptationConfig
 from cbpnet.method.layout import is_adapted, part
 from cbpnet.method.learner_interface import Evidence, Metric, OnePassInterface
 from cbpnet.method.state import HostState
+from cbpnet.method.threshold import unknown_threshold
 from cbpnet.run.training import (
     FORWARDS_OF_A_STEP,
     IMAGES_AT_ONCE,
@@ -241,15 +242,14 @@ def _choose(
 ) -> tuple[HostState, Metric]:
     """Return the state with the prior and the scale that images so far ask for, and its metric.
 
-    The evidence is summed over lessons; a prior other than 1 needs a little of it.
+    The evidence is summed over lessons; a prior other than 1 needs a little of it. Where known
+    images end is judged by this lesson's alone.
     """
     readout = learner.config.readout
     known = (state["classes.count"] > 0).astype(np.float32)
     metrics = [_metric(learner, state, _number(prior)) for prior in readout.priors]
-    found = [
-        _evidence(learner, state, x, labels, metric, known)["likelihood"] for metric in metrics
-    ]
-    evidence = state["readout.evidence"] + np.stack(found)
+    found = [_evidence(learner, state, x, labels, metric, known) for metric in metrics]
+    evidence = state["readout.evidence"] + np.stack([sums["likelihood"] for sums in found])
     if not evidence.any():  # no image so far could be left out
         return state, _metric(learner, state, state["readout.prior"])
     doubt = [[_DOUBT * math.log10(prior) ** 2] for prior in readout.priors]
@@ -260,6 +260,9 @@ def _choose(
         "readout.prior": _number(readout.priors[row]),
         "readout.scale": _number(readout.scales[column]),
     }
+    if readout.kind == "whitened" and found[row]["count"] > 0:
+        threshold = unknown_threshold(found[row]["count"].item(), *found[row]["unknown"].tolist())
+        chosen["unknown.threshold"] = _number(threshold)
     return state.replace(chosen), metrics[row]
 
 
