@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from cbpnet.host.errors import InputError
+from cbpnet.method.left_out import leave_out, left_out_scores
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.prompts import one_hot
 from cbpnet.method.state import LearnerState
-from cbpnet.method.whitening import left_out_scores
 from quantize.learner_agreement import (
     FeatureAgreement,
     GradientAgreement,
@@ -86,7 +86,8 @@ def _left_out(learner: OnePassLearner, state: LearnerState, x: Tensor, labels: T
     known, metric = learner.solve(state, state["readout.prior"], state["readout.scale"])
     targets = one_hot(labels, learner.classes).to(x.dtype)
     count = known["classes.count"]
-    scores = left_out_scores(metric, count, known["classes.mean"], x, targets)
+    left = leave_out(metric, count, known["classes.mean"], x, targets)
+    scores = left_out_scores(left, count.sum())
     best = scores.masked_fill(count == 0, -torch.inf).argmax(dim=1)
     return best[targets @ count >= 2]
 

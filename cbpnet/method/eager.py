@@ -152,9 +152,9 @@ class EagerOnePass:
         return arrays_of(found)
 
     @torch.no_grad()
-    def predict(self, state: HostState, x: Array) -> tuple[Array, Array]:
-        scores, probabilities = self._learner.predict(as_tensors(state), tensor_of(x))
-        return array_of(scores), array_of(probabilities)
+    def predict(self, state: HostState, x: Array) -> tuple[Array, Array, Array]:
+        scores, probabilities, unknown = self._learner.predict(as_tensors(state), tensor_of(x))
+        return array_of(scores), array_of(probabilities), array_of(unknown)
 
     @torch.no_grad()
     def begin_task(self, state: HostState, members: Array) -> HostState:

@@ -10,6 +10,7 @@ from cbpnet.host.random_streams import RandomStream
 from cbpnet.method.config import LearnerConfig, ReadoutConfig
 from cbpnet.method.layout import Layout, state_layout
 from cbpnet.method.state import HostState
+from cbpnet.method.threshold import NEVER_UNKNOWN
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +53,7 @@ def draw_state(
     if config.one_pass:
         for name, choices in (("prior", config.readout.priors), ("scale", config.readout.scales)):
             state[f"readout.{name}"] += choices[len(choices) // 2]
+        state["unknown.threshold"] += NEVER_UNKNOWN
         return HostState(layout, state)
     if config.block is not None:
         incoming = initial_incoming(stream.uniform(1, config.block.hidden, dim))

@@ -266,10 +266,17 @@ def _one_pass_axes(config: LearnerConfig, dim: int) -> Axes:
         "classes.scatter": (width, width),
         "readout.weight": ("classes", width),
         "readout.bias": ("classes",),
+        "unknown.centre": (width,),
+        "unknown.metric": (width, width),
+        "unknown.slope": ("classes",),
+        "unknown.offset": ("classes",),
     }
     readout = config.readout
     axes["readout.evidence"] = (len(readout.priors), len(readout.scales))
-    numbers = ("readout.prior", "readout.scale", "lessons.count", "lessons.adapted")
+    numbers = (
+        *("readout.prior", "readout.scale", "unknown.threshold"),
+        *("lessons.count", "lessons.adapted"),
+    )
     return axes | dict.fromkeys(numbers, (1,))
 
 

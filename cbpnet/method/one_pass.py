@@ -17,15 +17,23 @@ from cbpnet.method.drift import Drift
 from cbpnet.method.feature_names import with_classifier
 from cbpnet.method.features import join_parts
 from cbpnet.method.initial import draw_state
-from cbpnet.method.layout import adaptation_config, drift_layout, is_adapted, state_layout
+from cbpnet.method.layout import (
+    adaptation_config,
+    drift_layout,
+    is_adapted,
+    prefixed,
+    state_layout,
+)
 from cbpnet.method.learner import FeatureExtractor, Learner
+from cbpnet.method.left_out import leave_out, left_out_scores
 from cbpnet.method.linear_readout import solve_readout
 from cbpnet.method.prompts import one_hot, prefixes
 from cbpnet.method.rows import times_rows
 from cbpnet.method.state import LearnerState
 from cbpnet.method.statistics import ClassStatistics
 from cbpnet.method.tensors import as_tensors
-from cbpnet.method.whitening import Whitening, left_out_scores, whiten
+from cbpnet.method.unknown import UnknownHead, left_out_unknown, unknown_head, unknown_scores
+from cbpnet.method.whitening import Whitening, whiten
 
 __all__ = ["OnePassLearner", "solve_state", "statistics_of"]
 
@@ -105,12 +113,15 @@ class OnePassLearner:
 
         ``members`` [C] is 1 for the classes that they are classified among. "right" and "count" [1]
         count right answers and images, "likelihood" [T] sums the log-probabilities of the right
-        class by each of the configuration's scales. An image whose class has no other is left out.
+        class by each of the configuration's scales, and "unknown" [2] the unknown scores and their
+        squares. An image whose class has no other is left out.
         """
         targets = one_hot(labels, self.classes).to(x.dtype)
-        count, mean = state["classes.count"], state["classes.mean"]
+        count = state["classes.count"]
         real = targets.sum(dim=1) * (targets @ count >= 2)
-        scores = left_out_scores(metric, count, mean, x, targets)
+        left = leave_out(metric, count, state["classes.mean"], x, targets)
+        unknown = left_out_unknown(left, count)
+        scores = left_out_scores(left, count.sum())
         scores = scores.masked_fill((count * members == 0), _MASKED)
         right = (targets * one_hot(scores.argmax(dim=1), self.classes)).sum(dim=1)
         scales = torch.tensor(self.config.readout.scales, dtype=x.dtype).view(-1, 1, 1)
@@ -119,20 +130,28 @@ class OnePassLearner:
             "right": (real * right).sum().unsqueeze(0),
             "count": real.sum().unsqueeze(0),
             "likelihood": (real * found).sum(dim=1),
+            "unknown": torch.stack([real @ unknown, real @ (unknown * unknown)]),
         }
         return {name: value + added[name] for name, value in sums.items()}
 
     def zero_evidence(self) -> dict[str, Tensor]:
         """Return empty sums for `leave_one_out`."""
         scales = len(self.config.readout.scales)
-        shapes = {"right": 1, "count": 1, "likelihood": scales}
+        shapes = {"right": 1, "count": 1, "likelihood": scales, "unknown": 2}
         return {name: torch.zeros(size) for name, size in shapes.items()}
 
-    def predict(self, state: LearnerState, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return class scores and probabilities [B, C]: -inf and 0 for unknown classes."""
-        scores = times_rows(x, state["readout.weight"]) + state["readout.bias"]
-        scores = scores.masked_fill(state["classes.count"] == 0, -torch.inf)
-        return scores, scores.softmax(dim=1)
+    def predict(self, state: LearnerState, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return class scores and probabilities [B, C], and unknown scores [B].
+
+        Classes without images have a score of -inf and a probability of 0. An image whose unknown
+        score is above the state's "unknown.threshold" is like nothing that is known; only a
+        "whitened" readout tells, the score is 0 with any other.
+        """
+        count = state["classes.count"]
+        products = times_rows(x, state["readout.weight"])
+        scores = (products + state["readout.bias"]).masked_fill(count == 0, -torch.inf)
+        head = UnknownHead(*(state[f"unknown.{name}"] for name in UnknownHead._fields))
+        return scores, scores.softmax(dim=1), unknown_scores(head, count, x, products)
 
     def begin_task(self, state: LearnerState, members: Tensor) -> LearnerState:
         """Return the adaptation's state, ready to train on the classes ``members`` [C] marks.
@@ -181,9 +200,17 @@ def solve_state(
     known = statistics_of(state)
     metric = whiten(known, prior)
     weight, bias = solve_readout(config, known, metric)
-    changed = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
-    solved = state.replace({f"readout.{name}": value.clone() for name, value in changed.items()})
-    return solved, metric
+    readout = {"weight": scale * weight, "bias": scale * bias, "prior": prior, "scale": scale}
+    changed = prefixed("readout.", readout)
+    if config.kind == "whitened":
+        head = unknown_head(metric, known.count, known.mean, readout["weight"], scale)
+    else:
+        head = UnknownHead(
+            *(torch.zeros_like(state[f"unknown.{name}"]) for name in UnknownHead._fields)
+        )
+    changed |= prefixed("unknown.", head._asdict())
+    solved = {name: value.contiguous().clone() for name, value in changed.items()}
+    return state.replace(solved), metric
 
 
 _STATISTICS = tuple(ClassStatistics.__annotations__)

@@ -28,6 +28,9 @@ and hidden units. The one-pass learner has `prompts.g` and
 | `classes.scatter` | F, F | the scatter within the classes, of all images |
 | `readout.weight`, `readout.bias` | C, F; C | the classifier that was solved from these |
 | `readout.prior`, `readout.scale` | 1; 1 | what it was solved with |
+| `unknown.centre`, `unknown.metric` | F; F, F | what unknown scores are made of |
+| `unknown.slope`, `unknown.offset` | C; C | likewise |
+| `unknown.threshold` | 1 | an image is like nothing known above it; infinity: none is |
 | `readout.evidence` | priors, scales | log-likelihoods that chose these, summed over lessons |
 | `lessons.count`, `lessons.adapted` | 1; 1 | lessons so far, and those that adapted the features |
 """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["ClassStatistics", "centre"]
+__all__ = ["ClassStatistics", "centre", "class_centre"]
 
 
 @dataclass(frozen=True)
@@ -42,3 +42,9 @@ class ClassStatistics:
 def centre(count: Tensor, mean: Tensor) -> Tensor:
     """Return the mean over all images [F]."""
     return count @ mean / count.sum().clamp(min=1)
+
+
+def class_centre(count: Tensor, mean: Tensor) -> Tensor:
+    """Return the mean of the means of known classes [F]: each counts once, whatever its images."""
+    known = (count > 0).to(mean.dtype)
+    return known @ mean / known.sum().clamp(min=1)

@@ -19,6 +19,7 @@ from cbpnet.host.arrays import Array
 from cbpnet.method.layout import part
 from cbpnet.method.learner_interface import Drift, Evidence, OnePassInterface
 from cbpnet.method.state import HostState
+from cbpnet.method.threshold import unknown_threshold
 from cbpnet.run.training import portions
 
 __all__ = [
@@ -116,15 +117,15 @@ def choose(
 ) -> HostState:
     """Return the state with the prior and the scale that counted images ask for.
 
-    ``evidence`` is that of others; a prior other than 1 needs a little of it.
+    They also say where known images end. ``evidence`` is that of others; a prior other than 1 needs
+    a little of it.
     """
     readout = learner.config.readout
     known = (state["classes.count"] > 0).astype(np.float32)
     found = [
-        leave_one_out(learner, state, number(prior), x, labels, known)["likelihood"]
-        for prior in readout.priors
+        leave_one_out(learner, state, number(prior), x, labels, known) for prior in readout.priors
     ]
-    evidence = evidence + np.stack(found)
+    evidence = evidence + np.stack([sums["likelihood"] for sums in found])
     if not evidence.any():  # no image so far could be left out
         return state
     doubt = [[_DOUBT * math.log10(prior) ** 2] for prior in readout.priors]
@@ -135,6 +136,9 @@ def choose(
         "readout.prior": number(readout.priors[row]),
         "readout.scale": number(readout.scales[column]),
     }
+    if readout.kind == "whitened" and found[row]["count"] > 0:
+        threshold = unknown_threshold(found[row]["count"].item(), *found[row]["unknown"].tolist())
+        chosen["unknown.threshold"] = number(threshold)
     return state.replace(chosen)
 
 

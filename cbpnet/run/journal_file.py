@@ -185,7 +185,7 @@ def _base(found: Mapping[str, Array], state: HostState) -> HostState:
         base = HostState(state.layout, zeros | dict(found))
     except ValueError as error:
         raise InputError(f"what the journal starts from is no such state: {error}") from error
-    for name, value in base.items():
-        if value.dtype != np.float32 or not _finite(value):
-            raise InputError(f"the journal's {name!r} is {value.dtype} or not finite")
+    for name, value in base.items():  # a threshold may be infinite
+        if value.dtype != np.float32 or np.isnan(value).any():
+            raise InputError(f"the journal's {name!r} is {value.dtype} or holds NaN")
     return base

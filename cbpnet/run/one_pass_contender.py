@@ -105,7 +105,7 @@ class OnePassContender:
         x, labels = self._test_features[task.index], task.test_labels
         accuracy = {}
         for name, kind in self.readouts.items():
-            scores, _ = self.learner.predict(self._solved_by(kind), x)
+            scores, *_ = self.learner.predict(self._solved_by(kind), x)
             accuracy[name] = int((scores.argmax(axis=1) == labels).sum()) / len(labels)
         progress(len(labels))
         return TaskAccuracy(task.index, accuracy)

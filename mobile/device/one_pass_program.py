@@ -105,10 +105,10 @@ class OnePassProgram:
         after = fold_batches(self.program, "leave_one_out", rows, fixed, carried)
         return unprefixed(SUMS, after)
 
-    def predict(self, state: HostState, x: Array) -> tuple[Array, Array]:
-        """Return class scores and probabilities [B, C]: -inf and 0 for unknown classes."""
+    def predict(self, state: HostState, x: Array) -> tuple[Array, Array, Array]:
+        """Return class scores and probabilities [B, C], and unknown scores [B]."""
         found = map_batches(self.program, "predict", {"x": x}, prefixed(STATE, state))
-        return found["scores"], found["probabilities"]
+        return found["scores"], found["probabilities"], found["unknown"]
 
     def begin_task(self, state: HostState, members: Array) -> HostState:
         """Return the adaptation's state, ready to train on the classes ``members`` [C] marks."""

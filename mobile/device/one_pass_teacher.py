@@ -39,7 +39,7 @@ class OnePassTeacher:
 
     def classify(self, state: HostState, images: Array) -> tuple[Array, list[int | None]]:
         """Return the probabilities [B, C] of normalised images, and None in the place of tasks."""
-        _, probabilities = self._learner.predict(state, self._learner.features(state, images))
+        _, probabilities, _ = self._learner.predict(state, self._learner.features(state, images))
         return probabilities, [None] * len(images)
 
     def teach(

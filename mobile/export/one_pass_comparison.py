@@ -113,6 +113,8 @@ def _check_close(
 ) -> None:
     """Raise `InputError` where a tensor that a method gives is not PyTorch's."""
     for name, value in wanted.items():
+        if np.isinf(value).all() and np.array_equal(found[name], value):
+            continue  # a threshold of which nothing is known yet
         if not np.linalg.norm(found[name] - value) <= most * np.linalg.norm(value):
             raise InputError(
                 f"the exported program disagrees with PyTorch: {method} gives another {name}; "

@@ -16,9 +16,9 @@ from cbpnet.method.layout import (
     prefixed,
     unprefixed,
 )
-from cbpnet.method.one_pass import OnePassLearner
+from cbpnet.method.one_pass import OnePassLearner, statistics_of
 from cbpnet.method.state import LearnerState
-from cbpnet.method.whitening import Whitening
+from cbpnet.method.whitening import Whitening, whiten
 from mobile.export.tracing import Call, Function, Tensors, makes
 
 __all__ = ["one_pass_functions"]
@@ -42,7 +42,7 @@ def one_pass_functions(
     counted = x | {"labels": torch.zeros(_ROWS, dtype=torch.int64)}
     members = {"members": torch.zeros(learner.classes)}
     states = prefixed(STATE, state)
-    metric = {"inverse": torch.ones(width, width), "projected": torch.ones(learner.classes, width)}
+    metric = whiten(statistics_of(state), torch.ones(1))._asdict()
     numbers = {"prior": torch.ones(1), "scale": torch.ones(1)}
     evidence = prefixed(SUMS, learner.zero_evidence())
 
@@ -63,7 +63,7 @@ def one_pass_functions(
     def leave_one_out(given: Mapping[str, Tensor]) -> Tensors:
         found = learner.leave_one_out(
             state_of(given),
-            Whitening(given["inverse"], given["projected"]),
+            Whitening(*(given[name] for name in Whitening._fields)),
             given["x"],
             given["labels"],
             given["members"],
@@ -72,8 +72,8 @@ def one_pass_functions(
         return prefixed(SUMS, found)
 
     def predict(given: Mapping[str, Tensor]) -> Tensors:
-        scores, probabilities = learner.predict(state_of(given), given["x"])
-        return {"scores": scores, "probabilities": probabilities}
+        scores, probabilities, unknown = learner.predict(state_of(given), given["x"])
+        return {"scores": scores, "probabilities": probabilities, "unknown": unknown}
 
     functions: dict[MethodName, tuple[Call, Tensors]] = {
         "initial_state": (makes(states), {}),

@@ -79,7 +79,7 @@ def test_scores_of_unknown_classes_are_minus_infinity(learner):
     x = torch.randn(4, DIM)
     state = learner.observe(state, x, torch.tensor([0, 0, 3, 3]))
     state, _ = learner.solve(state, torch.ones(1), torch.ones(1))
-    scores, probabilities = learner.predict(state, x)
+    scores, probabilities, _ = learner.predict(state, x)
     known = torch.tensor([True, False, False, True, False, False])
     assert scores.isfinite().equal(known.expand(4, -1))
     assert probabilities[:, ~known].eq(0).all()

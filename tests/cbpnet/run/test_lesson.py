@@ -64,7 +64,7 @@ def start(learner):
 
 def accuracy(learner, state, shown):
     x = learner.features(state, shown.batch(np.arange(len(shown.labels)), PREPROCESSING))
-    scores, probabilities = learner.predict(state, x)
+    scores, probabilities, _ = learner.predict(state, x)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6, atol=1e-5)
     return (scores.argmax(axis=1) == shown.labels).mean()
 
@@ -171,7 +171,7 @@ def test_prior_and_scale_are_the_likeliest_of_the_lessons_left_out(learner_of):
                 known = learner.observe(state, x[others], shown.labels[others])
                 given = (np.full(1, value, np.float32) for value in (prior, scale))
                 known, _ = learner.solve(known, *given)
-                _, likely = learner.predict(known, x[number : number + 1])
+                _, likely, _ = learner.predict(known, x[number : number + 1])
                 total += math.log(likely[0, shown.labels[number]])
             found[prior, scale] = total
     best = max(found, key=found.get)

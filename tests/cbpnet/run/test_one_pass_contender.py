@@ -78,7 +78,7 @@ def test_accuracy_is_a_plain_count_one_image_at_a_time(contend):
                 pixels = load_batch(contender.stream.test_source, [int(index)], PREPROCESSING)
                 image = normalise(pixels, PREPROCESSING.mean, PREPROCESSING.std)
                 x = contender.learner.features(contender.state, image)
-                scores, _ = contender.learner.predict(contender.state, x)
+                scores, *_ = contender.learner.predict(contender.state, x)
                 right += int(scores.argmax()) == label
             assert outcome.tested[task.index].accuracy[name] == right / len(task.test)
 

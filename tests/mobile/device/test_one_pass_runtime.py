@@ -75,7 +75,7 @@ def test_a_prediction_ranks_the_known_classes_and_has_no_task(learner, one_pass_
     )
     assert learner.predict(images) == found
     state = learner._knowledge.state
-    _, expected = one_pass_eager.predict(state, one_pass_eager.features(state, images))
+    _, expected, _ = one_pass_eager.predict(state, one_pass_eager.features(state, images))
     for prediction, row in zip(found, expected[:, :3], strict=True):
         labels, shares = zip(*prediction.ranking, strict=True)
         falling = row.argsort()[::-1]

@@ -22,7 +22,9 @@ NEVER = replace(CONFIG, prompts=PromptConfig((), 2, ()), adaptation=AdaptationCo
 
 STATISTICS = ["classes.count", "classes.mean", "classes.scatter"]
 READOUT = ["readout.weight", "readout.bias", "readout.prior", "readout.scale"]
-EVIDENCE = ["right", "count", "likelihood"]
+METRIC = ["inverse", "projected", "ridge", "trace", "related"]
+UNKNOWN = ["unknown.centre", "unknown.metric", "unknown.slope", "unknown.offset"]
+EVIDENCE = ["right", "count", "likelihood", "unknown"]
 DRIFT = ["before_before", "before_after", "after_after", "pairs", "count", "before", "after"]
 TRAINED = ["prompts.g", "head.weight"]
 ADAM = [f"adam.{moment}.{name}" for moment in ("m", "v") for name in TRAINED]
@@ -39,11 +41,14 @@ TAKES = {
     "observe": ["x", "labels", *named("state.", STATISTICS)],
     "solve": ["prior", "scale", *named("state.", STATISTICS)],
     "leave_one_out": [
-        *["x", "labels", "members", "inverse", "projected"],
+        *["x", "labels", "members", *METRIC],
         *named("state.", ["classes.count", "classes.mean"]),
         *named("sums.", EVIDENCE),
     ],
-    "predict": ["x", *named("state.", ["classes.count", "readout.weight", "readout.bias"])],
+    "predict": [
+        "x",
+        *named("state.", ["classes.count", "readout.weight", "readout.bias", *UNKNOWN]),
+    ],
     "begin_task": ["members", *named("state.", ["prompts.g", "classes.mean"])],
     "gradients": [
         *["images", "labels"],
@@ -61,9 +66,9 @@ TAKES = {
 GIVES = {
     "features": ["x", "confidence"],
     "observe": named("state.", STATISTICS),
-    "solve": ["inverse", "projected", *named("state.", READOUT)],
+    "solve": [*METRIC, *named("state.", [*READOUT, *UNKNOWN])],
     "leave_one_out": named("sums.", EVIDENCE),
-    "predict": ["scores", "probabilities"],
+    "predict": ["scores", "probabilities", "unknown"],
     "gradients": named("sums.", SUMS),
     "update": named("adaptation.", [*TRAINED, *ADAM, "adam.step"]),
     "compare": named("drift.", DRIFT),

@@ -50,7 +50,7 @@ internal class OnePassProgram(private val program: Program) {
     fun solve(state: State, prior: Float, scale: Float): Solved {
         val numbers = mapOf("prior" to number(prior), "scale" to number(scale))
         val found = program.call("solve", prefixed(STATE, state) + numbers)
-        return Solved(state + unprefixed(STATE, found), METRIC.associateWith { found.float(it) })
+        return Solved(state + unprefixed(STATE, found), found.filterKeys { !it.startsWith(STATE) })
     }
 
     /** Sums over counted images, each classified among [members] by what is known without it. */
@@ -99,7 +99,6 @@ internal class OnePassProgram(private val program: Program) {
         state + unprefixed(STATE, program.call(method, prefixed(STATE, state) + inputs))
 
     private companion object {
-        val METRIC = listOf("inverse", "projected")
         const val PAIR = 0.3f // what a lesson's pair of features counts, of which a kept picture's counts 1
     }
 }
