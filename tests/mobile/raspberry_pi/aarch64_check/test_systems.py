@@ -122,9 +122,11 @@ sys.meta_path.insert(0, Missing())
 import pytest
 import mobile.cli.learn
 import mobile.raspberry_pi.aarch64_check.session
-from mobile.device.engines.choice import choose_engine
-choose_engine(present_engine)
 """
+RUNTIMES = {
+    "executorch": "executorch.extension.pybindings._portable_lib",
+    "executorch-numpy-runtime": "executorch_numpy_runtime",
+}
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=list(SYSTEMS))
@@ -133,5 +135,5 @@ def test_the_wheels_are_all_that_a_board_imports(system):
         importlib.metadata.version(system.engine)
     except importlib.metadata.PackageNotFoundError:
         pytest.skip(f"{system.engine} is not installed here")
-    code = BOARD.replace("present_engine", repr(system.engine))
+    code = f"{BOARD}import {RUNTIMES[system.engine]}"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, *system.wheels], check=True)
