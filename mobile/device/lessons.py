@@ -1,9 +1,9 @@
 """What is known, what is learnt in a lesson, and where: which labels are new, and which task."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cbpnet.data.labels import fold_label
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import listed
 from cbpnet.method.state import HostState
@@ -137,16 +137,12 @@ def _task_of_new(before: Knowledge, new: Sequence[str], task: int | None) -> int
 
 def _check_labels(known: Sequence[str], labels: Sequence[str]) -> None:
     """Raise `InputError` for two labels that a file system may take for one."""
-    seen = {_folded(name): name for name in known}
+    seen = {fold_label(name): name for name in known}
     for label in labels:
-        other = seen.setdefault(_folded(label), label)
+        other = seen.setdefault(fold_label(label), label)
         if other != label:
             whose = "the known class" if other in known else "another new class"
             raise InputError(
                 f"class {label!r} differs from {whose} {other!r} in case or Unicode form only; "
                 f"name it {other!r} to add images to that class, or rename it"
             )
-
-
-def _folded(label: str) -> str:
-    return unicodedata.normalize("NFC", label).casefold()

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cbpnet.data.labels import tidy_label
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
 from mobile.device.bundle import Manifest
-from mobile.device.images import Images, as_list, normalised, prepare_images
+from mobile.device.images import ImageLike, Images, as_list, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson
 from mobile.device.one_pass_teacher import OnePassTeacher
@@ -156,7 +157,8 @@ class OnDeviceLearner:
         All or nothing: after a failure or an interruption nothing has been learnt.
 
         Args:
-            images: for each label its images, as `predict` takes them.
+            images: for each label its images, as `predict` takes them. Spaces at a label's ends do
+                not count, and its Unicode form is NFC.
             epochs: passes over the images, of a one-pass bundle those of an adaptation; by default
                 the bundle's own number.
             batch_size: images of a step.
@@ -170,13 +172,17 @@ class OnDeviceLearner:
             decided: is told what is still to come when a one-pass bundle has decided.
 
         Raises:
-            InputError: an image cannot be used, a label has no images or differs from another one
-                in case or Unicode form only, there is no room for its class or task, or an option
-                is not for this kind of bundle.
+            InputError: an image cannot be used, a label has no images, is empty or cannot be shown,
+                or differs from another one in case or Unicode form only, there is no room for its
+                class or task, or an option is not for this kind of bundle.
         """
-        given = {label: as_list(few) for label, few in images.items()}
-        for label, few in given.items():
-            if not few:
+        given: dict[str, list[ImageLike]] = {}
+        for text, few in images.items():
+            label = tidy_label(text)
+            if label in given:
+                raise InputError(f"label {text!r} stands there twice; right would be once")
+            given[label] = as_list(few)
+            if not given[label]:
                 raise InputError(f"class {label!r} has no images; right would be one or more")
         if keep is not None and keep < 0:
             raise InputError(f"keep is {keep}; it must be at least 0")
