@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mobile.cli.option_groups import argument, option
+from mobile.cli.parameters import Choice, FilePath
 from mobile.device.engines.choice import ENGINES, use_engine
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BundleOptions", "TeachingOptions", "bundle_argument"]
 
-_BUNDLE = click.Path(path_type=Path)
+_BUNDLE = FilePath()
 
 bundle_argument = click.argument("bundle", type=_BUNDLE)
 
@@ -32,7 +33,7 @@ class BundleOptions:
     )
     engine: str | None = option(
         "--engine",
-        type=click.Choice(ENGINES),
+        type=Choice(ENGINES),
         help="What runs the bundle; default: the first of these that is installed.",
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cbpnet.data.folder import read_class_folders
+from cbpnet.data.labels import tidy_label
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
@@ -23,6 +24,7 @@ from mobile.cli.camera_options import CameraOptions, recognise
 from mobile.cli.lesson_report import forecast_sentence, lesson_json, lesson_sentence
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import print_notes
+from mobile.cli.parameters import FilePath
 from mobile.cli.state_options import FoundStateOptions, WriterOptions, default_state
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class SourceOptions(CameraOptions):
 
     images: Path | None = option(
         "--images",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         help="Folder with one folder of images for each class, which gives the class its name.",
     )
     strict: bool = option(
@@ -85,7 +87,8 @@ class SourceOptions(CameraOptions):
         """Return the images of each class."""
         if self.images is None:
             assert capture is not None
-            return {label: self._photograph(label, capture) for label in dict.fromkeys(self.labels)}
+            labels = dict.fromkeys(map(tidy_label, self.labels))
+            return {label: self._photograph(label, capture) for label in labels}
         reading = partial(with_progress, title="reading")
         classes, notes = read_class_folders(self.images, strict=self.strict, progress=reading)
         print_notes(notes)
@@ -113,7 +116,7 @@ class StateOptions(FoundStateOptions):
 
     out: Path | None = option(
         "--out",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FilePath(dir_okay=False),
         help="State file to write; default: --state, else the bundle's name with .safetensors.",
     )
     task: int | None = option(
@@ -128,7 +131,7 @@ class StateOptions(FoundStateOptions):
     )
     result: Path | None = option(
         "--result",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FilePath(dir_okay=False),
         help="File for times, memory and the board's figures, for `report`.",
     )
 
@@ -181,7 +184,7 @@ Examples:
     files=StateOptions,
     writer=WriterOptions,
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --live, an object a line.")
 def learn(
     bundle: BundleOptions,
     source: SourceOptions,
@@ -209,11 +212,12 @@ def learn(
         if files.result is not None:
             _write_result(files.result, bundle.path, learner, source, learnt)
         if as_json:
-            click.echo(json.dumps(_outcome(out, learner, learnt), indent=2))
+            indent = None if source.live else 2  # one a line where others follow
+            click.echo(json.dumps(_outcome(out, learner, learnt), indent=indent))
         else:
             _print(bundle.path, out, learner, learnt)
         if source.live and capture is not None:
-            recognise(learner, capture, source.frames)
+            recognise(learner, capture, source.frames, as_json)
 
 
 def _learn(

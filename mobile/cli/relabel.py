@@ -47,5 +47,5 @@ def relabel(
             ),
         )
         return
-    found = find_images(images)
+    found = [image for path in images for image in (find_images(path) if path.is_dir() else [path])]
     files.correct(bundle, lambda learner: learner.relabel(found, new))

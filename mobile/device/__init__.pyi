@@ -1,3 +1,4 @@
+from .answers import answer_files as answer_files
 from .bundle import Manifest as Manifest, open_bundle as open_bundle, read_manifest as read_manifest
 from .images import ImageLike as ImageLike
 from .inbox import Inbox as Inbox
@@ -6,3 +7,4 @@ from .one_pass_program import OnePassProgram as OnePassProgram
 from .program import Program as Program, get_threads as get_threads, set_threads as set_threads
 from .program_learner import ProgramLearner as ProgramLearner
 from .runtime import OnDeviceLearner as OnDeviceLearner, Prediction as Prediction
+from .state_lock import writing as writing

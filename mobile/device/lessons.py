@@ -1,9 +1,9 @@
 """What is known, what is learnt in a lesson, and where: which labels are new, and which task."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cbpnet.data.labels import fold_label
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import listed
 from cbpnet.method.state import HostState
@@ -143,16 +143,12 @@ def check_labels(known: Sequence[str], labels: Sequence[str], but: str | None = 
 
     The known class ``but`` is going to have another name.
     """
-    seen = {_folded(name): name for name in known if name != but}
+    seen = {fold_label(name): name for name in known if name != but}
     for label in labels:
-        other = seen.setdefault(_folded(label), label)
+        other = seen.setdefault(fold_label(label), label)
         if other != label:
             whose = "the known class" if other in known else "another new class"
             raise InputError(
                 f"class {label!r} differs from {whose} {other!r} in case or Unicode form only; "
                 f"name it {other!r} to add images to that class, or rename it"
             )
-
-
-def _folded(label: str) -> str:
-    return unicodedata.normalize("NFC", label).casefold()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cbpnet.data.labels import tidy_label
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
@@ -17,7 +18,7 @@ from cbpnet.run.merging import Merged
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
 from mobile.device.bundle import Manifest
 from mobile.device.corrected import corrected
-from mobile.device.images import Images, as_list, normalised, prepare_images
+from mobile.device.images import ImageLike, Images, as_list, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson, check_labels
 from mobile.device.merged import Side, merge_knowledge
@@ -171,7 +172,8 @@ class OnDeviceLearner:
         All or nothing: after a failure or an interruption nothing has been learnt.
 
         Args:
-            images: for each label its images, as `predict` takes them.
+            images: for each label its images, as `predict` takes them. Spaces at a label's ends do
+                not count, and its Unicode form is NFC.
             epochs: passes over the images, of a one-pass bundle those of an adaptation; by default
                 the bundle's own number.
             batch_size: images of a step.
@@ -188,13 +190,17 @@ class OnDeviceLearner:
                 be undone and corrected; 0 keeps none. Default: as before, 8 MB at first.
 
         Raises:
-            InputError: an image cannot be used, a label has no images or differs from another one
-                in case or Unicode form only, there is no room for its class or task, or an option
-                is not for this kind of bundle.
+            InputError: an image cannot be used, a label has no images, is empty or cannot be shown,
+                or differs from another one in case or Unicode form only, there is no room for its
+                class or task, or an option is not for this kind of bundle.
         """
-        given = {label: as_list(few) for label, few in images.items()}
-        for label, few in given.items():
-            if not few:
+        given: dict[str, list[ImageLike]] = {}
+        for text, few in images.items():
+            label = tidy_label(text)
+            if label in given:
+                raise InputError(f"label {text!r} stands there twice; right would be once")
+            given[label] = as_list(few)
+            if not given[label]:
                 raise InputError(f"class {label!r} has no images; right would be one or more")
         for name, value in {"keep": keep, "journal": journal}.items():
             if value is not None and value < 0:
@@ -219,6 +225,7 @@ class OnDeviceLearner:
 
     def rename(self, label: str, new: str) -> Event:
         """Give a class another name; raises as `corrections.rename`."""
+        new = tidy_label(new)
         check_labels(self.class_names, [new], but=label)
         return self._correct(
             lambda journal, known: corrections.rename(journal, known, label, new, _now()),
@@ -241,6 +248,7 @@ class OnDeviceLearner:
             InputError: an image cannot be used, as in `predict`, or is in no lesson that the
                 journal has; there is no room for a new class.
         """
+        label = tidy_label(label)
         check_labels(self.class_names, [label])
         keys = picture_keys(prepare_images(as_list(images), self.manifest.preprocessing)).tolist()
         losing = set() if self.journal is None else corrections.classes_of(self.journal, keys)

@@ -112,7 +112,7 @@ def test_predicting_needs_no_pictures_and_names_no_prompt(
     (best,) = OnDeviceLearner(one_pass_bundle, state).predict(picture)
     result = run("predict", one_pass_bundle, picture, "--state", alone, "--top", "1")
     assert result.stdout == f"{picture}: {best.label} {100 * best.probability:.1f} %\n"
-    (row,) = json.loads(run("predict", one_pass_bundle, picture, "--state", alone, "--json").stdout)
+    row = json.loads(run("predict", one_pass_bundle, picture, "--state", alone, "--json").stdout)
     assert row["task"] is None
     refused = run(*learn[:4], "--state", alone)
     assert refused.exit_code == 1
