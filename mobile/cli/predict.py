@@ -21,7 +21,7 @@ from mobile.cli.prediction_report import best_classes, prediction_json
 from mobile.cli.state_options import FoundStateOptions
 
 if TYPE_CHECKING:
-    from mobile.device.runtime import Prediction
+    from mobile.device.prediction import Prediction
 
 __all__ = ["predict"]
 
@@ -37,6 +37,13 @@ Examples:
 @takes(bundle=BundleOptions, known=FoundStateOptions, camera=CameraOptions)
 @click.argument("images", type=FilePath(), nargs=-1)
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes.")
+@click.option(
+    "--unknown-above",
+    type=float,
+    metavar="SCORE",
+    help="Unknown score above which an image is none of the classes, inf for never; default: as "
+    "the state's own images say.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
 def predict(
     bundle: BundleOptions,
@@ -44,19 +51,22 @@ def predict(
     camera: CameraOptions,
     images: tuple[Path, ...],
     top: int,
+    unknown_above: float | None,
     as_json: bool,
 ) -> None:
     """Classify images with a bundle and what it has learnt.
 
     IMAGES are files, or folders that are searched for pictures. Prints the best classes with their
-    probabilities (not calibrated); where the bundle has tasks, also the one whose prompt was used,
-    counted from 1. What cannot be read is named and skipped; the exit status is 1 if nothing was
+    probabilities, or that it is unknown: like nothing that was learnt. Where the bundle has tasks,
+    it prints the one whose prompt was used, counted from 1, and probabilities are not calibrated.
+    What cannot be read is named and skipped; the exit status is 1 if nothing was
     left. With --camera, what it sees, until it is stopped.
     """
     if bool(images) == (camera.camera is not None):
         raise click.UsageError("name images, or --camera")
     state = known.find(bundle.path)
     learner = bundle.learner(state)
+    learner.unknown_above = unknown_above
     with camera.open() as capture:
         if capture is not None:
             recognise(learner, capture, camera.frames, as_json, top)

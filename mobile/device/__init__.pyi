@@ -4,7 +4,8 @@ from .images import ImageLike as ImageLike
 from .inbox import Inbox as Inbox
 from .lessons import Forecast as Forecast, Lesson as Lesson
 from .one_pass_program import OnePassProgram as OnePassProgram
+from .prediction import Prediction as Prediction
 from .program import Program as Program, get_threads as get_threads, set_threads as set_threads
 from .program_learner import ProgramLearner as ProgramLearner
-from .runtime import OnDeviceLearner as OnDeviceLearner, Prediction as Prediction
+from .runtime import OnDeviceLearner as OnDeviceLearner
 from .state_lock import writing as writing

@@ -6,7 +6,8 @@ from pathlib import Path
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import IMAGES_AT_ONCE
 from mobile.device.images import normalised, prepare_images
-from mobile.device.runtime import OnDeviceLearner, Prediction
+from mobile.device.prediction import Prediction
+from mobile.device.runtime import OnDeviceLearner
 
 __all__ = ["answer_files"]
 

@@ -19,7 +19,7 @@ from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Forecast, Knowledge, Lesson, new_labels
 from mobile.device.one_pass_program import OnePassProgram
 from mobile.device.program import Program
-from mobile.device.teacher import Teaching
+from mobile.device.teacher import Answers, Teaching
 
 __all__ = ["OnePassTeacher"]
 
@@ -37,10 +37,11 @@ class OnePassTeacher:
         """Return the state in the bundle."""
         return self._learner.stored_state()
 
-    def classify(self, state: HostState, images: Array) -> tuple[Array, list[int | None]]:
-        """Return the probabilities [B, C] of normalised images, and None in the place of tasks."""
-        _, probabilities, _ = self._learner.predict(state, self._learner.features(state, images))
-        return probabilities, [None] * len(images)
+    def classify(self, state: HostState, images: Array) -> Answers:
+        """Return what normalised images are taken for."""
+        x = self._learner.features(state, images)
+        _, probabilities, unknown = self._learner.predict(state, x)
+        return Answers(probabilities, unknown.tolist(), [None] * len(images))
 
     def teach(
         self, before: Knowledge, images: Mapping[str, Sequence[ImageLike]], how: Teaching

@@ -1,15 +1,12 @@
 """Classifying and learning on a device, from a bundle: without timm, torchao or the exporter."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from cbpnet.data.labels import tidy_label
-from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
 from cbpnet.run.counting import picture_keys
@@ -23,35 +20,13 @@ from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson, check_labels
 from mobile.device.merged import Side, merge_knowledge
 from mobile.device.one_pass_teacher import OnePassTeacher
+from mobile.device.prediction import Prediction, rank
 from mobile.device.program import Program, fit_threads
 from mobile.device.saved import Saving, load_knowledge, read_saving, save_knowledge
 from mobile.device.task_teacher import TaskTeacher
 from mobile.device.teacher import Teacher, Teaching
 
-__all__ = ["OnDeviceLearner", "Prediction"]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What an image was taken for.
-
-    ``ranking`` has every known class with its probability, the best first; the probabilities are
-    not calibrated. ``task`` is the number, counted from 1, of the task whose prompt was used; None
-    for a learner without prompts of tasks.
-    """
-
-    ranking: tuple[tuple[str, float], ...]
-    task: int | None
-
-    @property
-    def label(self) -> str:
-        """The best class."""
-        return self.ranking[0][0]
-
-    @property
-    def probability(self) -> float:
-        """The best class's probability."""
-        return self.ranking[0][1]
+__all__ = ["OnDeviceLearner"]
 
 
 class OnDeviceLearner:
@@ -85,6 +60,7 @@ class OnDeviceLearner:
         self._knowledge = Knowledge(stored, names, lessons=0, journal=journal)
         self._savings: dict[Path, Saving] = {}  # of the files that were read or written
         self._inbox = ""
+        self._unknown_above: float | None = None
         if state is not None:
             self.resume(state, pictures)
 
@@ -92,6 +68,21 @@ class OnDeviceLearner:
     def class_names(self) -> tuple[str, ...]:
         """The labels of the known classes, by class number."""
         return self._knowledge.class_names
+
+    @property
+    def unknown_above(self) -> float:
+        """The unknown score above which an image is none of the known classes.
+
+        Chosen from what is known, by leave-one-out, unless it was set; infinity if it cannot be.
+        """
+        if self._unknown_above is not None:
+            return self._unknown_above
+        threshold = self._knowledge.state.get("unknown.threshold")
+        return math.inf if threshold is None else float(threshold[0])
+
+    @unknown_above.setter
+    def unknown_above(self, score: float | None) -> None:
+        self._unknown_above = score
 
     @property
     def images(self) -> dict[str, int]:
@@ -145,7 +136,7 @@ class OnDeviceLearner:
             found = self._teacher.classify(
                 knowledge.state, normalised(pixels, self.manifest.preprocessing)
             )
-            predictions += _rank(*found, knowledge.class_names)
+            predictions += rank(found, knowledge.class_names, self.unknown_above)
             progress(len(few))
         return predictions
 
@@ -376,21 +367,6 @@ class OnDeviceLearner:
             self._knowledge = corrected(teacher, before, journal, made_of or {})
             self._program.release()
         return journal.events[max(journal.head, before.journal.head) - 1]
-
-
-def _rank(
-    probabilities: Array, tasks: Sequence[int | None], names: Sequence[str]
-) -> list[Prediction]:
-    """Return the predictions of probabilities [B, C], by the known classes' names."""
-    known = probabilities[:, : len(names)]
-    order = np.argsort(-known, axis=1, kind="stable")
-    ranked = np.take_along_axis(known, order, axis=1)
-    return [
-        Prediction(
-            tuple((names[number], value) for number, value in zip(row, values, strict=True)), task
-        )
-        for row, values, task in zip(order.tolist(), ranked.tolist(), tasks, strict=True)
-    ]
 
 
 def _now() -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cbpnet.host.errors import InputError
-from mobile.device.runtime import OnDeviceLearner, Prediction
+from mobile.device.prediction import Prediction
+from mobile.device.runtime import OnDeviceLearner
 from mobile.measure.accuracy import ClassAccuracy, Confusion, TestImages, measure_accuracy
 
 IDENTITY = {"bundle": "b", "state": "s"}
