@@ -83,6 +83,11 @@ class SourceOptions(CameraOptions):
                 "--label and --live are for --camera; a folder names its classes"
             )
 
+    @property
+    def words(self) -> str:
+        """Where the images come from, for the journal and for a report."""
+        return self.camera or str(self.images)
+
     def read(self, capture: "Capture | None") -> "Classes":
         """Return the images of each class."""
         if self.images is None:
@@ -207,7 +212,7 @@ def learn(
     with source.open() as capture:
         with writer.writing(out):
             learner = lesson.open(bundle, files.start(bundle.path, out))
-            learnt = _learn(learner, source.read(capture), lesson, files)
+            learnt = _learn(learner, source.read(capture), source.words, lesson, files)
             learner.save(out)
         if files.result is not None:
             _write_result(files.result, bundle.path, learner, source, learnt)
@@ -221,7 +226,11 @@ def learn(
 
 
 def _learn(
-    learner: "OnDeviceLearner", classes: "Classes", lesson: TeachingOptions, files: StateOptions
+    learner: "OnDeviceLearner",
+    classes: "Classes",
+    source: str,
+    lesson: TeachingOptions,
+    files: StateOptions,
 ) -> _Learnt:
     """Learn the images, and look at the board meanwhile where that is to be reported."""
     from mobile.measure.sampling import Monitor
@@ -241,6 +250,8 @@ def _learn(
                 bars.update,
                 lesson.keep,
                 bars.decided,
+                source,
+                lesson.journal,
             )
         seconds = time.monotonic() - start
     samples = () if monitor is None else monitor.samples
@@ -283,7 +294,7 @@ def _write_result(
     from mobile.measure.results import describe_bundle, take, write_result
 
     figures = Learning(
-        source=source.camera or str(source.images),
+        source=source.words,
         new=tuple(label for one in learnt.lessons for label in one.new),
         known=tuple(label for one in learnt.lessons for label in one.known),
         images=learnt.images,

@@ -1,6 +1,7 @@
 """What options and arguments are: files and folders, and one of several words."""
 
 import difflib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import click
 
-__all__ = ["Choice", "FilePath", "close_to"]
+__all__ = ["Choice", "FilePath", "Megabytes", "close_to"]
 
 _RESEMBLES = 0.7  # share of two words that is alike
 
@@ -30,6 +31,23 @@ class FilePath(click.Path):
     ) -> Any:
         # As the shell does, it leaves a user alone whom nobody knows.
         return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111
+
+
+class Megabytes(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no parameter for it
+    """A size in megabytes, 10^6 bytes, as a number of bytes; "off" is 0."""
+
+    name = "megabytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            size = 0.0 if value == "off" else float(value)
+        except ValueError:
+            size = -1.0
+        if not 0 <= size < math.inf:
+            self.fail(f"{value!r}; right would be off, or megabytes of at least 0", param, ctx)
+        return round(1e6 * size)
 
 
 class Choice(click.Choice):  # type: ignore[type-arg]  # click 8.1 has no parameter for it

@@ -96,6 +96,8 @@ def watch(
                 lesson.batch_size,
                 task=_task_to_join(learner, images),
                 keep=lesson.keep,
+                source=str(inbox),
+                journal=lesson.journal,
             )
         )
         if found is not None:
