@@ -57,7 +57,15 @@ __all__ = [
 ]
 
 Reason = Literal[
-    "first", "always", "foreign", "familiar", "outnumbered", "adapted before", "one class", "never"
+    "first",
+    "always",
+    "foreign",
+    "familiar",
+    "few classes",
+    "outnumbered",
+    "adapted before",
+    "one class",
+    "never",
 ]
 _ADAPTING = ("first", "always", "foreign")
 
@@ -283,11 +291,13 @@ def _reason(config: AdaptationConfig, first: bool, classes: int, others: int) ->
         return "one class"
     if config.kind == "always":
         return "always"
-    if first:
-        return "first"
     if config.kind == "first":
-        return "adapted before"
-    return "outnumbered" if classes < config.share * others else None
+        return "first" if first else "adapted before"
+    if classes < config.fewest_classes:
+        return "few classes"
+    if classes < config.share * others:
+        return "outnumbered"
+    return "first" if first else None
 
 
 def _confidence(

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["decision_json", "decision_words", "forecast_sentence", "lesson_json", "lesson_sentence"]
 
 _WHY: "dict[Reason, str]" = {
-    "first": "first lesson of two classes or more",
+    "first": "first lesson of enough classes",
     "always": "every lesson adapts them",
     "foreign": "images unlike the backbone's",
     "familiar": "images like the backbone's",
+    "few classes": "too few classes to adapt to",
     "outnumbered": "few classes beside those known",
     "adapted before": "adapted before",
     "one class": "one class has nothing to be told apart from",

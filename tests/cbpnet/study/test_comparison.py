@@ -25,7 +25,10 @@ from cbpnet.study.methods import LEARNERS, METHODS, ONE_PASS, PEERS, VARIANTS, a
 from cbpnet.study.oracle import OracleContender
 
 CONFIG = get_preset("micro").config("cbpnet")
-ONE_PASS_CONFIG = get_preset("micro").config()
+_PRESET = get_preset("micro").config()
+ONE_PASS_CONFIG = dataclasses.replace(
+    _PRESET, adaptation=dataclasses.replace(_PRESET.adaptation, fewest_classes=2)
+)
 PROTOCOL = ComparisonProtocol(
     classes_per_task=(2, 3),
     train_per_class=6,

@@ -127,11 +127,15 @@ class Host:
         kind = self.adaptation["kind"]
         if kind == "never" or members.sum() < 2:
             return False
-        if kind == "always" or not self.before["state.lessons.adapted"][0]:
+        if kind == "always":
             return True
+        first = not self.before["state.lessons.adapted"][0]
         others = ((self.before["state.classes.count"] > 0) & ~members).sum()
-        if kind == "first" or members.sum() < self.adaptation["share"] * others:
-            return False
+        fewest = max(self.adaptation["fewest_classes"], self.adaptation["share"] * others)
+        if kind == "first" or members.sum() < fewest:
+            return first and kind == "first"
+        if first:
+            return True
         if "confidence" in self.zeros("features"):
             asked = images[np.argsort(labels, kind="stable")[::10]]
             zeros = np.zeros_like(self.state["state.prompts.g"])
