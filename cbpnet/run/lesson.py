@@ -22,6 +22,7 @@ from cbpnet.method.layout import is_adapted, part
 from cbpnet.method.learner_interface import Evidence, Metric, OnePassInterface
 from cbpnet.method.state import HostState
 from cbpnet.method.threshold import unknown_threshold
+from cbpnet.run.copies import count_copies
 from cbpnet.run.training import (
     FORWARDS_OF_A_STEP,
     IMAGES_AT_ONCE,
@@ -229,11 +230,15 @@ def _evidence(
     labels: Array,
     metric: Metric,
     members: Array,
+    copies: Array,
 ) -> Evidence:
-    """Return how counted images are classified among ``members`` [C] by what is known without."""
+    """Return how counted images are classified among ``members`` [C] by what is known without.
+
+    Each goes with so many ``copies`` [N].
+    """
     sums = learner.zero_evidence()
-    for few, classes in _together(x, labels):
-        sums = learner.leave_one_out(state, metric, few, classes, members, sums)
+    for few, classes, alike in _together(x, labels, copies):
+        sums = learner.leave_one_out(state, metric, few, classes, members, sums, alike)
     return sums
 
 
@@ -248,7 +253,9 @@ def _choose(
     readout = learner.config.readout
     known = (state["classes.count"] > 0).astype(np.float32)
     metrics = [_metric(learner, state, _number(prior)) for prior in readout.priors]
-    found = [_evidence(learner, state, x, labels, metric, known) for metric in metrics]
+    plain = metrics[len(metrics) // 2]
+    copies = count_copies(x, labels, state["classes.mean"], plain["inverse"])
+    found = [_evidence(learner, state, x, labels, metric, known, copies) for metric in metrics]
     evidence = state["readout.evidence"] + np.stack([sums["likelihood"] for sums in found])
     if not evidence.any():  # no image so far could be left out
         return state, _metric(learner, state, state["readout.prior"])
@@ -287,7 +294,8 @@ def _decide(
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = members_of(learner.classes, images.labels)
-    sums = _evidence(learner, counted, x, images.labels, metric, members)
+    alone = np.ones(len(x), np.float32)
+    sums = _evidence(learner, counted, x, images.labels, metric, members, alone)
     told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
     accuracy = float((sums["right"] / sums["count"])[0]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)
