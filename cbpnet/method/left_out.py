@@ -3,8 +3,8 @@
 With d = x - mu_c, k = n_c / (n_c - 1) and ``kappa = k / (1 - k d' P d)`` the metric without x is
 ``P + kappa P d d' P`` (Sherman and Morrison, 1950), its class's mean moves by ``t d``,
 t = -1 / (n_c - 1), and the centre of C classes by ``t d / C``. So every image can be classified,
-and judged known or unknown, by what is known without it. The ridge and the weight of the classes'
-own spread stay what they are with all images.
+and judged known or unknown, by what is known without it. The ridge and the degrees of freedom stay
+what they are with all images.
 
 An image that was counted m times goes with all of them: ``k = n_c m / (n_c - m)``,
 ``t = -m / (n_c - m)``. So do pictures that are nearly alike, as those of one burst or track are:

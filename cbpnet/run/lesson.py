@@ -178,7 +178,8 @@ def count_anew(
     """Return a state that knows the images of these lessons alone, by the features as they are."""
     found = [(_look(learner, preprocessing, progress, state, one), one.labels) for one in lessons]
     x, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    known = [name for name in state if part(name) == "classes" or name == "readout.evidence"]
+    summed = ("readout.evidence", "readout.calibration")
+    known = [name for name in state if part(name) == "classes" or name in summed]
     state = state.replace({name: np.zeros_like(state[name]) for name in known})
     counted, _ = _choose(learner, _count(learner, state, x, labels), x, labels)
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
@@ -247,28 +248,32 @@ def _choose(
 ) -> tuple[HostState, Metric]:
     """Return the state with the prior and the scale that images so far ask for, and its metric.
 
-    The evidence is summed over lessons; a prior other than 1 needs a little of it. Where known
-    images end is judged by this lesson's alone.
+    The evidence is summed over lessons; a prior other than 1 needs a little of it. How sure answers
+    may be, and where known images end, is judged by images without those that are nearly alike:
+    the latter by this lesson's alone.
     """
     readout = learner.config.readout
     known = (state["classes.count"] > 0).astype(np.float32)
     metrics = [_metric(learner, state, _number(prior)) for prior in readout.priors]
-    plain = metrics[len(metrics) // 2]
-    copies = count_copies(x, labels, state["classes.mean"], plain["inverse"])
-    found = [_evidence(learner, state, x, labels, metric, known, copies) for metric in metrics]
-    evidence = state["readout.evidence"] + np.stack([sums["likelihood"] for sums in found])
-    if not evidence.any():  # no image so far could be left out
+    alone = np.ones(len(x), np.float32)
+    found = [_evidence(learner, state, x, labels, metric, known, alone) for metric in metrics]
+    if not found[0]["count"].any():  # no image of the lesson can be left out
         return state, _metric(learner, state, state["readout.prior"])
-    doubt = [[_DOUBT * math.log10(prior) ** 2] for prior in readout.priors]
-    likeliest = int((evidence - np.array(doubt, np.float32)).argmax())
-    row, column = divmod(likeliest, len(readout.scales))
+    evidence = state["readout.evidence"] + np.stack([sums["likelihood"] for sums in found])
+    doubt = [_DOUBT * math.log10(prior) ** 2 for prior in readout.priors]
+    row = int((evidence.max(axis=1) - np.array(doubt, np.float32)).argmax())
+    copies = count_copies(x, labels, state["classes.mean"], metrics[row]["inverse"])
+    sums = _evidence(learner, state, x, labels, metrics[row], known, copies)
+    calibration = state["readout.calibration"] + sums["likelihood"]
     chosen = {
         "readout.evidence": evidence,
+        "readout.calibration": calibration,
         "readout.prior": _number(readout.priors[row]),
-        "readout.scale": _number(readout.scales[column]),
     }
-    if readout.kind == "whitened" and found[row]["count"] > 0:
-        threshold = unknown_threshold(found[row]["count"].item(), *found[row]["unknown"].tolist())
+    if calibration.any():  # not with one class, of which every answer is sure
+        chosen["readout.scale"] = _number(readout.scales[int(calibration.argmax())])
+    if readout.kind == "whitened":
+        threshold = unknown_threshold(sums["count"].item(), *sums["unknown"].tolist())
         chosen["unknown.threshold"] = _number(threshold)
     return state.replace(chosen), metrics[row]
 

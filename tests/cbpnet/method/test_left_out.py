@@ -18,7 +18,7 @@ COUNTS = [(7, 2, 4, 0, 3), (4, 4, 4, 4, 4), (12, 0, 2, 0, 0), (2, 2, 3, 9, 2)]
 @pytest.mark.parametrize("counts", COUNTS)
 @pytest.mark.parametrize("prior", [0.1, 10.0])
 def test_leaving_an_image_out_is_to_count_all_others(counts, prior):
-    """The ridge and the weight of the classes' spread stay what they are with all images."""
+    """Ridge and degrees of freedom stay what they are with all images."""
     x, labels = drawn(counts)
     count, mean, scatter = statistics(x, labels)
     given = ClassStatistics(*map(torch.from_numpy, (count, mean, scatter)))
@@ -66,7 +66,7 @@ def test_an_image_that_was_counted_several_times_goes_with_all_of_them():
     expected = scores_of(*rest, ridge, image) * np.sqrt(len(x) / (len(x) - 3))
     scores = left_out_scores(left, given.count.sum()).numpy()
     np.testing.assert_allclose(scores[0][known], expected[known], rtol=1e-8)
-    unknown = unknown_of(*rest, ridge, image, len(x) - 4) * (len(x) - 5) / (len(x) - 7)
+    unknown = unknown_of(*rest, ridge, image, len(x) - 4)
     assert left_out_unknown(left, given.count).item() == pytest.approx(unknown)
 
 
