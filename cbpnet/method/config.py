@@ -124,7 +124,10 @@ class ReadoutConfig:
     regularisation: float = 100.0
     features: int = 0
     priors: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
-    scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+    scales: tuple[float, ...] = (
+        *(0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4),
+        *(1.7, 2.0, 2.4, 2.8, 3.4, 4.0),
+    )
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
-from cbpnet.run.counting import as_counted, picture_keys
 from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, remember
 from cbpnet.run.journal import Journal, Taught
 from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson, look
+from cbpnet.run.remembered import as_counted, picture_keys
 from cbpnet.run.training import LessonImages, ShownImages
 from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Forecast, Knowledge, Lesson, new_labels

@@ -9,9 +9,9 @@ from pathlib import Path
 from cbpnet.data.labels import tidy_label
 from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
-from cbpnet.run.counting import picture_keys
 from cbpnet.run.journal import Event, Journal
 from cbpnet.run.merging import Merged
+from cbpnet.run.remembered import picture_keys
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
 from mobile.device.bundle import Manifest
 from mobile.device.corrected import corrected

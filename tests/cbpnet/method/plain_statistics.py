@@ -51,14 +51,13 @@ def scores_of(count, mean, scatter, ridge, image):
     return np.sqrt(count.sum()) * scores
 
 
-def unknown_of(count, mean, scatter, ridge, image, weight=None):
-    """The unknown score of an image [F]; ``weight`` is that of the spread of the classes."""
+def unknown_of(count, mean, scatter, ridge, image, free=None):
+    """The unknown score of an image [F] by ``free`` degrees of freedom; default: by definition."""
     known = np.flatnonzero(count)
-    free = max(count.sum() - len(known), 1)
-    weight = free if weight is None else weight
+    free = max(count.sum() - len(known), 1) if free is None else free
     middle = mean[known].mean(0)
     spread = (mean[known] - middle).T @ (mean[known] - middle) / len(known)
     within = scatter + ridge * np.eye(SIZE)
-    whole = np.linalg.inv(within + weight * spread)
+    whole = np.linalg.inv(within + free * spread)
     near = min((image - mean[c]) @ np.linalg.inv(within) @ (image - mean[c]) for c in known)
     return free * (near - GAMMA * (image - middle) @ whole @ (image - middle))
