@@ -36,7 +36,7 @@ def course(request, pictures, tmp_path_factory) -> Path:
                 names, pictures(COLOURS[label], PICTURES, number), strict=True
             ):
                 Image.fromarray(picture).save(folder / name)
-    content = {"epochs": 2, "batch_size": 3, "lessons": lessons}
+    content = {"epochs": 30, "batch_size": 3, "lessons": lessons}  # for a fault to go far
     (folder / LESSONS).write_text(json.dumps(content))
     out = tmp_path_factory.mktemp("undisturbed")
     run_session(folder, out)
