@@ -37,7 +37,7 @@ def scores_of(count, mean, scatter, ridge, image):
     known = np.flatnonzero(count)
     inverse = np.linalg.inv(scatter + ridge * np.eye(SIZE))
     middle, trace = mean[known].mean(0), np.trace(inverse @ scatter)
-    tau = trace / (count.sum() - trace)
+    tau = trace / (count.sum() - len(known) - trace)
     squared = {c: (mean[c] - middle) @ inverse @ (mean[c] - middle) for c in known}
     typical = sum(count[c] * squared[c] for c in known) / count.sum()
     scores = np.full(CLASSES, np.nan)
