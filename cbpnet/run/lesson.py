@@ -121,6 +121,7 @@ def learn_lesson(
     kept: ShownImages | None = None,
     progress: Progress = lambda images: None,
     decided: Callable[[Decision], object] = lambda decision: None,
+    looked: Callable[[Array], object] = lambda x: None,
     start: HostState | None = None,
     remembered: Remembered | None = None,
 ) -> LessonOutcome:
@@ -136,6 +137,7 @@ def learn_lesson(
         kept: pictures of old classes, on which an adaptation's drift is measured.
         progress: counts images that went through the trunk, forward or both ways.
         decided: is told the decision once the images have been looked at.
+        looked: is told the images' features [N, F] before.
         start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
         remembered: earlier lessons, which choose the readout together with this one; without them
             it does, and what its images say is added to what earlier ones' did.
@@ -146,6 +148,7 @@ def learn_lesson(
     check_labels(learner.classes, images.labels)
     seen = partial(look, learner, preprocessing, progress=progress)
     x = seen(state, images)
+    looked(x)
     counted = count(learner, state, x, images.labels)
     remembered = Remembered.nothing(state) if remembered is None else remembered
     counted = choose(learner, counted, remembered.joined(_rows(x, images)))

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from tqdm import tqdm
 
 from cbpnet.data.folder import read_class_folders
 from cbpnet.data.labels import tidy_label
@@ -21,13 +23,20 @@ from cbpnet.host.progress import progress_bar, with_progress
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.camera_options import CameraOptions, recognise
-from mobile.cli.lesson_report import forecast_sentence, lesson_json, lesson_sentence
+from mobile.cli.lesson_report import (
+    advice_sentence,
+    forecast_sentence,
+    lesson_json,
+    lesson_sentence,
+    recall_sentences,
+)
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import print_notes
 from mobile.cli.parameters import FilePath
 from mobile.cli.state_options import FoundStateOptions, WriterOptions, default_state
 
 if TYPE_CHECKING:
+    from cbpnet.run.advice import Advice
     from mobile.device.images import ImageLike
     from mobile.device.lessons import Forecast, Lesson
     from mobile.device.runtime import OnDeviceLearner
@@ -250,6 +259,7 @@ def _learn(
                 bars.update,
                 lesson.keep,
                 bars.decided,
+                bars.advise,
                 source,
                 lesson.journal,
             )
@@ -274,6 +284,9 @@ class _Bars:
 
     def update(self, images: int) -> None:
         self._bar.update(images)
+
+    def advise(self, advice: "Advice") -> None:
+        tqdm.write(f"note: {advice_sentence(advice)}", file=sys.stderr)
 
     def decided(self, forecast: "Forecast") -> None:
         if forecast.looks:
@@ -322,6 +335,8 @@ def _outcome(out: Path, learner: "OnDeviceLearner", learnt: _Learnt) -> dict[str
 def _print(bundle: Path, out: Path, learner: "OnDeviceLearner", learnt: _Learnt) -> None:
     for lesson in learnt.lessons:
         click.echo(lesson_sentence(lesson))
+        for line in recall_sentences(lesson):
+            click.echo(f"  {line}")
     manifest, kept = learner.manifest, learner.kept
     tasks = "" if manifest.config.one_pass else f"{learner.known_tasks} of {manifest.tasks} tasks, "
     click.echo(

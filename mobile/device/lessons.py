@@ -7,6 +7,7 @@ from cbpnet.data.labels import fold_label
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import listed
 from cbpnet.method.state import HostState
+from cbpnet.run.advice import Recall
 from cbpnet.run.journal import Journal
 from cbpnet.run.lesson import Decision
 from mobile.device.kept_pictures import NO_PICTURES, KeptPictures
@@ -28,6 +29,12 @@ class Knowledge:
     lessons: int
     kept: KeptPictures = NO_PICTURES
     journal: Journal | None = None
+
+    @property
+    def images(self) -> dict[str, int]:
+        """How many images each known class was learnt from."""
+        counts = self.state["classes.count"].astype(int).tolist()
+        return dict(zip(self.class_names, counts, strict=False))
 
     @property
     def known_tasks(self) -> int:
@@ -63,7 +70,8 @@ class Lesson:
 
     ``new`` are the labels that were not known before, ``known`` the others. ``task`` is the task's
     number, counted from 1, where the bundle has tasks, else None; ``decision`` says whether a
-    one-pass bundle adapted its features and why, and is None of another.
+    one-pass bundle adapted its features and why, and is None of another. ``recall`` says how its
+    images are classified now, each left out.
     """
 
     task: int | None
@@ -71,6 +79,7 @@ class Lesson:
     known: tuple[str, ...]
     images: int
     decision: Decision | None = None
+    recall: tuple[Recall, ...] = ()
 
 
 def new_labels(before: Knowledge, labels: Sequence[str]) -> list[str]:

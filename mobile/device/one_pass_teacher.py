@@ -10,6 +10,7 @@ import numpy as np
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
+from cbpnet.run.advice import advise_on_features, advise_on_pictures, recall
 from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, remember
 from cbpnet.run.journal import Journal, Taught
 from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson, look
@@ -66,6 +67,16 @@ class OnePassTeacher:
         assert journal is not None  # of a one-pass bundle
         if how.journal is not None:
             journal = replace(journal, limit=how.journal)
+        labels = [names[label] for label in shown.labels.tolist()]
+        keys = picture_keys(shown.pixels)
+        for advice in advise_on_pictures(labels, keys, journal, before.images):
+            how.advise(advice)
+
+        def looked(x: Array) -> None:
+            known = before.state, before.class_names
+            for advice in advise_on_features(self._learner, *known, x, labels):
+                how.advise(advice)
+
         watch = _Watch(count, (training.epochs + 1) * count + 2 * kept.count, how)
         outcome = learn_lesson(
             self._learner,
@@ -77,6 +88,7 @@ class OnePassTeacher:
             kept.images(),
             watch.progress,
             watch.decided,
+            looked,
             remembered=remember(self._learner, journal) if journal.limit else None,
         )
         lesson = Lesson(
@@ -85,6 +97,7 @@ class OnePassTeacher:
             known=tuple(label for label in images if label not in new),
             images=count,
             decision=outcome.decision,
+            recall=tuple(recall(self._learner, outcome.state, names, outcome.x, shown.labels)),
         )
         taught = _taught(before, list(images), shown, outcome, how)
         known = Folded(outcome.state, names)

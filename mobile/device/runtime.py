@@ -9,6 +9,7 @@ from pathlib import Path
 from cbpnet.data.labels import tidy_label
 from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
+from cbpnet.run.advice import Advice
 from cbpnet.run.journal import Event, Journal
 from cbpnet.run.merging import Merged
 from cbpnet.run.remembered import picture_keys
@@ -87,8 +88,7 @@ class OnDeviceLearner:
     @property
     def images(self) -> dict[str, int]:
         """How many images each known class was learnt from."""
-        counts = self._knowledge.state["classes.count"].astype(int).tolist()
-        return dict(zip(self.class_names, counts, strict=False))
+        return self._knowledge.images
 
     @property
     def known_tasks(self) -> int:
@@ -150,6 +150,7 @@ class OnDeviceLearner:
         progress: Progress = lambda images: None,
         keep: int | None = None,
         decided: Callable[[Forecast], object] = lambda forecast: None,
+        advise: Callable[[Advice], object] = lambda advice: None,
         source: str = "",
         journal: int | None = None,
     ) -> list[Lesson]:
@@ -176,6 +177,7 @@ class OnDeviceLearner:
             keep: pictures of each class that a one-pass bundle keeps, to measure on them what a
                 later adaptation does to old classes; 0 drops them. Default: as before, 0 at first.
             decided: is told what is still to come when a one-pass bundle has decided.
+            advise: is told what seems wrong with a one-pass bundle's lesson, before it is learnt.
             source: where the images come from, for the journal.
             journal: bytes of features that a one-pass bundle keeps of its lessons, so that they can
                 be undone and corrected; 0 keeps none. Default: as before, 8 MB at first.
@@ -196,7 +198,9 @@ class OnDeviceLearner:
         for name, value in {"keep": keep, "journal": journal}.items():
             if value is not None and value < 0:
                 raise InputError(f"{name} is {value}; it must be at least 0")
-        how = Teaching(epochs, batch_size, seed, task, keep, progress, decided, source, journal)
+        how = Teaching(
+            epochs, batch_size, seed, task, keep, progress, decided, advise, source, journal
+        )
         with self._learning:
             fit_threads()
             self._knowledge, lessons = self._teacher.teach(self._knowledge, given, how)

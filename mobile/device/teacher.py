@@ -6,6 +6,7 @@ from typing import Protocol
 
 from cbpnet.host.arrays import Array
 from cbpnet.method.state import HostState
+from cbpnet.run.advice import Advice
 from cbpnet.run.training import Progress, TrainingConfig
 from mobile.device.bundle import Manifest
 from mobile.device.images import ImageLike
@@ -25,6 +26,7 @@ class Teaching:
     keep: int | None
     progress: Progress
     decided: Callable[[Forecast], object]
+    advise: Callable[[Advice], object]
     source: str
     journal: int | None
 
