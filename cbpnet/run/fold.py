@@ -17,10 +17,10 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.learner_interface import Drift, OnePassInterface
 from cbpnet.method.state import HostState
 from cbpnet.run.counting import choose, count, heard, linear_map
-from cbpnet.run.journal import Edit, Journal, Rows, resolve
+from cbpnet.run.journal import Edit, Journal, Rows, Taught, resolve
 from cbpnet.run.remembered import LessonRows, Remembered
 
-__all__ = ["Folded", "bounded", "drift_to_keep", "fold", "remember"]
+__all__ = ["Folded", "bounded", "drift_to_keep", "fold", "purged", "remember"]
 
 _BY_CLASS = ("count", "before", "after")  # sums of a drift that have a row for each class
 _LEFT = 0.75  # of the limit, so that not every lesson has to settle another
@@ -96,6 +96,26 @@ def drift_to_keep(
     return kept, tuple(names[row] for row in rows.tolist())
 
 
+def purged(journal: Journal) -> Journal:
+    """Return a journal without the features of images that are of no class any more.
+
+    It folds to the same; no event so far can be undone, nor what was undone be done again.
+    """
+    classes, lessons = resolve(journal)
+    rows = {one.lesson.id: one.numbers for one in lessons}
+    events = tuple(
+        event if isinstance(event, Edit) else _only(event, rows[event.id])
+        for event in journal.in_force
+    )
+    return replace(
+        journal,
+        base=_base(journal, classes),
+        base_names=tuple(name for name in classes if name is not None),
+        events=events,
+        settled=journal.head,
+    )
+
+
 def bounded(learner: OnePassInterface, journal: Journal, known: Folded) -> Journal:
     """Return a journal within its limit; the oldest lessons are settled where they have to be.
 
@@ -111,7 +131,7 @@ def bounded(learner: OnePassInterface, journal: Journal, known: Folded) -> Journ
         last -= 1
     headers = tuple(e if isinstance(e, Edit) else e.settled() for e in events[:last])
     edits = [place + 1 for place, event in enumerate(events) if isinstance(event, Edit)]
-    settled = max([last, *edits])
+    settled = max([last, journal.settled, *edits])
     base, names = known.state, known.class_names
     if last < len(events):
         base, names = _settle(learner, journal, known, last)
@@ -196,6 +216,13 @@ def _numbered(base: Sequence[str | None], lessons: Sequence[Rows]) -> dict[str, 
     order = dict.fromkeys([name for name in base if name is not None])
     order |= dict.fromkeys(name for one in lessons for name in one.names)
     return {name: place for place, name in enumerate(order)}
+
+
+def _only(lesson: Taught, rows: Array) -> Taught:
+    """Return a lesson with some of its rows."""
+    return replace(
+        lesson, labels=lesson.labels[rows], pictures=lesson.pictures[rows], x=lesson.x[rows]
+    )
 
 
 def _bytes(event: object) -> int:

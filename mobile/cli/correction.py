@@ -44,7 +44,7 @@ class CorrectionOptions(FoundStateOptions, WriterOptions):
         """Change what a state knows, write it, and print what changed and how to take it back.
 
         ``change`` returns the event that it was; ``said`` stands before it in words, and the
-        command ``back`` takes it back.
+        command ``back`` takes it back, if any does.
         """
         out = self.state or default_state(bundle.path)
         with self.writing(out):
@@ -61,6 +61,8 @@ class CorrectionOptions(FoundStateOptions, WriterOptions):
         for line in _changes(before, after):
             click.echo(f"  {line}")
         click.echo(f"wrote {out}: {counted(len(after), 'class')}")
+        if not back:
+            return
         command = ["cbpnet-mobile", back, str(bundle.path), "--state", str(out)]
         click.echo(f"take it back: {shlex.join(command)}")
 

@@ -17,9 +17,16 @@ Example:
 )
 @takes(bundle=BundleOptions, files=CorrectionOptions)
 @click.argument("label", metavar="CLASS")
-def forget(bundle: BundleOptions, files: CorrectionOptions, label: str) -> None:
+@click.option(
+    "--for-good",
+    is_flag=True,
+    help="Have its features leave the journal; nothing so far can then be undone.",
+)
+def forget(bundle: BundleOptions, files: CorrectionOptions, label: str, for_good: bool) -> None:
     """Forget a class, as if it had never been taught.
 
     Its features stay in the journal, so that `undo` brings it back; kept pictures are dropped.
     """
-    files.correct(bundle, lambda learner: learner.forget(label))
+    files.correct(
+        bundle, lambda learner: learner.forget(label, for_good), back="" if for_good else "undo"
+    )

@@ -10,6 +10,7 @@ from cbpnet.data.labels import tidy_label
 from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
 from cbpnet.run.advice import Advice
+from cbpnet.run.fold import purged
 from cbpnet.run.journal import Event, Journal
 from cbpnet.run.merging import Merged
 from cbpnet.run.remembered import picture_keys
@@ -212,11 +213,17 @@ class OnDeviceLearner:
         """What was taught and corrected, with what was undone; None where a bundle has tasks."""
         return self._knowledge.journal
 
-    def forget(self, label: str) -> Event:
-        """Forget a class, as if it had never been taught; raises as `corrections.forget`."""
-        return self._correct(
-            lambda journal, known: corrections.forget(journal, known, label, _now())
-        )
+    def forget(self, label: str, for_good: bool = False) -> Event:
+        """Forget a class, as if it had never been taught; raises as `corrections.forget`.
+
+        With ``for_good`` its features leave the journal, and nothing so far can be undone.
+        """
+
+        def change(journal: Journal, known: Sequence[str]) -> Journal:
+            without = corrections.forget(journal, known, label, _now())
+            return purged(without) if for_good else without
+
+        return self._correct(change)
 
     def rename(self, label: str, new: str) -> Event:
         """Give a class another name; raises as `corrections.rename`."""

@@ -177,6 +177,21 @@ def test_a_bounded_journal_settles_the_oldest_lessons(one_pass_bundle, learner, 
         learner.undo()
 
 
+def test_what_is_forgotten_for_good_leaves_no_feature(one_pass_bundle, learner, pictures):
+    other = OnDeviceLearner(one_pass_bundle)
+    for each in (learner, other):
+        teach(each, pictures, FIRST, [("blue", 5, 2)], [("white", 4, 3), ("red", 2, 3)])
+    other.forget("red")
+    learner.forget("red", for_good=True)
+    assert_equal(tensors(learner), tensors(other))
+    assert sum(len(lesson.x) for lesson in learner.journal.events[:3]) == 6 + 5 + 4
+    with pytest.raises(InputError, match="cannot be undone"):
+        learner.undo()
+    teach(learner, pictures, [("red", 3, 8)])
+    learner.undo()
+    assert_equal(tensors(learner), tensors(other))
+
+
 def test_without_a_journal_nothing_can_be_undone_and_classes_can_be_forgotten(learner, pictures):
     teach(learner, pictures, FIRST, [("blue", 5, 2)], journal=0)
     assert learner.journal.bytes == 0
