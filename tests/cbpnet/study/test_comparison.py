@@ -150,7 +150,7 @@ def test_one_pass_rows_equal_runs_of_their_own(benchmark, micro_backbone, pictur
         never = method.adaptation == "never"
         # G 5 x 2 x 5 x 64.
         assert found.trainable_share == (None if never else 3200 / 214_464)
-        # Four features of 64; five priors times seven scales, and the two in use.
+        # Four features of 64; five priors times 13 scales, 13 scales, and the two in use.
         assert found.extra == {
             "statistics_bytes": 4 * (5 + 5 * 256 + 256**2 + 5 * 257 + 65 + 13 + 2)
         }
