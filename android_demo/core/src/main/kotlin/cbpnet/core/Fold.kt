@@ -54,7 +54,8 @@ internal fun rowsToday(learner: OnePassProgram, state: State, lessons: List<Rows
         if (drift.isEmpty()) {
             before.plusElement(one.x)
         } else {
-            val after = carriedFeatures(learner, state, learner.zeroDrift() + drift.filterKeys { it !in BY_CLASS }, before.flatten())
+            val map = learner.zeroDrift() + drift.filterKeys { it !in BY_CLASS }
+            val after = carriedFeatures(learner, state, map, before.flatten())
             split(after, before.map { it.size }).plusElement(one.x)
         }
     }

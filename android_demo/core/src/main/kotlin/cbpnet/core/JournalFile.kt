@@ -60,7 +60,7 @@ internal fun readJournal(
     val settled = json.integer("settled")
     val limit = json.number("limit")
     if (settled !in 0..head || head > events.size || limit < 0) {
-        throw JsonException("the journal has ${events.size} events, $head in force and $settled settled, of $limit bytes")
+        throw JsonException("the journal has ${events.size} events, $head in force, $settled settled, of $limit bytes")
     }
     if (names.size != knownIn(base).size || base.values.any { tensor -> tensor.values.any(Float::isNaN) }) {
         throw JsonException("the journal starts from other classes than it names, or from what is no number")

@@ -29,7 +29,11 @@ public class StoredTensor(public val type: StoredType, public val shape: List<In
      *
      * @throws JsonException they are values of another type, as for the functions below.
      */
-    public fun floats(): FloatTensor = FloatTensor(FloatArray(count).also { of(StoredType.F32).asFloatBuffer().get(it) }, shape)
+    public fun floats(): FloatTensor {
+        val values = FloatArray(count)
+        of(StoredType.F32).asFloatBuffer().get(values)
+        return FloatTensor(values, shape)
+    }
 
     /** The bits of the numbers in fp16. */
     internal fun halves(): ShortArray = ShortArray(count).also { of(StoredType.F16).asShortBuffer().get(it) }
