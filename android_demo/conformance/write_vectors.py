@@ -4,8 +4,8 @@
 
 The folder gets `pixels/`, photographs with what they look like to a backbone, and for each learner
 and precision, in `tasks_fp32/` and the like, a bundle, photographs by class, and `lessons.json`:
-what the Python host learnt from them, what it decided, what it knew after each step and each
-lesson, and what it then said.
+what the Python host learnt from them, what it decided, how it was corrected, what it knew after
+each step, each lesson and each correction, and what it then said.
 """
 
 import json
@@ -36,7 +36,10 @@ from cbpnet.method.config import (
 )
 from cbpnet.method.initial import draw_state
 from cbpnet.method.state import HostState
+from cbpnet.run.state_file import load_state
 from mobile.device.images import normalised, prepare_images
+from mobile.device.one_pass_program import OnePassProgram
+from mobile.device.program import Program
 from mobile.device.program_steps import ProgramSteps
 from mobile.device.runtime import OnDeviceLearner
 from mobile.export.exporter import ExportSettings, export_bundle
@@ -78,12 +81,17 @@ class Teaching:
 
 @dataclass(frozen=True)
 class Course:
-    """The lessons of a bundle."""
+    """The lessons of a bundle, and what is corrected afterwards.
+
+    A correction is what the host does, with its arguments; images are those of a class that are
+    taught in a lesson, or fresh ones.
+    """
 
     config: LearnerConfig
     precision: Precision
     micro_batch: int
     lessons: tuple[Teaching, ...]
+    corrections: tuple[dict[str, Any], ...] = ()
 
 
 # Two new classes, one more, a known one beside a new one, one that joins; none divides evenly.
@@ -95,13 +103,30 @@ TASK_LESSONS = (
 )
 # The first adapts, one class does not, and the third has more to say than the classifier.
 ONE_PASS_LESSONS = (*TASK_LESSONS[:3], Teaching({"leaf": 3}))
+# Both lessons that were undone come back; the journal has no room for what was before the last.
+CORRECTIONS: tuple[dict[str, Any], ...] = (
+    *({"do": "undo"}, {"do": "undo"}, {"do": "redo"}, {"do": "redo"}),
+    {"do": "forget", "label": "portrait"},
+    {"do": "rename", "label": "sky", "new": "air"},
+    {"do": "relabel", "images": ["flower_6.png", "flower_7.png"], "label": "leaf"},
+    {"do": "merge", "label": "leaf", "into": "temple"},
+    *({"do": "undo"}, {"do": "undo"}, {"do": "redo"}),
+    {
+        "do": "learn",
+        "images": {"leaf": ["leaf_3.png", "leaf_4.png"]},
+        "epochs": EPOCHS,
+        "batch_size": BATCH_SIZE,
+        "journal": 4000,
+    },
+    {"do": "undo"},
+)
 _ALWAYS = replace(ONE_PASS, adaptation=AdaptationConfig("always"))
 
 COURSES = {
     "tasks_fp32": Course(TASKS, "fp32", 2, TASK_LESSONS),
     "tasks_int8": Course(TASKS, "int8", 3, TASK_LESSONS),
-    "one_pass_fp32": Course(ONE_PASS, "fp32", 2, ONE_PASS_LESSONS),
-    "one_pass_int8": Course(_ALWAYS, "int8", 3, ONE_PASS_LESSONS),
+    "one_pass_fp32": Course(ONE_PASS, "fp32", 2, ONE_PASS_LESSONS, CORRECTIONS),
+    "one_pass_int8": Course(_ALWAYS, "int8", 3, ONE_PASS_LESSONS, CORRECTIONS),
 }
 
 
@@ -140,12 +165,28 @@ def export_micro(path: Path, course: Course) -> None:
     export_bundle(path, backbone, config, state, settings)
 
 
-def write_lessons(folder: Path, teachings: Sequence[Teaching]) -> None:
-    """Teach the bundle in a folder with the Python host, and write down everything."""
+def write_course(folder: Path, course: Course) -> None:
+    """Teach and correct the bundle in a folder with the Python host, and write down everything."""
     photographs = save_class_photographs(
-        folder, {name: 14 for teaching in teachings for name in teaching.counts}
+        folder, {name: 14 for teaching in course.lessons for name in teaching.counts}
     )
     host = OnDeviceLearner(folder / "bundle.pte")
+    content = {
+        "epochs": EPOCHS,
+        "batch_size": BATCH_SIZE,
+        "lessons": _lessons(host, folder, course.lessons, photographs),
+        "corrections": list(_corrections(host, folder, course.corrections, photographs)),
+    }
+    (folder / "lessons.json").write_text(json.dumps(content))
+
+
+def _lessons(
+    host: OnDeviceLearner,
+    folder: Path,
+    teachings: Sequence[Teaching],
+    photographs: dict[str, list[str]],
+) -> list[dict[str, Any]]:
+    """Teach lessons, and return what the host did and said."""
     fresh = {name: iter(files) for name, files in photographs.items()}
     written = []
     for number, teaching in enumerate(teachings):
@@ -158,11 +199,13 @@ def write_lessons(folder: Path, teachings: Sequence[Teaching]) -> None:
                 BATCH_SIZE,
                 task=teaching.joined_task,
             )
-        host.save(folder / f"state_{number}.safetensors")
+        state = folder / f"state_{number}.safetensors"
+        host.save(state)
+        shown = [file for label in host.class_names for file in photographs[label]]
         tensors = {
             f"{step}/{name}": np.ascontiguousarray(value)
-            for step, state in enumerate(steps)
-            for name, value in state.items()
+            for step, trained in enumerate(steps)
+            for name, value in trained.items()
         }
         save_file(tensors, folder / f"steps_{number}.safetensors")
         decision = lessons[0].decision
@@ -172,11 +215,35 @@ def write_lessons(folder: Path, teachings: Sequence[Teaching]) -> None:
                 "joined_task": teaching.joined_task,
                 "steps": len(steps),
                 "decision": None if decision is None else asdict(decision),
-                "predictions": list(_predictions(host, folder, photographs)),
+                "predictions": list(_predictions(host, folder, state, shown)),
             }
         )
-    content = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "lessons": written}
-    (folder / "lessons.json").write_text(json.dumps(content))
+    return written
+
+
+def _corrections(
+    host: OnDeviceLearner,
+    folder: Path,
+    corrections: Sequence[dict[str, Any]],
+    photographs: dict[str, list[str]],
+) -> Iterator[dict[str, Any]]:
+    """Correct what was taught, and yield what the host did and said, of some of all photographs."""
+    shown = [file for files in photographs.values() for file in files[::4]]
+    for number, correction in enumerate(corrections):
+        _correct(host, folder, **correction)
+        state = folder / f"corrected_{number}.safetensors"
+        host.save(state)
+        yield correction | {"predictions": list(_predictions(host, folder, state, shown))}
+
+
+def _correct(
+    host: OnDeviceLearner, folder: Path, do: str, images: Any = None, **given: Any
+) -> None:
+    if isinstance(images, dict):
+        given["images"] = {label: [folder / file for file in few] for label, few in images.items()}
+    elif images is not None:
+        given["images"] = [folder / file for file in images]
+    getattr(host, do)(**given)
 
 
 def _recording(steps: list[HostState]) -> Callable[..., HostState]:
@@ -191,13 +258,28 @@ def _recording(steps: list[HostState]) -> Callable[..., HostState]:
 
 
 def _predictions(
-    host: OnDeviceLearner, folder: Path, photographs: dict[str, list[str]]
+    host: OnDeviceLearner, folder: Path, state: Path, files: Sequence[str]
 ) -> Iterator[dict[str, object]]:
-    """Yield what the host says of all photographs of the classes that it knows."""
-    for label in host.class_names:
-        for file in photographs[label]:
-            (found,) = host.predict(folder / file)
-            yield {"picture": file, "task": found.task, "ranking": found.ranking}
+    """Yield what the host says of photographs, with the state that it has saved."""
+    scores = _unknown_scores(folder, state, files)
+    for file, unknown in zip(files, scores, strict=True):
+        (found,) = host.predict(folder / file)
+        ranking = found.ranking
+        yield {"picture": file, "task": found.task, "ranking": ranking, "unknown": unknown}
+
+
+def _unknown_scores(folder: Path, state: Path, files: Sequence[str]) -> list[float | None]:
+    """Return how unlike anything known each photograph is; None where a bundle has tasks."""
+    program = Program(folder / "bundle.pte")
+    if not program.manifest.config.one_pass:
+        return [None] * len(files)
+    learner, (known, _) = OnePassProgram(program), load_state(state)
+    preprocessing = program.manifest.preprocessing
+    images = normalised(
+        prepare_images([folder / file for file in files], preprocessing), preprocessing
+    )
+    scores: list[float | None] = learner.predict(known, learner.features(known, images))[2].tolist()
+    return scores
 
 
 def main(out: Path) -> None:
@@ -209,7 +291,7 @@ def main(out: Path) -> None:
     for name, course in COURSES.items():
         (out / name).mkdir(parents=True, exist_ok=True)
         export_micro(out / name / "bundle.pte", course)
-        write_lessons(out / name, course.lessons)
+        write_course(out / name, course)
 
 
 if __name__ == "__main__":

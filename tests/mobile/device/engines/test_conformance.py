@@ -1,4 +1,4 @@
-"""The installed engines learn and say what was written down: the same bundle, pictures and noise.
+"""The installed engines learn, correct and say what was written down: the same bundle and pictures.
 
 What is compared with is in the folder that CBPNET_VECTORS names, which
 
@@ -11,7 +11,7 @@ without it the other engine is held against that.
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,25 +57,20 @@ class Apart:
 
 
 def replay(course: Path, folder: Path) -> Apart:
-    """Teach a course's lessons, and compare after each."""
+    """Teach a course's lessons and correct them, and compare after each."""
     content = json.loads((course / "lessons.json").read_text())
     host = OnDeviceLearner(course / "bundle.pte")
     states: dict[str, float] = {}
     probabilities: list[float] = []
     agreeing: list[bool] = []
-    for number, lesson in enumerate(content["lessons"]):
-        pictures = {
-            label: [course / file for file in files] for label, files in lesson["pictures"].items()
-        }
-        host.learn(pictures, content["epochs"], content["batch_size"], task=lesson["joined_task"])
+    for step, file, predictions in _played(host, course, content):
         host.save(folder / "state.safetensors")
-        found = load_file(folder / "state.safetensors")
-        expected = load_file(course / f"state_{number}.safetensors")
+        found, expected = load_file(folder / "state.safetensors"), load_file(course / file)
         states |= {
-            f"{name} after lesson {number + 1}": distance
+            f"{name} after {step}": distance
             for name, distance in _distances(found, expected).items()
         }
-        for written in lesson["predictions"]:
+        for written in predictions:
             (said,) = host.predict(course / written["picture"])
             ranking = {label: float(value) for label, value in written["ranking"]}
             probabilities += [abs(ranking[label] - value) for label, value in said.ranking]
@@ -84,12 +79,43 @@ def replay(course: Path, folder: Path) -> Apart:
     return Apart(states[tensor], tensor, float(np.max(probabilities)), len(agreeing), sum(agreeing))
 
 
+def _played(
+    host: OnDeviceLearner, course: Path, content: dict[str, Any]
+) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """Play a course, and yield each step with the file of its state and what was said then."""
+    for number, lesson in enumerate(content["lessons"]):
+        pictures = _paths(course, lesson["pictures"])
+        host.learn(pictures, content["epochs"], content["batch_size"], task=lesson["joined_task"])
+        yield f"lesson {number + 1}", f"state_{number}.safetensors", lesson["predictions"]
+    for number, correction in enumerate(content["corrections"]):
+        given = {
+            key: value for key, value in correction.items() if key not in ("do", "predictions")
+        }
+        if "images" in given:
+            given["images"] = _paths(course, given["images"])
+        getattr(host, correction["do"])(**given)
+        step = f"correction {number + 1}, {correction['do']}"
+        yield step, f"corrected_{number}.safetensors", correction["predictions"]
+
+
+def _paths(course: Path, files: Any) -> Any:
+    if isinstance(files, dict):
+        return {label: _paths(course, few) for label, few in files.items()}
+    return [course / file for file in files]
+
+
 def _distances(found: Mapping[str, Array], expected: Mapping[str, Array]) -> dict[str, float]:
     assert found.keys() == expected.keys()
-    return {
-        name: float(np.abs(found[name] - value).max() / max(np.abs(value).max(), 1e-30))
-        for name, value in expected.items()
-    }
+    return {name: _distance(found[name], value) for name, value in expected.items()}
+
+
+def _distance(found: Array, expected: Array) -> float:
+    if np.array_equal(
+        found, expected
+    ):  # of which a threshold may be infinite, and none may be there
+        return 0.0
+    apart = np.abs(found.astype(np.float64) - expected.astype(np.float64)).max()
+    return float(apart / max(np.abs(expected).max(), 1e-30))
 
 
 def conforms(course: Path, apart: Apart) -> bool:

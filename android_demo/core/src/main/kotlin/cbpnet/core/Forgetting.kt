@@ -1,32 +1,22 @@
 package cbpnet.core
 
 /**
- * What is known without a class: as if it had never had a number. [layout] is [Manifest.state].
+ * What is known in tasks without a class: as if it had never had a number. [layout] is [Manifest.state].
  *
  * The classes after it move up by one, and if its task has no other class, the tasks after it too.
  * What prompts, block and readout learnt from its images for the other classes stays.
  */
 internal fun forgetWithItsTask(before: Knowledge, label: String, layout: Map<String, StateTensor>): Knowledge {
-    val state = withoutClass(before, label, layout)
+    val number = before.classNames.indexOf(label)
+    val state = before.state.mapValuesTo(LinkedHashMap()) { (name, tensor) ->
+        val counts = layout.getValue(name).counts
+        if (counts == Counted.CLASSES) withoutRow(tensor, number, unknownValue(name)) else tensor
+    }
     val task = before.taskOf(label)
     if (state.getValue("classes.task").values.none { it.toInt() == task }) {
         removeTask(state, task, before.knownTasks, layout.filterValues { it.counts == Counted.TASKS }.keys)
     }
     return Knowledge(state, before.classNames - label, before.lessons)
-}
-
-/** The state without a class's rows; the classes after it move up by one. */
-internal fun withoutClass(
-    before: Knowledge,
-    label: String,
-    layout: Map<String, StateTensor>,
-): LinkedHashMap<String, FloatTensor> {
-    val number = before.classNames.indexOf(label)
-    require(number >= 0) { "class $label is not known" }
-    return before.state.mapValuesTo(LinkedHashMap()) { (name, tensor) ->
-        val counts = layout.getValue(name).counts
-        if (counts == Counted.CLASSES) withoutRow(tensor, number, unknownValue(name)) else tensor
-    }
 }
 
 private fun removeTask(state: LinkedHashMap<String, FloatTensor>, task: Int, known: Int, ofTasks: Set<String>) {

@@ -6,11 +6,13 @@ package cbpnet.core
  * @property state the state's tensors by name, as [Manifest.state] has them.
  * @property classNames the known classes' labels, by class number.
  * @property lessons how often something has been learnt on a device.
+ * @property journal what the classes were learnt from; null where a bundle has tasks.
  */
 public class Knowledge(
     public val state: Map<String, FloatTensor>,
     public val classNames: List<String>,
     public val lessons: Int,
+    public val journal: Journal? = null,
 ) {
     /** The number of tasks that have been begun, or of lessons where there are no tasks. */
     public val knownTasks: Int

@@ -21,6 +21,7 @@ internal enum class AdaptationKind(val label: String) {
  * @property finalRate the share, in [0, 1], to which the learning rates fall.
  * @property priors what a one-pass learner chooses the regularisation of its readout among.
  * @property scales what it chooses the scale of its scores among.
+ * @property tellsUnknown whether its readout tells images that are like nothing known.
  */
 internal class LearnerSettings(
     val kind: AdaptationKind,
@@ -32,6 +33,7 @@ internal class LearnerSettings(
     val finalRate: Double,
     val priors: List<Double>,
     val scales: List<Double>,
+    val tellsUnknown: Boolean,
 ) {
     /** Whether this is the one-pass learner, and not the paper's. */
     val onePass: Boolean get() = kind != AdaptationKind.CBPNET
@@ -53,6 +55,7 @@ internal class LearnerSettings(
                 adaptation.number("final_rate"),
                 readout.numbers("priors"),
                 readout.numbers("scales"),
+                readout.text("kind") == "whitened",
             )
             val holds = found.epochs >= 1 && found.finalRate in 0.0..1.0 &&
                 listOf(found.priors, found.scales).all { it.isNotEmpty() && it.min() > 0 }

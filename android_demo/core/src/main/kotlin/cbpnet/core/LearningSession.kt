@@ -41,7 +41,7 @@ public class LearningSession(program: Program, private val store: StateStore?) {
     /** What is known. */
     @Volatile
     public var knowledge: Knowledge =
-        restored?.knowledge ?: Knowledge(teacher.storedState(), manifest.classNames, lessons = 0)
+        restored?.knowledge ?: teacher.start()
         private set
 
     /** Whether the last change could not be saved, and lives in memory only. */
@@ -58,8 +58,7 @@ public class LearningSession(program: Program, private val store: StateStore?) {
         val known = knowledge
         if (known.classNames.isEmpty()) throw InputException("Nothing has been learnt yet. Teach a class first.")
         val prepared = images.map { prepare(it, manifest.preprocessing) }
-        val found = teacher.classify(known.state, prepared)
-        return found.scores.zip(found.tasks) { scores, task -> rank(scores, task, known.classNames) }
+        return teacher.classify(known.state, prepared).map { rank(it, known.classNames) }
     }
 
     /**
@@ -75,6 +74,9 @@ public class LearningSession(program: Program, private val store: StateStore?) {
      * @param progress is told of each picture once when it is read and once in each epoch; of a
      *   one-pass bundle where it adapts, and then once more.
      * @param decided is told what is still to come when a one-pass bundle has decided.
+     * @param source where the pictures come from, for the journal.
+     * @param journal bytes of features that a one-pass bundle keeps of its lessons, so that they can be
+     *   undone and corrected; 0 keeps none. Null leaves it as before, 8 MB at first.
      * @param cancelled is asked before each step.
      * @throws CancellationException it was cancelled.
      * @throws InputException a name, a number of pictures or a picture cannot be used, there is no
@@ -88,12 +90,14 @@ public class LearningSession(program: Program, private val store: StateStore?) {
         joinedTask: Int? = null,
         progress: (done: Int, total: Int) -> Unit = { _, _ -> },
         decided: (Forecast) -> Unit = {},
+        source: String = "",
+        journal: Long? = null,
         cancelled: () -> Boolean = { false },
     ): List<Lesson> = synchronized(changing) {
         checkCounts(pictures)
         store?.checkRoom(manifest)
         val check = { if (cancelled()) throw CancellationException("learning was cancelled") }
-        val how = Teaching(settings, joinedTask, Progress(progress), decided, check)
+        val how = Teaching(settings, joinedTask, Progress(progress), decided, check, source, journal)
         val taught = teacher.teach(knowledge, pictures, how)
         change(taught.knowledge)
         taught.lessons
@@ -106,21 +110,79 @@ public class LearningSession(program: Program, private val store: StateStore?) {
      * @throws StorageException the change could not be saved, and [unsaved] is set.
      */
     public fun rename(label: String, typed: String): Unit = synchronized(changing) {
-        val known = knowledge
-        val number = known.classNames.indexOf(label)
-        require(number >= 0) { "class $label is not known" }
+        checkKnown(label)
         val new = cleanLabel(typed)
-        checkNewLabel(new, known.classNames - label)
-        change(Knowledge(known.state, known.classNames.toMutableList().also { it[number] = new }, known.lessons))
+        checkNewLabel(new, knowledge.classNames - label)
+        if (new != label) change(teacher.rename(knowledge, label, new))
     }
 
     /**
-     * Forgets a class, and its task where it was the only class of it.
+     * Forgets a class.
+     *
+     * A one-pass bundle then knows what it would know had the class never been taught, but for prompts
+     * that were adapted to it, and for the spread of images that the journal has no more. Of a bundle with
+     * tasks, its task goes too where it was the only class of it.
      *
      * @throws StorageException the change could not be saved, and [unsaved] is set.
      */
     public fun forget(label: String): Unit = synchronized(changing) {
+        checkKnown(label)
         change(teacher.forget(knowledge, label))
+    }
+
+    /**
+     * Makes all pictures of a class those of another one, of a one-pass bundle.
+     *
+     * @throws InputException both are the same, the journal has the pictures of the first one no more, or
+     *   the bundle has tasks.
+     * @throws StorageException the change could not be saved, and [unsaved] is set.
+     */
+    public fun merge(label: String, into: String): Unit = synchronized(changing) {
+        listOf(label, into).forEach(::checkKnown)
+        change(teacher.correct(knowledge) { merge(it, label, into, now()) })
+    }
+
+    /**
+     * Makes pictures that were taught, which are told by their pixels, those of a class, of a one-pass
+     * bundle.
+     *
+     * @param typed a known class or the name of a new one.
+     * @throws InputException the name or a picture cannot be used, a picture is in no lesson that the
+     *   journal has, there is no room for a new class, or the bundle has tasks.
+     * @throws StorageException the change could not be saved, and [unsaved] is set.
+     */
+    public fun relabel(pictures: List<Picture>, typed: String): Unit = synchronized(changing) {
+        val label = cleanLabel(typed)
+        if (label !in knowledge.classNames) checkNewLabel(label, knowledge.classNames)
+        val keys = pictures.map { pictureKey(it.prepared(manifest.preprocessing)) }
+        change(teacher.correct(knowledge) { relabel(it, keys, label, now()) })
+    }
+
+    /** The lessons and corrections that knowledge is made of, the oldest first; none where there are tasks. */
+    public val history: List<Event> get() = knowledge.journal?.inForce.orEmpty()
+
+    /**
+     * Takes back the last lesson or correction of a one-pass bundle, and returns it.
+     *
+     * @throws InputException there is none, the journal has its features no more, or the bundle has tasks.
+     * @throws StorageException the change could not be saved, and [unsaved] is set.
+     */
+    public fun undo(): Event = synchronized(changing) {
+        val last = history.lastOrNull()
+        change(teacher.correct(knowledge, Journal::undone))
+        checkNotNull(last)
+    }
+
+    /**
+     * Has what was undone last in force again, and returns it.
+     *
+     * @throws InputException nothing was undone, something was learnt or corrected since, or the bundle has
+     *   tasks.
+     * @throws StorageException the change could not be saved, and [unsaved] is set.
+     */
+    public fun redo(): Event = synchronized(changing) {
+        change(teacher.correct(knowledge, Journal::redone))
+        history.last()
     }
 
     /** The state file's bytes, for the laptop, the Raspberry Pi or another phone. */
@@ -149,6 +211,8 @@ public class LearningSession(program: Program, private val store: StateStore?) {
         store?.save(after, manifest)
         unsaved = false
     }
+
+    private fun checkKnown(label: String) = require(label in knowledge.classNames) { "class $label is not known" }
 
     private fun checkCounts(pictures: Map<String, List<Picture>>) {
         pictures.entries.find { it.value.isEmpty() }?.let {

@@ -59,7 +59,7 @@ private fun taskTensors(manifest: Manifest) = mapOf(
 )
 
 private fun onePassTensors(manifest: Manifest): Map<String, StateTensor> {
-    val numbers = listOf("readout.prior", "readout.scale", "lessons.count", "lessons.adapted")
+    val numbers = listOf("readout.prior", "readout.scale", "unknown.threshold", "lessons.count", "lessons.adapted")
     return numbers.associateWith { StateTensor(listOf(1), null) } + mapOf(
         "classes.count" to StateTensor(listOf(manifest.classes), Counted.CLASSES),
         "readout.evidence" to StateTensor(with(manifest.settings) { listOf(priors.size, scales.size) }, null),

@@ -1,9 +1,5 @@
 package cbpnet.core
 
-import kotlin.math.log10
-
-private const val DOUBT = 8.0 // nats, of a prior ten times smaller or larger than 1
-
 /** The pictures of a lesson, each decoded when it is first shown, and their class numbers. */
 internal class LessonImages(pictures: List<Picture>, val labels: List<Int>, preprocessing: Preprocessing) {
     private val prepared = pictures.map { lazy(LazyThreadSafetyMode.NONE) { it.prepared(preprocessing) } }
@@ -11,9 +7,27 @@ internal class LessonImages(pictures: List<Picture>, val labels: List<Int>, prep
     /** The classes. */
     val members: Set<Int> = labels.toSet()
 
+    /** The images' [pictureKey]. */
+    val keys: List<ULong> by lazy(LazyThreadSafetyMode.NONE) { show(labels.indices).map(::pictureKey) }
+
     /** Some images, prepared. */
     fun show(rows: Iterable<Int>): List<RgbImage> = rows.map { prepared[it].value }
 }
+
+/**
+ * The [state] after a lesson, what was decided in it, and what a journal keeps of it.
+ *
+ * @property x the features that were counted.
+ * @property adapted the tensors that an adaptation changed, and [drift] the sums that carried older
+ *   statistics over it; both are empty without one.
+ */
+internal class LessonOutcome(
+    val state: State,
+    val decision: Decision,
+    val x: List<FloatArray>,
+    val adapted: State,
+    val drift: State,
+)
 
 /**
  * A lesson of the one-pass learner: look, decide, perhaps adapt, and count.
@@ -22,79 +36,66 @@ internal class LessonImages(pictures: List<Picture>, val labels: List<Int>, prep
  * of the images, of which none has been counted before.
  *
  * @param schedule of an adaptation.
+ * @param remembered earlier images, which choose the readout together with the lesson's; without them
+ *   its own do, and what they say is added to what earlier lessons' did.
  * @param looked is told of images that went through the backbone.
  * @param decided is told the decision once the images have been looked at.
  */
 internal class OnePassLesson(
     private val learner: OnePassProgram,
-    private val settings: LearnerSettings,
     private val images: LessonImages,
     private val schedule: Schedule,
+    private val remembered: Remembered?,
     private val looked: (images: Int) -> Unit,
     private val decided: (Decision) -> Unit,
 ) {
+    private val settings = learner.settings
     private val labels = images.labels
 
-    /** The state after the lesson, and what was decided; [seed] is of an adaptation's order. */
-    fun learn(start: State, seed: Int): Pair<State, Decision> {
+    /** What is known after the lesson; [seed] is of an adaptation's order. */
+    fun learn(start: State, seed: Int): LessonOutcome {
         val x = look(start)
-        var counted = count(start, x)
+        val counted = chosen(start, learner.observe(start, x, labels), x, remembered)
         val decision = decide(start, counted, x)
         decided(decision)
         val lesson = start.number("lessons.count").toInt() + 1
-        if (decision.adapts) {
-            // Apart, so that the order of images does not depend on whether tokens are replaced.
-            val (order, units) = listOf(lesson, -lesson).map { RandomStream(seed, it) }
-            val moved = start + adapted(counted.state, x, order, units) +
-                ("lessons.adapted" to number(start.number("lessons.adapted") + 1))
-            val after = look(moved)
-            counted = count(learner.carry(moved, x, after), after)
-        }
-        val state = counted.state
-        val solved = learner.solve(state, state.number("readout.prior"), state.number("readout.scale"))
-        return solved.state + ("lessons.count" to number(lesson.toFloat())) to decision
+        if (!decision.adapts) return LessonOutcome(solved(counted, lesson), decision, x, emptyMap(), emptyMap())
+
+        // Apart, so that the order of images does not depend on whether tokens are replaced.
+        val (order, units) = listOf(lesson, -lesson).map { RandomStream(seed, it) }
+        val adapted = adapted(counted.state, x, order, units)
+        val moved = start + adapted + ("lessons.adapted" to number(start.number("lessons.adapted") + 1))
+        val after = look(moved)
+        val drift = learner.compare(x, after)
+        val carried = remembered?.let { it.with(carriedFeatures(learner, moved, drift, it.x)) }
+        val again = chosen(start, learner.observe(learner.carry(moved, drift), after, labels), after, carried)
+        return LessonOutcome(solved(again, lesson), decision, after, adapted, drift)
     }
 
     private fun look(state: State): List<FloatArray> = labels.indices.chunked(learner.microBatch).flatMap { part ->
-        learner.features(state, images.show(part)).also { looked(part.size) }
+        learner.features(state, images.show(part)).map(::asCounted).also { looked(part.size) }
     }
 
-    /** The state with the images counted, and the prior and the scale chosen anew, with its metric. */
-    private fun count(state: State, x: List<FloatArray>): Solved = choose(learner.observe(state, x, labels), x)
-
-    /** The prior and the scale by which images so far are likeliest; a prior other than 1 needs a little evidence. */
-    private fun choose(counted: State, x: List<FloatArray>): Solved {
-        val counts = counted.getValue("classes.count").values
-        val known = counts.indices.filter { counts[it] > 0 }.toSet()
-        val solved = settings.priors.map { learner.solve(counted, it.toFloat(), scale = 1f) }
-        val found = solved.flatMap { evidence(it, x, known).getValue("likelihood").values.toList() }
-        val before = counted.getValue("readout.evidence")
-        val evidence = FloatArray(found.size) { before.values[it] + found[it] }
-        if (evidence.all { it == 0f }) { // no image so far could be left out
-            return Solved(counted, learner.solve(counted, counted.number("readout.prior"), scale = 1f).metric)
-        }
-        val scales = settings.scales.size
-        val likeliest = evidence.indices.maxBy { evidence[it] - doubt(settings.priors[it / scales]) }
-        val chosen = mapOf(
-            "readout.evidence" to FloatTensor(evidence, before.shape),
-            "readout.prior" to number(settings.priors[likeliest / scales].toFloat()),
-            "readout.scale" to number(settings.scales[likeliest % scales].toFloat()),
-        )
-        return Solved(counted + chosen, solved[likeliest / scales].metric)
+    /** The counted state with its readout chosen, by the sample of all images or by the lesson's own. */
+    private fun chosen(start: State, counted: State, x: List<FloatArray>, remembered: Remembered?): Solved {
+        if (remembered == null) return choose(learner, counted, x, labels, start.getValue("readout.evidence"))
+        val asked = remembered.joined(x, labels, images.keys).sample()
+        return choose(learner, counted, asked.x, asked.labels, asked.evidence)
     }
 
-    /** Sums over the counted images, each classified among [members] by what is known without it. */
-    private fun evidence(counted: Solved, x: List<FloatArray>, members: Set<Int>): State =
-        learner.leaveOneOut(counted, x, labels, members)
+    private fun solved(chosen: Solved, lesson: Int): State {
+        val state = chosen.state
+        val solved = learner.solve(state, state.number("readout.prior"), state.number("readout.scale"))
+        return solved.state + ("lessons.count" to number(lesson.toFloat()))
+    }
 
     private fun decide(start: State, counted: Solved, x: List<FloatArray>): Decision {
-        val sums = evidence(counted, x, images.members)
+        val sums = learner.leaveOneOut(counted, x, labels, images.members)
         val judged = sums.number("count")
         val isJudged = judged > 0 && images.members.size > 1
         val accuracy = if (isJudged) (sums.number("right") / judged).toDouble() else null
         val isFirst = start.number("lessons.adapted") == 0f
-        val before = start.getValue("classes.count").values
-        val others = before.indices.count { before[it] > 0 && it !in images.members }
+        val others = (knownIn(start) - images.members).size
         return decide(settings, isFirst, labels, others, schedule.epochs, accuracy) {
             learner.confidence(images.show(askedAbout(labels)))?.average()
         }
@@ -111,5 +112,3 @@ internal class OnePassLesson(
 
 /** Whether an adaptation changes a tensor of the state, which it has under the same name. */
 internal fun isAdapted(name: String): Boolean = name.substringBefore('.') in setOf("prompts", "cbp")
-
-private fun doubt(prior: Double): Float = (DOUBT * log10(prior) * log10(prior)).toFloat()

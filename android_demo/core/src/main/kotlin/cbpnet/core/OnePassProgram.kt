@@ -13,6 +13,9 @@ internal class OnePassProgram(private val program: Program) {
     private val batches = Batches(manifest)
     private val counting = Batches(manifest, manifest.countedFeatures.shape[0])
 
+    /** What it was exported with. */
+    val settings: LearnerSettings = manifest.settings
+
     /** Capacity C in classes. */
     val classes: Int = manifest.classes
 
@@ -64,10 +67,13 @@ internal class OnePassProgram(private val program: Program) {
         }
     }
 
-    /** The classes' scores [B][C]. */
-    fun predict(state: State, x: List<FloatArray>): List<FloatArray> = x.chunked(batches.size).flatMap { part ->
-        val inputs = prefixed(STATE, state) + ("x" to batches.features(part))
-        rows(program.call("predict", inputs).float("scores")).take(part.size)
+    /** What images are taken for. */
+    fun predict(state: State, x: List<FloatArray>): List<Answer> = x.chunked(batches.size).flatMap { part ->
+        val found = program.call("predict", prefixed(STATE, state) + ("x" to batches.features(part)))
+        val unknown = found.float("unknown").values
+        rows(found.float("scores")).take(part.size).mapIndexed { row, scores ->
+            Answer(scores, task = null, Unlikeness(unknown[row], state.number("unknown.threshold")))
+        }
     }
 
     /** The adaptation's state, ready to train on classes of which the images have been observed. */
@@ -76,9 +82,12 @@ internal class OnePassProgram(private val program: Program) {
         return unprefixed(ADAPTATION, program.call("begin_task", inputs))
     }
 
-    /** The state carried over an adaptation that changed the features of a lesson's images. */
-    fun carry(state: State, before: List<FloatArray>, after: List<FloatArray>): State {
-        val drift = before.indices.chunked(counting.size).fold(manifest.method("compare").zeros(DRIFT)) { drift, part ->
+    /** The sums of no pairs. */
+    fun zeroDrift(): State = manifest.method("compare").zeros(DRIFT)
+
+    /** The sums over pairs of features of a lesson's images, before and after an adaptation. */
+    fun compare(before: List<FloatArray>, after: List<FloatArray>): State =
+        before.indices.chunked(counting.size).fold(zeroDrift()) { drift, part ->
             val inputs = prefixed(DRIFT, drift) + mapOf(
                 "before" to counting.features(before.slice(part)),
                 "after" to counting.features(after.slice(part)),
@@ -87,8 +96,9 @@ internal class OnePassProgram(private val program: Program) {
             )
             drift + unprefixed(DRIFT, program.call("compare", inputs))
         }
-        return changed("carry", state, prefixed(DRIFT, drift))
-    }
+
+    /** The state carried over an adaptation by sums over pairs. */
+    fun carry(state: State, drift: State): State = changed("carry", state, prefixed(DRIFT, drift))
 
     private fun look(state: State, part: List<RgbImage>): Map<String, Tensor> =
         program.call("features", prefixed(STATE, state) + ("images" to batches.images(part)))

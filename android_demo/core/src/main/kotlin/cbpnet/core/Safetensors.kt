@@ -4,7 +4,7 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
 /**
- * The content of a safetensors file, of which all tensors are 32-bit floats.
+ * The content of a safetensors file.
  *
  * The format: the header's length (8 bytes, little-endian), the header, a JSON object, then the
  * tensors' bytes without a gap. https://github.com/huggingface/safetensors
@@ -14,15 +14,18 @@ import java.nio.ByteOrder
  */
 public class Safetensors(
     public val metadata: Map<String, String>,
-    public val tensors: Map<String, FloatTensor>,
+    public val tensors: Map<String, StoredTensor>,
 ) {
-    /** The file's bytes; the tensors stand in the order of their names. */
+    /** The largest values first, so that all are aligned. */
+    private val inOrder = tensors.entries.sortedWith(compareBy({ -it.value.type.size }, { it.key }))
+
+    /** The file's bytes. */
     public fun toBytes(): ByteArray {
         val header = header()
-        val size = LENGTH + header.size + tensors.values.sumOf { FLOAT * it.values.size }
+        val size = LENGTH + header.size + tensors.values.sumOf { it.bytes.size }
         val bytes = ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN)
         bytes.putLong(header.size.toLong()).put(header)
-        for ((_, tensor) in tensors.toSortedMap()) tensor.values.forEach(bytes::putFloat)
+        for ((_, tensor) in inOrder) bytes.put(tensor.bytes)
         return bytes.array()
     }
 
@@ -31,10 +34,10 @@ public class Safetensors(
         val entries = LinkedHashMap<String, Json>()
         entries[METADATA] = JsonObject(metadata.mapValues { JsonText(it.value) })
         var start = 0
-        for ((name, tensor) in tensors.toSortedMap()) {
-            val end = start + FLOAT * tensor.values.size
+        for ((name, tensor) in inOrder) {
+            val end = start + tensor.bytes.size
             entries[name] = JsonObject(
-                "dtype" to JsonText("F32"),
+                "dtype" to JsonText(tensor.type.name),
                 "shape" to JsonArray(tensor.shape.map(::JsonNumber)),
                 "data_offsets" to JsonArray(listOf(JsonNumber(start), JsonNumber(end))),
             )
@@ -46,7 +49,6 @@ public class Safetensors(
 
     public companion object {
         private const val LENGTH = 8
-        private const val FLOAT = 4
         private const val METADATA = "__metadata__"
 
         /**
@@ -65,7 +67,7 @@ public class Safetensors(
             checkOffsets(entries, bytes.size - start)
             return Safetensors(
                 metadata.entries.mapValues { metadata.text(it.key) },
-                entries.mapValues { (_, entry) -> tensor(buffer, start, entry) },
+                entries.mapValues { (_, entry) -> tensor(bytes, start, entry) },
             )
         }
 
@@ -80,17 +82,15 @@ public class Safetensors(
             if (end != size) throw JsonException("its tensors take $end bytes and it has $size: it is cut short")
         }
 
-        private fun tensor(buffer: ByteBuffer, start: Int, entry: JsonObject): FloatTensor {
-            if (entry.text("dtype") != "F32") throw JsonException("a tensor is ${entry.text("dtype")}, not F32")
+        private fun tensor(bytes: ByteArray, start: Int, entry: JsonObject): StoredTensor {
+            val type = StoredType.entries.find { it.name == entry.text("dtype") }
+                ?: throw JsonException("a tensor is ${entry.text("dtype")}, none of ${StoredType.entries}")
             val shape = shape(entry)
             val (from, to) = entry.integers("data_offsets")
-            if (elements(shape).toLong() * FLOAT != (to - from).toLong()) {
+            if (elements(shape).toLong() * type.size != (to - from).toLong()) {
                 throw JsonException("a tensor of the shape $shape has ${to - from} bytes")
             }
-            val values = FloatArray(elements(shape))
-            buffer.position(start + from)
-            buffer.asFloatBuffer().get(values)
-            return FloatTensor(values, shape)
+            return StoredTensor(type, shape, bytes.copyOfRange(start + from, start + to))
         }
     }
 }

@@ -1,7 +1,5 @@
 package cbpnet.core
 
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
 import java.security.MessageDigest
 
 private const val FORMAT = "cbpnet-mobile learner state"
@@ -26,21 +24,24 @@ public class DamagedStateException(message: String, cause: Throwable? = null) : 
  */
 public fun encodeState(knowledge: Knowledge, manifest: Manifest): ByteArray {
     val fit = stateIdentity(manifest).entries
+    val journal = knowledge.journal
+    val progress = mapOf("lessons" to JsonNumber(knowledge.lessons))
+    val tensors = knowledge.state.mapValues { StoredTensor.of(it.value) } + journal?.let(::journalTensors).orEmpty()
     val info = JsonObject(
         fit + mapOf(
             "classes" to JsonNumber(manifest.classes),
             "tasks" to JsonNumber(manifest.tasks),
             "class_names" to JsonArray(knowledge.classNames.map(::JsonText)),
-            "progress" to JsonObject("lessons" to JsonNumber(knowledge.lessons)),
+            "progress" to JsonObject(progress + journal?.let { mapOf("journal" to journalJson(it)) }.orEmpty()),
         ),
     ).toString()
     val metadata = mapOf(
         "format" to FORMAT,
         "format_version" to VERSION.toString(),
         "info" to info,
-        "sha256" to checksum(info, knowledge.state),
+        "sha256" to checksum(info, tensors),
     )
-    return Safetensors(metadata, knowledge.state).toBytes()
+    return Safetensors(metadata, tensors).toBytes()
 }
 
 /**
@@ -90,7 +91,7 @@ private fun checkFormat(metadata: Map<String, String>, name: String) {
     }
 }
 
-private fun read(info: JsonObject, tensors: Map<String, FloatTensor>, manifest: Manifest, name: String): Knowledge {
+private fun read(info: JsonObject, tensors: Map<String, StoredTensor>, manifest: Manifest, name: String): Knowledge {
     checkKind(LearnerSettings.read(info.child("config")).onePass, manifest.onePass, name)
     for ((key, ours) in stateIdentity(manifest).entries) {
         val difference = firstDifference(key, info[key], ours) ?: continue
@@ -99,7 +100,9 @@ private fun read(info: JsonObject, tensors: Map<String, FloatTensor>, manifest: 
                 "Choose the bundle that it was learnt with.",
         )
     }
-    val grown = grow(tensors, info.integer("classes"), info.integer("tasks"), manifest, name)
+    val (ofJournal, own) = tensors.entries.partition { it.key.startsWith(JOURNAL) }
+    val state = own.associate { it.key to it.value.floats() }
+    val grown = grow(state, info, manifest, name)
     val classNames = info.texts("class_names")
     checkClasses(grown, classNames, manifest)
     val progress = info.child("progress").entries
@@ -110,7 +113,15 @@ private fun read(info: JsonObject, tensors: Map<String, FloatTensor>, manifest: 
         )
     }
     val lessons = progress["lessons"]?.let(::integerOrNull)
-    return Knowledge(grown, classNames, lessons ?: 0)
+    if (!manifest.onePass) return Knowledge(grown, classNames, lessons ?: 0)
+
+    val json = progress["journal"] ?: return Knowledge(grown, classNames, lessons ?: 0, Journal(grown, classNames))
+    val arrays = ofJournal.associate { it.key to it.value }
+    val base = baseTensors(arrays)
+    val zeros = state.mapValues { FloatTensor.zeros(it.value.shape) }
+    val start = if (base.isEmpty()) grown else grow(zeros + base, info, manifest, name)
+    val read = json as? JsonObject ?: throw JsonException("the journal is no object")
+    return Knowledge(grown, classNames, lessons ?: 0, readJournal(read, arrays, start, manifest))
 }
 
 /** Checks that a state and the bundle learn both in one pass, or both in tasks. */
@@ -141,14 +152,10 @@ private fun firstDifference(path: String, found: Json, ours: Json): String? {
     return "$path: $found instead of $ours"
 }
 
-/** Tensors of a capacity of [classes] and [tasks], in the manifest's capacity and order. */
-private fun grow(
-    tensors: Map<String, FloatTensor>,
-    classes: Int,
-    tasks: Int,
-    manifest: Manifest,
-    name: String,
-): Map<String, FloatTensor> {
+/** Tensors of the capacity in a state's [info], in the manifest's capacity and order. */
+private fun grow(tensors: State, info: JsonObject, manifest: Manifest, name: String): State {
+    val classes = info.integer("classes")
+    val tasks = info.integer("tasks")
     if (classes > manifest.classes || tasks > manifest.tasks) {
         val (theirs, ours) = listOf(classes to tasks, manifest.classes to manifest.tasks).map { (classes, tasks) ->
             if (manifest.onePass) "$classes classes" else "$classes classes in $tasks tasks"
@@ -188,14 +195,12 @@ private fun checkClasses(state: Map<String, FloatTensor>, classNames: List<Strin
     }
 }
 
-private fun checksum(info: String, tensors: Map<String, FloatTensor>): String {
+private fun checksum(info: String, tensors: Map<String, StoredTensor>): String {
     val digest = MessageDigest.getInstance("SHA-256")
     digest.update(info.toByteArray())
     for ((name, tensor) in tensors.toSortedMap()) {
         digest.update(name.toByteArray())
-        val bytes = ByteBuffer.allocate(4 * tensor.values.size).order(ByteOrder.LITTLE_ENDIAN)
-        bytes.asFloatBuffer().put(tensor.values)
-        digest.update(bytes.array())
+        digest.update(tensor.bytes)
     }
     return hex(digest.digest())
 }

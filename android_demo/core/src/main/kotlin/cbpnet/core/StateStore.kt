@@ -84,7 +84,9 @@ public class StateStore(public val file: File) {
      * @throws StorageException there is not enough room.
      */
     public fun checkRoom(manifest: Manifest) {
-        val needed = manifest.state.values.sumOf { 4L * elements(it.shape) } + HEADER_ALLOWANCE
+        val state = manifest.state.values.sumOf { 4L * elements(it.shape) }
+        val journal = if (manifest.onePass) state + Journal.LIMIT else 0 // what its fold starts from, and lessons
+        val needed = state + journal + HEADER_ALLOWANCE
         val free = generateSequence(file.absoluteFile.parentFile, File::getParentFile).first(File::exists).usableSpace
         if (free < needed) {
             throw StorageException(

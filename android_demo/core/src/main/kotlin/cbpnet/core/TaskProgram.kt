@@ -36,19 +36,18 @@ internal class TaskProgram(private val program: Program) {
         return changed("begin_task", state, inputs)
     }
 
-    /** The classes' scores. */
-    fun predict(state: State, images: List<RgbImage>, query: List<FloatArray>): Scores {
-        val answers = images.zip(query).chunked(batches.size).flatMap { part ->
+    /** What images are taken for. */
+    fun predict(state: State, images: List<RgbImage>, query: List<FloatArray>): List<Answer> =
+        images.zip(query).chunked(batches.size).flatMap { part ->
             val inputs = prefixed(STATE, state) + mapOf(
                 "images" to batches.images(part.map { it.first }),
                 "query" to batches.features(part.map { it.second }),
             )
-            val answer = program.call("predict", inputs)
-            rows(answer.float("scores")).zip(rows(answer.float("task"))).take(part.size)
+            val found = program.call("predict", inputs)
+            rows(found.float("scores")).zip(rows(found.float("task"))).take(part.size).map { (scores, task) ->
+                Answer(scores, task.indexOfFirst { it == 1f }.takeIf { it >= 0 }, unlikeness = null)
+            }
         }
-        val tasks = answers.map { (_, task) -> task.indexOfFirst { it == 1f }.takeIf { it >= 0 } }
-        return Scores(answers.map { it.first }, tasks)
-    }
 
     private fun changed(method: String, state: State, inputs: Map<String, Tensor>): State =
         state + unprefixed(STATE, program.call(method, prefixed(STATE, state) + inputs))

@@ -5,12 +5,12 @@ internal class TaskTeacher(private val program: Program) : Teacher {
     private val manifest = program.manifest
     private val learner = TaskProgram(program)
 
-    override fun storedState(): State = learner.storedState()
+    override fun start(): Knowledge = Knowledge(learner.storedState(), manifest.classNames, lessons = 0)
 
-    override fun classify(state: State, images: List<RgbImage>): Scores =
+    override fun classify(state: State, images: List<RgbImage>): List<Answer> =
         learner.predict(state, images, learner.query(images))
 
-    override fun teach(before: Knowledge, pictures: Map<String, List<Picture>>, how: Teaching): Taught {
+    override fun teach(before: Knowledge, pictures: Map<String, List<Picture>>, how: Teaching): Learnt {
         val plan = planLessons(before, manifest, pictures.keys, how.joinedTask?.minus(1))
         val names = before.classNames + pictures.keys.filter { it !in before.classNames }
         val schedule = Schedule.of(manifest.settings, how.settings)
@@ -27,10 +27,18 @@ internal class TaskTeacher(private val program: Program) : Teacher {
             val (known, new) = labels.partition { it in before.classNames }
             Lesson(task + 1, new, known, labels.sumOf { pictures.getValue(it).size })
         }
-        return Taught(Knowledge(state, names, before.lessons + 1), lessons)
+        return Learnt(Knowledge(state, names, before.lessons + 1), lessons)
     }
 
     override fun forget(before: Knowledge, label: String): Knowledge = forgetWithItsTask(before, label, manifest.state)
+
+    override fun rename(before: Knowledge, label: String, new: String): Knowledge =
+        Knowledge(before.state, before.classNames.map { if (it == label) new else it }, before.lessons)
+
+    override fun correct(before: Knowledge, change: (Journal) -> Journal): Knowledge = throw InputException(
+        "This bundle has tasks, whose lessons are in its weights: they cannot be undone or corrected. Export one " +
+            "that learns in one pass.",
+    )
 
     /** Pictures with their class numbers, each decoded once, with their query features. */
     private fun lookAt(learner: TaskProgram, shown: List<Pair<Picture, Int>>): List<Example> {

@@ -1,8 +1,5 @@
 package cbpnet.core
 
-/** The scores [B][C] of images, -inf for unknown classes, and each one's task, or null without prompts of tasks. */
-internal class Scores(val scores: List<FloatArray>, val tasks: List<Int?>)
-
 /** Counts the looks at pictures; [total] grows when it turns out that there will be more of them. */
 internal class Progress(private val told: (done: Int, total: Int) -> Unit) {
     private var done = 0
@@ -21,22 +18,37 @@ internal class Teaching(
     val progress: Progress,
     val decided: (Forecast) -> Unit,
     val check: () -> Unit,
+    val source: String,
+    val journal: Long?,
 )
 
 /** What is known after some lessons. */
-internal class Taught(val knowledge: Knowledge, val lessons: List<Lesson>)
+internal class Learnt(val knowledge: Knowledge, val lessons: List<Lesson>)
 
-/** What an app's learner needs of each kind of bundle: to classify, to be taught, and to forget. */
+/** What an app's learner needs of each kind of bundle: to classify, to be taught, and to be corrected. */
 internal interface Teacher {
-    /** The state in the bundle. */
-    fun storedState(): State
+    /** What is known at first. */
+    fun start(): Knowledge
 
     /** What prepared images are taken for. */
-    fun classify(state: State, images: List<RgbImage>): Scores
+    fun classify(state: State, images: List<RgbImage>): List<Answer>
 
     /** Learns pictures by label, of each at least one. */
-    fun teach(before: Knowledge, pictures: Map<String, List<Picture>>, how: Teaching): Taught
+    fun teach(before: Knowledge, pictures: Map<String, List<Picture>>, how: Teaching): Learnt
 
     /** What is known without a class. */
     fun forget(before: Knowledge, label: String): Knowledge
+
+    /** What is known with a class under another name. */
+    fun rename(before: Knowledge, label: String, new: String): Knowledge
+
+    /**
+     * What is known by another journal.
+     *
+     * @throws InputException the bundle has tasks, and no journal.
+     */
+    fun correct(before: Knowledge, change: (Journal) -> Journal): Knowledge
 }
+
+/** Now, as a journal has it. */
+internal fun now(): Long = System.currentTimeMillis() / 1000

@@ -5,7 +5,8 @@ package cbpnet.core
  *
  * An adaptation counts its rates up in the prompt, and [confidence] is the classifier's, which is
  * not there where it is null. The likeliest prior is the second of three, and the likeliest scale
- * the first of two. The share of right answers is [accuracy].
+ * the first of two. The share of right answers is [accuracy]. How unlike anything known an image is, is
+ * its distance from the nearest mean; left out, the images of a class score as many as they are.
  */
 internal class FakeOnePassBundle(
     kind: String = "auto",
@@ -31,6 +32,7 @@ internal class FakeOnePassBundle(
         "readout.evidence" to StateTensor(listOf(3, 2), null),
         "readout.prior" to StateTensor(listOf(1), null),
         "readout.scale" to StateTensor(listOf(1), null),
+        "unknown.threshold" to StateTensor(listOf(1), null),
         "lessons.count" to StateTensor(listOf(1), null),
         "lessons.adapted" to StateTensor(listOf(1), null),
     )
@@ -44,10 +46,15 @@ internal class FakeOnePassBundle(
     private val counted = mapOf("x" to listOf(ROWS, DIM), "labels" to listOf(ROWS))
     private val members = "members" to listOf(classes)
     private val metric = mapOf("inverse" to listOf(DIM, DIM), "projected" to listOf(classes, DIM))
-    private val evidence = mapOf("sums.right" to listOf(1), "sums.count" to listOf(1), "sums.likelihood" to listOf(2))
+    private val evidence = mapOf(
+        "sums.right" to listOf(1), "sums.count" to listOf(1), "sums.likelihood" to listOf(2), "sums.unknown" to listOf(2),
+    )
     private val trained = adaptation.mapValues { it.value.shape }.prefixed("adaptation.")
     private val sum = mapOf("sums.count" to listOf(1))
-    private val drift = mapOf("drift.moved" to listOf(DIM), "drift.pairs" to listOf(1))
+    private val drift = mapOf(
+        "drift.moved" to listOf(DIM), "drift.pairs" to listOf(1), "drift.count" to listOf(classes),
+        "drift.before" to listOf(classes, DIM), "drift.after" to listOf(classes, DIM),
+    )
 
     override val methods = mapOf(
         "initial_state" to (emptyMap<String, List<Int>>() to states(*state.keys.toTypedArray())),
@@ -62,8 +69,10 @@ internal class FakeOnePassBundle(
             ),
         "leave_one_out" to (counted + mapOf(members) + metric + states("classes.count") + evidence to evidence),
         "predict" to (
-            mapOf(x) + states("readout.weight", "readout.bias", "classes.count") to
-                mapOf("scores" to listOf(microBatch, classes), "probabilities" to listOf(microBatch, classes))
+            mapOf(x) + states("readout.weight", "readout.bias", "classes.count", "classes.mean") to mapOf(
+                "scores" to listOf(microBatch, classes), "probabilities" to listOf(microBatch, classes),
+                "unknown" to listOf(microBatch),
+            )
             ),
         "begin_task" to (mapOf(members) + states("prompts.g") to trained),
         "gradients" to (mapOf(images, labels, "adaptation.prompts.g" to prompt) + sum to sum),
@@ -95,7 +104,11 @@ internal class FakeOnePassBundle(
     }
 
     private fun initial(name: String, shape: List<Int>) = FloatArray(elements(shape)) {
-        if (name == "readout.prior" || name == "readout.scale") 1f else 0f
+        when (name) {
+            "readout.prior", "readout.scale" -> 1f
+            "unknown.threshold" -> Float.POSITIVE_INFINITY
+            else -> 0f
+        }
     }
 
     private fun features(call: Call): Map<String, FloatArray> {
@@ -122,13 +135,18 @@ internal class FakeOnePassBundle(
 
     private fun leaveOneOut(call: Call): Map<String, FloatArray> {
         val count = call.input("state.classes.count")
-        val added = call.labels().count { it >= 0 && count[it.toInt()] >= 2 }
+        val scores = call.labels().filter { it >= 0 && count[it.toInt()] >= 2 }.map { count[it.toInt()] }
+        val added = scores.size
         val likelihood = if (call.input("inverse")[0] == 1f) floatArrayOf(-1f, -2f) else floatArrayOf(-3f, -4f)
         return mapOf(
             "sums.right" to floatArrayOf(call.input("sums.right")[0] + accuracy * added),
             "sums.count" to floatArrayOf(call.input("sums.count")[0] + added),
             "sums.likelihood" to
                 call.input("sums.likelihood").also { for (i in it.indices) it[i] += added * likelihood[i] },
+            "sums.unknown" to call.input("sums.unknown").also {
+                it[0] += scores.sum()
+                it[1] += scores.sumOf { score -> (score * score).toDouble() }.toFloat()
+            },
         )
     }
 
@@ -142,7 +160,11 @@ internal class FakeOnePassBundle(
                 if (count[c] == 0f) Float.NEGATIVE_INFINITY else row.zip(weight[c], Float::times).sum() + bias[c]
             }
         }.toFloatArray()
-        return mapOf("scores" to scores, "probabilities" to FloatArray(scores.size))
+        val means = call.input("state.classes.mean").toList().chunked(DIM).filterIndexed { c, _ -> count[c] > 0 }
+        val unknown = x.map { row -> means.minOf { mean -> row.zip(mean) { a, b -> (a - b) * (a - b) }.sum() } }
+        return mapOf(
+            "scores" to scores, "probabilities" to FloatArray(scores.size), "unknown" to unknown.toFloatArray(),
+        )
     }
 
     private fun compare(call: Call): Map<String, FloatArray> {
@@ -152,15 +174,21 @@ internal class FakeOnePassBundle(
         return mapOf(
             "drift.moved" to moved,
             "drift.pairs" to floatArrayOf(call.input("drift.pairs")[0] + weight.sum()),
-        )
+        ) + listOf("drift.count", "drift.before", "drift.after").associateWith(call::input)
     }
 
+    /** Means move as the pairs did, those of classes with kept pictures as these; zeros stay, as under a linear map. */
     private fun carry(call: Call): Map<String, FloatArray> {
         val mean = call.input("state.classes.mean")
-        val count = call.input("state.classes.count")
         val moved = call.input("drift.moved")
         val pairs = call.input("drift.pairs")[0]
-        for (i in mean.indices) if (count[i / DIM] > 0) mean[i] += moved[i % DIM] / pairs
+        val (kept, before, after) = listOf("count", "before", "after").map { call.input("drift.$it") }
+        for (c in mean.indices step DIM) {
+            if ((c until c + DIM).all { mean[it] == 0f }) continue
+            for (i in c until c + DIM) {
+                mean[i] += if (kept[c / DIM] > 0) (after[i] - before[i]) / kept[c / DIM] else moved[i - c] / pairs
+            }
+        }
         return mapOf("state.classes.mean" to mean)
     }
 

@@ -76,7 +76,7 @@ class OnePassTest {
         learn("green" to greens(2), "blue" to blues(2))
         val moved = values("prompts.g").take(3)
         val after = values("classes.mean").take(3)
-        for (i in before.indices) assertEquals(before[i] + moved[i], after[i], 1e-5f)
+        for (i in before.indices) assertEquals(before[i] + moved[i], after[i], 2e-3f) // fp16's steps near 2 and 3
         assertEquals("red", session.predict(shown)[1].best.label)
     }
 
@@ -195,11 +195,12 @@ class OnePassTest {
         session.forget("green")
         assertEquals(listOf("red", "blue"), session.knowledge.classNames)
         assertEquals(listOf(2f, 4f, 0f, 0f), values("classes.count"))
-        val solved = bundle.calls.single()
+        val solved = bundle.calls.last()
         assertEquals("solve" to listOf(2f, 4f, 0f, 0f), solved.method to solved.floats("state.classes.count"))
         assertEquals(listOf("red", "blue"), session.predict(shown.drop(1)).map { it.best.label })
         for (label in listOf("red", "blue")) session.forget(label)
         assertThrows(InputException::class.java) { session.predict(shown) }
+        assertThrows(IllegalArgumentException::class.java) { session.forget("green") }
         learn("green" to greens(2))
         assertEquals("green", session.predict(shown)[0].best.label)
     }

@@ -15,8 +15,8 @@ class SafetensorsTest {
             "empty":{"dtype":"F32","shape":[2,0],"data_offsets":[8,8]}}"""
         val file = Safetensors.parse(bytes(header, 1.5f, -2f, 3f))
         assertEquals(mapOf("k" to "v"), file.metadata)
-        assertArrayEquals(floatArrayOf(1.5f, -2f), file.tensors.getValue("b").values, 0f)
-        assertArrayEquals(floatArrayOf(3f), file.tensors.getValue("a").values, 0f)
+        assertArrayEquals(floatArrayOf(1.5f, -2f), file.tensors.getValue("b").floats().values, 0f)
+        assertArrayEquals(floatArrayOf(3f), file.tensors.getValue("a").floats().values, 0f)
         assertEquals(listOf(1, 1), file.tensors.getValue("a").shape)
         assertEquals(listOf(2, 0), file.tensors.getValue("empty").shape)
     }
@@ -26,19 +26,21 @@ class SafetensorsTest {
         val values = floatArrayOf(0f, -0f, Float.NaN, Float.POSITIVE_INFINITY, Float.MIN_VALUE, 1e30f)
         val written = Safetensors(
             mapOf("info" to "é\n\"", "x" to ""),
-            mapOf("w" to FloatTensor(values, listOf(2, 3)), "a" to FloatTensor.zeros(listOf(1))),
+            mapOf("w" to FloatTensor(values, listOf(2, 3)), "a" to FloatTensor.zeros(listOf(1))).mapValues {
+                StoredTensor.of(it.value)
+            },
         ).toBytes()
         assertEquals(0L, ByteBuffer.wrap(written).order(ByteOrder.LITTLE_ENDIAN).getLong() % 8)
         val read = Safetensors.parse(written)
         assertEquals(mapOf("info" to "é\n\"", "x" to ""), read.metadata)
         assertEquals(setOf("a", "w"), read.tensors.keys)
-        assertEquals(values.map(Float::toRawBits), read.tensors.getValue("w").values.map(Float::toRawBits))
+        assertEquals(values.map(Float::toRawBits), read.tensors.getValue("w").floats().values.map(Float::toRawBits))
         assertEquals(listOf(2, 3), read.tensors.getValue("w").shape)
     }
 
     @Test
     fun everyTruncationIsRefused() {
-        val whole = Safetensors(mapOf("k" to "v"), mapOf("a" to FloatTensor.zeros(listOf(4)))).toBytes()
+        val whole = Safetensors(mapOf("k" to "v"), mapOf("a" to StoredTensor.of(FloatTensor.zeros(listOf(4))))).toBytes()
         for (length in whole.indices) {
             assertThrows("$length", JsonException::class.java) { Safetensors.parse(whole.copyOf(length)) }
         }
