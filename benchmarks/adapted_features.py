@@ -17,6 +17,7 @@ from cbpnet.data.sampling import Indices
 from cbpnet.data.stream import TaskStream, make_stream
 from cbpnet.host.arrays import Array
 from cbpnet.host.progress import progress_bar
+from cbpnet.method.state import HostState
 from cbpnet.run.journal import Journal
 from cbpnet.run.training import IMAGES_AT_ONCE, portions
 from mobile.device.images import ImageLike
@@ -35,11 +36,12 @@ _TRAIN, _TEST = 50, 30  # images a class
 class AdaptedFeatures:
     """A data set by a learner that its first ten classes have adapted.
 
-    ``journal`` has their lesson alone. ``x`` [N, F], not rounded, and ``labels`` [N] are of the
-    training images, ``test_x`` and ``test_labels`` of the test images.
+    ``state`` and ``journal`` are what their lesson left. ``x`` [N, F], not rounded, and ``labels``
+    [N] are of the training images, ``test_x`` and ``test_labels`` of the test images.
     """
 
     learner: OnePassProgram
+    state: HostState
     journal: Journal
     class_names: tuple[str, ...]
     x: Array
@@ -69,6 +71,7 @@ def adapted_features(bundle: Path, dataset: Dataset, out: Path) -> AdaptedFeatur
         found[f"{name} labels"] = labels
     return AdaptedFeatures(
         learner,
+        known.state,
         known.journal,
         stream.class_names,
         found["train"],

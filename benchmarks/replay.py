@@ -100,9 +100,7 @@ def differences(
         "scores": _most(scores[:, :known] - found[0][:, places]),
         "probabilities": _most(probabilities[:, :known] - found[1][:, places]),
         "unknown": _most((unknown - found[2]) / np.abs(unknown).mean()),
-        "threshold": _most(
-            1 - one.state["unknown.threshold"] / other.state["unknown.threshold"]
-        ),
+        "threshold": _most(1 - one.state["unknown.threshold"] / other.state["unknown.threshold"]),
     }
 
 
