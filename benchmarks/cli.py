@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from benchmarks.corrections import measure_corrections
+from benchmarks.corrections_report import corrections_to_markdown
 from benchmarks.estimate_report import estimates_to_markdown
 from benchmarks.peer_programs import get_step
 from benchmarks.peers import PEERS
@@ -24,6 +26,7 @@ from cbpnet.host.packages import installed_version
 from cbpnet.host.processor import cpu_name
 from cbpnet.host.progress import progress_bar
 from cbpnet.host.text import counted
+from mobile.device.program import set_threads
 
 __all__ = ["main"]
 
@@ -43,8 +46,11 @@ class _Group(click.Group):
 
 @click.group(cls=_Group)
 def main() -> None:
-    """Measure learning steps: other runtimes' beside ours, and how ours grows."""
+    """Measure learning steps, other runtimes' and ours, and what corrections come to."""
 
+
+_PATH = click.Path(path_type=Path, exists=True)
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 out_option = click.option(
     "--out",
@@ -132,6 +138,26 @@ def estimate(out: Path) -> None:
         raise click.UsageError(f"{path} does not exist; run `python -m benchmarks scaling` first")
     text = estimates_to_markdown(json.loads(path.read_text(encoding="utf-8"))["points"])
     write_atomically(out / "estimate.md", text.encode())
+    click.echo(text)
+
+
+@main.command()
+@click.option("--bundle", type=_FILE, required=True, help="Of a one-pass learner, 100 classes.")
+@click.option("--cifar100", type=_PATH, required=True, help="cifar-100-python or its archive.")
+@click.option("--clothes", type=_PATH, required=True, help="Class folders, or a tar of them.")
+@click.option("--signs", type=_PATH, required=True, help="Class folders, or a tar of them.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+@out_option
+def corrections(
+    bundle: Path, cifar100: Path, clothes: Path, signs: Path, seeds: int, out: Path
+) -> None:
+    """Measure what corrections, merging, answers "unknown" and rare classes come to."""
+    make_folder(out)
+    set_threads(1)
+    found = measure_corrections(bundle, cifar100, clothes, signs, range(seeds), out)
+    write_atomically(out / "corrections.json", json.dumps(found, indent=1).encode())
+    text = corrections_to_markdown(found)
+    write_atomically(out / "corrections.md", text.encode())
     click.echo(text)
 
 
