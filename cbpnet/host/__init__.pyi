@@ -1,4 +1,5 @@
 from .atomic import (
+    final_path as final_path,
     flush_folder as flush_folder,
     make_folder as make_folder,
     write_atomically as write_atomically,

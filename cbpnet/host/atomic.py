@@ -1,6 +1,7 @@
 """Writing a file so that a reader, or a power cut, never meets half of it."""
 
 import os
+import re
 import secrets
 import tempfile
 from contextlib import suppress
@@ -8,7 +9,9 @@ from pathlib import Path
 
 from cbpnet.host.errors import InputError
 
-__all__ = ["flush_folder", "make_folder", "write_atomically"]
+__all__ = ["final_path", "flush_folder", "make_folder", "write_atomically"]
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 
 
 def make_folder(folder: Path) -> None:
@@ -34,7 +37,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     The bytes go to a temporary file in the same folder, are flushed to the disc, and take the
     name `path` in one step. After any failure or interruption an older file at `path` is as it
-    was, and the temporary file is gone.
+    was, and the temporary file is gone; only a process that is killed leaves it.
 
     Raises:
         InputError: the file cannot be written (no such folder, no permission, disc full).
@@ -57,6 +60,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             "name a file in a folder that exists, is writable and has room"
         ) from error
     flush_folder(path.parent)
+
+
+def final_path(path: Path) -> Path:
+    """Return what a temporary file of `write_atomically` was to be, any other file itself."""
+    found = _TEMPORARY.fullmatch(path.name)
+    return path if found is None else path.with_name(found[1])
 
 
 def flush_folder(folder: Path) -> None:

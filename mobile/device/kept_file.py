@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cbpnet.host.atomic import final_path
 from cbpnet.host.errors import InputError
 from mobile.device.kept_pictures import KeptPictures, decode_picture
 
@@ -94,8 +95,10 @@ def remove_others(state: Path, kept: Path | None) -> None:
     """Remove what older states, and writers that were killed, left beside a state file."""
     with suppress(OSError):  # they are in nobody's way
         for path in list(state.parent.iterdir()):
-            digits = path.name.removeprefix(f"{state.name}.").removesuffix(_SUFFIX)
-            if _SHORT.fullmatch(digits) and path == kept_path(state, digits) != kept:
+            final = final_path(path)
+            digits = final.name.removeprefix(f"{state.name}.").removesuffix(_SUFFIX)
+            pictures = _SHORT.fullmatch(digits) and final == kept_path(state, digits)
+            if (pictures or final == state) and path not in (state, kept):
                 path.unlink()
 
 

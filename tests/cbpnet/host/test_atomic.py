@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cbpnet.host.atomic import make_folder, write_atomically
+from cbpnet.host.atomic import final_path, make_folder, write_atomically
 from cbpnet.host.errors import InputError
 
 
@@ -43,6 +43,15 @@ def test_bytes_reach_the_disc_before_the_name_changes(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", record_replace)
     write_atomically(tmp_path / "state", b"new")
     assert events == ["flush file", "replace", "flush folder"]
+
+
+def test_what_a_temporary_file_was_to_be(tmp_path, monkeypatch):
+    temporaries = []
+    monkeypatch.setattr(Path, "replace", lambda source, target: temporaries.append(source))
+    for name in ("state", ".hidden.tmp"):
+        path = tmp_path / name
+        write_atomically(path, b"new")
+        assert final_path(temporaries.pop()) == final_path(path) == path
 
 
 @pytest.mark.parametrize(("owner", "step"), [(os, "fsync"), (Path, "replace")])
