@@ -44,7 +44,7 @@ npu-test: .venv/npu-installed
 	CBPNET_VGF_CACHE=.cache/vgf PYTHON=$(CURDIR)/.venv/bin/python \
 		mobile/targets/vgf_emulation.sh .venv/bin/pytest -m "" $(NPU_TESTS)
 
-# What it downloads stays in .cache (1.3 GB); see docs/aarch64.md.
+# What it downloads stays in .cache (1.5 GB); see docs/aarch64.md.
 aarch64-check: .venv/installed
 	.venv/bin/python -m mobile.raspberry_pi.aarch64_check
 

@@ -86,7 +86,7 @@ def _left_out(learner: OnePassLearner, state: LearnerState, x: Tensor, labels: T
     known, metric = learner.solve(state, state["readout.prior"], state["readout.scale"])
     targets = one_hot(labels, learner.classes).to(x.dtype)
     count = known["classes.count"]
-    left = leave_out(metric, count, known["classes.mean"], x, targets)
+    left = leave_out(metric, count, known["classes.mean"], x, targets, torch.ones(len(x)))
     scores = left_out_scores(left, count.sum())
     best = scores.masked_fill(count == 0, -torch.inf).argmax(dim=1)
     return best[targets @ count >= 2]

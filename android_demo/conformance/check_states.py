@@ -29,7 +29,8 @@ def check(folder: Path, name: str) -> int:
     result = CliRunner().invoke(cbpnet_mobile, arguments)
     if result.exit_code != 0:
         sys.exit(f"{state} was refused: {result.output}")
-    for answer, row in zip(answers, json.loads(result.stdout), strict=True):
+    rows = map(json.loads, result.stdout.splitlines())
+    for answer, row in zip(answers, rows, strict=True):
         best = row["classes"][0]
         apart = abs(best["probability"] - answer["probability"])
         if best["label"] != answer["label"] or apart > TOLERANCE:

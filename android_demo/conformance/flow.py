@@ -48,7 +48,7 @@ def compare(out: Path) -> None:
         answers = json.loads((out / f"{state}_answers.json").read_text())
         images = [str(out / "test" / name) for name in answers]
         shares = ["--state", str(out / f"{state}.safetensors"), "--top", "100", "--json"]
-        rows = json.loads(_run("predict", out, *images, *shares))
+        rows = [json.loads(line) for line in _run("predict", out, *images, *shares).splitlines()]
         furthest, same = 0.0, 0
         for expected, row in zip(answers.values(), rows, strict=True):
             found = {c["label"]: c["probability"] for c in row["classes"]}

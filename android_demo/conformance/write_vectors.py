@@ -66,7 +66,7 @@ ONE_PASS = LearnerConfig(
     None,
     CBP,
     readout=ReadoutConfig("whitened"),
-    adaptation=AdaptationConfig("auto", confidence=1.0),
+    adaptation=AdaptationConfig("auto", fewest_classes=2, confidence=1.0),
     features=("pooled", "patches", "logits20", "random15"),
 )
 

@@ -1,7 +1,6 @@
 """The frozen vision transformer, with prefix keys and values per layer."""
 
 import difflib
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -15,9 +14,9 @@ from cbpnet.backbone.architecture import Architecture, Linear
 from cbpnet.backbone.download import create_pretrained
 from cbpnet.backbone.features import compute_features
 from cbpnet.backbone.fingerprint import fingerprint_weights
+from cbpnet.backbone.from_file import create_from_file
 from cbpnet.backbone.served import family_of
 from cbpnet.backbone.torchvision_compat import import_timm
-from cbpnet.backbone.weights import read_weights
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.method.feature_names import check_features, feature_number
@@ -28,8 +27,6 @@ __all__ = ["Backbone", "load_backbone"]
 timm = import_timm()
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float64)
-_CLASSIFIERS = ("head.", "head_dist.")
-_LINEAR_CLASSIFIER = {"head.weight", "head.bias"}
 
 
 class Backbone(nn.Module):
@@ -236,9 +233,9 @@ def load_backbone(
     Args:
         name: a vision transformer of timm (docs/backbones.md), with or without the tag of its
             weights, for instance "vit_tiny_patch16_224" or "vit_small_patch14_dinov2.lvd142m".
-        weights: a safetensors file or torch checkpoint (`read_weights`) to load in place of timm's
-            download. Its classifier is kept where it is one linear layer, of any number of
-            classes; every other weight must be there.
+        weights: a file to load in place of timm's download: safetensors, a torch checkpoint
+            (`read_weights`), or Google's .npz. Its classifier is kept where it is one linear layer,
+            of any number of classes; every other weight must be there.
         image_size: height and width of the images in pixels, a multiple of the patch; the model's
             own by default. The position embedding is resampled to it as timm does.
         dtype: of weights and computation: torch.float32, torch.bfloat16 or torch.float64.
@@ -254,7 +251,7 @@ def load_backbone(
         "dynamic_img_size": False,
     }
     if weights is not None:
-        vit = _create_with_file(name, weights, arguments)
+        vit = create_from_file(name, weights, arguments)
     elif pretrained:
         vit = create_pretrained(name, arguments)
     else:
@@ -281,23 +278,3 @@ def _check_buildable(name: str, image_size: int | None) -> int:
             f"image size {size} for {name} must be a positive multiple of its patch, {patch}"
         )
     return size
-
-
-def _create_with_file(name: str, weights: Path, arguments: dict[str, Any]) -> Any:
-    state = read_weights(weights)
-    classifier = {key for key in state if key.startswith(_CLASSIFIERS)}
-    classes = 0
-    if classifier == _LINEAR_CLASSIFIER:
-        classes = len(state["head.weight"])
-    else:
-        state = {key: value for key, value in state.items() if key not in classifier}
-    # With the same number of classes on both sides timm's loading is strict.
-    source = {"state_dict": state, "num_classes": classes}
-    arguments |= {"num_classes": classes, "pretrained_cfg_overlay": source}
-    try:
-        vit = timm.create_model(name, pretrained=True, **arguments)
-    except Exception as error:  # timm's conversion of a foreign file may fail anywhere
-        reason = textwrap.shorten(str(error), 300, placeholder=" ...")
-        raise InputError(f"weights file {weights} does not fit {name}: {reason}") from error
-    del vit.pretrained_cfg["state_dict"]  # or the file's tensors would live as long as the model
-    return vit

@@ -2,8 +2,7 @@
 
 import math
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,11 +13,12 @@ from cbpnet.data.archive import ArchivePath, open_archive
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.decoding import NotAnImageError, decode_image, is_image
 from cbpnet.data.images import FileImages
+from cbpnet.data.labels import fold_label, tidy_label
 from cbpnet.data.sampling import split_class
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import counted, listed
 
-__all__ = ["Progress", "load_folder", "load_imagenet_r", "read_class_folders"]
+__all__ = ["Progress", "find_images", "load_folder", "load_imagenet_r", "read_class_folders"]
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 
@@ -43,18 +43,19 @@ def load_folder(
     `root` is a folder, or an uncompressed tar of one, which is read where it is. Where it holds the
     folders train and test (or, without test, val), they are the split; otherwise each class is
     split alone, by `seed` and its name, `test_fraction` of it for test. Classes are in alphabetical
-    order. Hidden files are ignored. What is an image is told by its content; other files and
-    folders within a class, and images beside the class folders, are counted in the notes.
+    order, and called as their folders are, by `tidy_label`. Hidden files are ignored. What is an
+    image is told by its content; other files and folders within a class are counted in the notes.
 
     Every image is decoded once here, so that none fails later; `progress` may wrap the list of
     paths (tqdm does). Unreadable images, files that are no image but have the suffix of one, broken
-    links and classes without a readable image are named in the notes and skipped, or raise
-    InputError if `strict`. A class of one image is trained on and has no test image, which the
-    notes say.
+    links, images beside the class folders or in folders within them, and classes without a readable
+    image are named in the notes and skipped, or raise InputError if `strict`. A class of one image
+    is trained on and has no test image, which the notes say.
 
     Raises InputError for a root without classes, for classes of the test folder that the training
-    folder lacks, and for two classes whose names differ in case or Unicode form only: a state
-    with both could not travel to a device that takes them for one folder.
+    folder lacks, for a name that is no label, and for two classes whose names differ in case or
+    Unicode form only: a state with both could not travel to a device that takes them for one
+    folder.
     """
     if root.is_file():
         return _load(open_archive(root), test_fraction, seed, _Findings(strict), progress)
@@ -85,7 +86,7 @@ def _load(
         )
     class_names = tuple(name for name, paths in train.items() if paths)
     if not class_names:
-        raise InputError(f"{root}: holds no class folder with a readable image; {_LAYOUTS}")
+        raise findings.nothing(root, _LAYOUTS)
     untested = [name for name in class_names if not test.get(name)]
     if untested:
         findings.notes.append(
@@ -121,10 +122,31 @@ def read_class_folders(
         )
     found = {name: paths for name, paths in images.items() if paths}
     if not found:
-        raise InputError(
-            f"{root}: holds no class folder with a readable image; right would be ROOT/CLASS/*.jpg"
-        )
+        raise findings.nothing(root, "right would be ROOT/CLASS/*.jpg")
     return found, tuple(findings.notes)
+
+
+def find_images(folder: _Place) -> Iterator[_Place]:
+    """Yield the image files in a folder and in the folders within it, by name.
+
+    What is an image is told by its content; a file that has the suffix of one is among them, too.
+    Hidden files are left out, and a folder that links lead back to is looked into once.
+
+    Raises InputError for a folder that cannot be listed.
+    """
+    return _images_within(folder, set())
+
+
+def _images_within(folder: _Place, seen: set[str]) -> Iterator[_Place]:
+    """Yield the images of `find_images`, but for those in folders that were ``seen``."""
+    if (real := str(folder.resolve())) in seen:
+        return
+    seen.add(real)
+    for entry in _visible(folder):
+        if entry.is_dir():
+            yield from _images_within(entry, seen)
+        elif entry.is_file() and (_IMAGE_SUFFIX.fullmatch(entry.suffix) or is_image(entry)):
+            yield entry
 
 
 def load_imagenet_r(root: Path, *, strict: bool = False, progress: Progress = iter) -> Dataset:
@@ -158,6 +180,11 @@ class _Findings:
             raise InputError(sentence)
         self.notes.append(sentence)
 
+    def nothing(self, root: _Place, right: str) -> InputError:
+        """Return the error for a root without classes, with the first thing that was found."""
+        found = f"; {self.notes[0]}" if self.notes else ""
+        return InputError(f"{root}: holds no class folder with a readable image; {right}{found}")
+
 
 def _visible(folder: _Place) -> list[_Place]:
     try:
@@ -178,7 +205,7 @@ def _class_folders(root: _Place, findings: _Findings) -> list[_Place]:
         elif entry.is_file() and is_image(entry):
             loose.append(entry.name)
     if loose:
-        findings.notes.append(
+        findings.problem(
             f"{root}: ignored {counted(len(loose), 'image')} beside the class folders: "
             f"{listed(loose)}"
         )
@@ -203,7 +230,8 @@ def _read_both(
     training_folders, held_out_folders = (
         _class_folders(part, findings) for part in (training, held_out)
     )
-    unknown = {f.name for f in held_out_folders} - {f.name for f in training_folders}
+    known = {tidy_label(folder.name, f"{training}: class folder") for folder in training_folders}
+    unknown = {f.name for f in held_out_folders if tidy_label(f.name) not in known}
     if unknown:
         raise InputError(
             f"{held_out}: {_listing(unknown)} has no folder of the same name in {training}; "
@@ -220,11 +248,12 @@ def _read_classes(
 ) -> dict[str, list[_Place]]:
     """The readable images of each class folder, an empty list for a class that has none."""
     _check_names_differ(root, folders)
+    labels = {folder.name: tidy_label(folder.name, f"{root}: class folder") for folder in folders}
     files: list[_Place] = []
     others: list[_Place] = []
     for entry in (entry for folder in folders for entry in _visible(folder)):
         (files if entry.is_file() or _leads_nowhere(entry) else others).append(entry)
-    classes: dict[str, list[_Place]] = {folder.name: [] for folder in folders}
+    classes: dict[str, list[_Place]] = {label: [] for label in labels.values()}
     unreadable = 0
     for path in progress(files):
         try:
@@ -236,23 +265,43 @@ def _read_classes(
                 unreadable += 1
                 findings.problem(str(error))
         else:
-            classes[path.parent.name].append(path)
+            classes[labels[path.parent.name]].append(path)
     if unreadable:
         images = unreadable + sum(map(len, classes.values()))
         findings.notes.append(f"{root}: skipped {unreadable} of {images} images as unreadable")
-    if others:
-        names = sorted(f"{path.parent.name}/{path.name}" for path in others)
-        findings.notes.append(
-            f"{root}: ignored {len(others)} files and folders within classes that are no images "
-            f"({listed(names)})"
-        )
+    _note_the_rest(root, folders, others, findings)
     return classes
+
+
+def _note_the_rest(
+    root: _Place, folders: Sequence[_Place], others: Sequence[_Place], findings: _Findings
+) -> None:
+    """Say what is within classes and none of their images: images in folders, and other things."""
+    seen = {str(root.resolve()), *(str(folder.resolve()) for folder in folders)}
+    nested: list[str] = []
+    rest: list[str] = []
+    for entry in others:
+        name = f"{entry.parent.name}/{entry.name}"
+        within = list(_images_within(entry, seen)) if entry.is_dir() else []
+        nested += [f"{name}{str(image).removeprefix(str(entry))}" for image in within]
+        if not within:
+            rest.append(name)
+    if nested:
+        findings.problem(
+            f"{root}: ignored {counted(len(nested), 'image')} in folders within classes: "
+            f"{listed(sorted(nested))}"
+        )
+    if rest:
+        findings.notes.append(
+            f"{root}: ignored {len(rest)} files and folders within classes that are no images "
+            f"({listed(sorted(rest))})"
+        )
 
 
 def _check_names_differ(root: _Place, folders: Sequence[_Place]) -> None:
     seen: dict[str, str] = {}
     for name in (folder.name for folder in folders):
-        other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        other = seen.setdefault(fold_label(name), name)
         if other != name:
             raise InputError(
                 f"{root}: classes {other!r} and {name!r} differ in case or Unicode form only; "

@@ -35,6 +35,9 @@ class ImageSource(Protocol):
     def name(self, index: int) -> str:
         """What messages call image `index`."""
 
+    def content(self, index: int) -> bytes:
+        """What tells image `index` from any other: its file's bytes, or its pixels."""
+
 
 @dataclass(frozen=True, eq=False)
 class ArrayImages:
@@ -66,6 +69,9 @@ class ArrayImages:
     def name(self, index: int) -> str:
         return f"{self.title} {index}"
 
+    def content(self, index: int) -> bytes:
+        return bytes(self.pixels[index].tobytes())
+
 
 @dataclass(frozen=True, eq=False)
 class FileImages:
@@ -88,6 +94,14 @@ class FileImages:
 
     def name(self, index: int) -> str:
         return str(self.paths[index])
+
+    def content(self, index: int) -> bytes:
+        path = self.paths[index]
+        try:
+            with path.open("rb") as file:
+                return file.read()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _check_labels(title: str, count: int, labels: Labels) -> None:

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from pathlib import PurePath
 from typing import Literal, get_args
 
 import numpy as np
@@ -114,9 +113,10 @@ def make_stream(
 
 
 def fingerprint_stream(stream: TaskStream) -> str:
-    """Return 16 hexadecimal digits for a stream's tasks: their classes and images, by name.
+    """Return 16 hexadecimal digits for a stream's tasks: their classes and images, by content.
 
-    An image file's folder is left out, so that a data set that has been moved is the same.
+    So a data set that has been moved or renamed is the same, and one with another picture under an
+    old name is not.
     """
     digest = hashlib.sha256()
     for task in stream.tasks:
@@ -126,10 +126,8 @@ def fingerprint_stream(stream: TaskStream) -> str:
         ):
             digest.update(b"\n")
             for index, label in zip(indices, labels, strict=True):
-                image = PurePath(source.name(int(index))).name
-                digest.update(
-                    f"{stream.class_names[label]}\0{image}\0".encode(errors="surrogateescape")
-                )
+                digest.update(f"{stream.class_names[label]}\0".encode())
+                digest.update(hashlib.sha256(source.content(int(index))).digest())
     return digest.hexdigest()[:_FINGERPRINT_DIGITS]
 
 

@@ -124,7 +124,10 @@ class ReadoutConfig:
     regularisation: float = 100.0
     features: int = 0
     priors: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
-    scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+    scales: tuple[float, ...] = (
+        *(0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4),
+        *(1.7, 2.0, 2.4, 2.8, 3.4, 4.0),
+    )
 
 
 @dataclass(frozen=True)
@@ -133,17 +136,22 @@ class AdaptationConfig:
 
     "cbpnet" is the paper's learner: prompts, block and head are trained on every task. All other
     kinds are the one-pass learner's: the G-prompt is trained on the "first" lesson that has two
-    classes, on "always" every such lesson or "never"; "auto" trains it on the first one, and later
-    where the lesson has at least a ``share`` of the classes known beside its own, which an
-    adaptation harms, and its images are foreign to the backbone: where the pretrained classifier's
-    greatest probability is below ``confidence`` on average, in [0, 1]. A backbone without a
-    classifier goes by the lesson's leave-one-out accuracy, which has to be below ``accuracy``.
+    classes, on "always" every such lesson or "never".
+
+    "auto" never trains it on a lesson of less than ``fewest_classes``, 2 or more: what tells a few
+    classes apart says little of others. Nor where the lesson has less than a ``share`` of the
+    classes known beside its own, which an adaptation harms. Of the other lessons it trains on the
+    first one, and later where the images are foreign to the backbone: where the pretrained
+    classifier's greatest probability is below ``confidence`` on average, in [0, 1]. A backbone
+    without a classifier goes by the lesson's leave-one-out accuracy, which has to be below
+    ``accuracy``.
 
     ``epochs`` are passes over a lesson's images; the learning rates fall by a cosine to the share
     ``final_rate``, in [0, 1].
     """
 
     kind: AdaptationKind = "cbpnet"
+    fewest_classes: int = 5
     share: float = 0.25
     confidence: float = 0.25
     accuracy: float = 0.85
@@ -222,7 +230,8 @@ class LearnerConfig:
     def _check_adaptation(self) -> None:
         adaptation, readout = self.adaptation, self.readout
         _require_choice("adaptation.kind", adaptation.kind, get_args(AdaptationKind))
-        share = adaptation.share
+        fewest, share = adaptation.fewest_classes, adaptation.share
+        _require("adaptation.fewest_classes", fewest, fewest >= 2, "2 or more")
         _require("adaptation.share", share, 0 <= share < math.inf, "a number of 0 or more")
         for name in ("confidence", "accuracy", "final_rate"):
             value = getattr(adaptation, name)

@@ -144,10 +144,15 @@ class EagerOnePass:
         labels: Array,
         members: Array,
         sums: _Arrays,
+        copies: Array | None = None,
     ) -> _Arrays:
         given = tensor_of(x), tensor_of(labels), tensor_of(members)
         found = self._learner.leave_one_out(
-            as_tensors(state), Whitening(**tensors_of(metric)), *given, tensors_of(sums)
+            as_tensors(state),
+            Whitening(**tensors_of(metric)),
+            *given,
+            tensors_of(sums),
+            None if copies is None else tensor_of(copies),
         )
         return arrays_of(found)
 

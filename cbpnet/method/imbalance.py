@@ -1,9 +1,9 @@
 """What a class mean of few images is owed beside those of many.
 
 A mean of n images stands beside its class by the noise of an image over n. In the metric P the
-noise of an image that was not counted is about ``tau = h / (1 - h)``, with ``h = tr(P S) / N`` that
-of a counted one, as in generalised cross-validation (Golub, Heath and Wahba, 1979). Of C classes
-around the centre m, the mean of their means, that has two effects on the cosine
+noise of an image that was not counted is about ``tau = h / (1 - h)``, ``h = tr(P S) / (N - C)``
+that of a counted one, as in generalised cross-validation (Golub, Heath and Wahba, 1979). Of C
+classes around the centre m, the mean of their means, that has two effects on the cosine
 
     a_c / sqrt(b_c),   a_c = (x - m)' P (mu_c - m),   b_c = (mu_c - m)' P (mu_c - m):
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 __all__ = ["evened"]
 
+_LEAST = 1e-12
 _SHARE = 0.75
 
 
@@ -34,11 +35,12 @@ def evened(squared: Tensor, count: Tensor, trace: Tensor) -> tuple[Tensor, Tenso
     known = (count > 0).to(count.dtype)
     classes = known.sum(dim=-1, keepdim=True).clamp(min=1)
     images = count.sum(dim=-1, keepdim=True)
-    tau = trace / (images - trace).clamp(min=1)
+    h = trace / (images - classes).clamp(min=1)
+    tau = h / (1 - h).clamp(min=_LEAST)
     rarity = known / count.clamp(min=1)
     shift = tau / classes * (rarity - rarity.sum(dim=-1, keepdim=True) / classes) * known
     typical = (count * squared).sum(dim=-1, keepdim=True) / images.clamp(min=1)
     excess = tau * (1 - 2 / classes).clamp(min=0) * (rarity - 1 / count.amax(-1, True).clamp(min=1))
     longer = typical + torch.minimum((squared - typical).clamp(min=0), excess.clamp(min=0))
-    bonus = typical.sqrt() - typical / longer.clamp(min=1e-12).sqrt()
+    bonus = typical.sqrt() - typical / longer.clamp(min=_LEAST).sqrt()
     return shift, _SHARE * bonus * known

@@ -273,6 +273,7 @@ def _one_pass_axes(config: LearnerConfig, dim: int) -> Axes:
     }
     readout = config.readout
     axes["readout.evidence"] = (len(readout.priors), len(readout.scales))
+    axes["readout.calibration"] = (len(readout.scales),)
     numbers = (
         *("readout.prior", "readout.scale", "unknown.threshold"),
         *("lessons.count", "lessons.adapted"),

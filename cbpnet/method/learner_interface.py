@@ -113,6 +113,7 @@ class OnePassInterface(Protocol):
         labels: Array,
         members: Array,
         sums: Evidence,
+        copies: Array | None = None,
     ) -> Evidence: ...
 
     def predict(self, state: HostState, x: Array) -> tuple[Array, Array, Array]: ...

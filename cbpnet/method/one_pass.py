@@ -108,18 +108,27 @@ class OnePassLearner:
         labels: Tensor,
         members: Tensor,
         sums: dict[str, Tensor],
+        copies: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the sums with counted images added, each classified by what is known without it.
 
-        ``members`` [C] is 1 for the classes that they are classified among. "right" and "count" [1]
-        count right answers and images, "likelihood" [T] sums the log-probabilities of the right
-        class by each of the configuration's scales, and "unknown" [2] the unknown scores and their
-        squares. An image whose class has no other is left out.
+        ``members`` [C] is 1 for the classes that they are classified among, and ``copies`` [B] how
+        many images of its class each is left out with, see `leave_out`; None is each alone. "right"
+        and "count" [1] count right answers and images, "likelihood" [T] sums the log-probabilities
+        of the right class by each of the configuration's scales, and "unknown" [2] the unknown
+        scores and their squares. An image whose class has no other is left out.
         """
         targets = one_hot(labels, self.classes).to(x.dtype)
         count = state["classes.count"]
         real = targets.sum(dim=1) * (targets @ count >= 2)
-        left = leave_out(metric, count, state["classes.mean"], x, targets)
+        left = leave_out(
+            metric,
+            count,
+            state["classes.mean"],
+            x,
+            targets,
+            torch.ones_like(x[:, 0]) if copies is None else copies,
+        )
         unknown = left_out_unknown(left, count)
         scores = left_out_scores(left, count.sum())
         scores = scores.masked_fill((count * members == 0), _MASKED)

@@ -31,7 +31,8 @@ and hidden units. The one-pass learner has `prompts.g` and
 | `unknown.centre`, `unknown.metric` | F; F, F | what unknown scores are made of |
 | `unknown.slope`, `unknown.offset` | C; C | likewise |
 | `unknown.threshold` | 1 | an image is like nothing known above it; infinity: none is |
-| `readout.evidence` | priors, scales | log-likelihoods that chose these, summed over lessons |
+| `readout.evidence` | priors, scales | log-likelihoods that chose the prior, summed over lessons |
+| `readout.calibration` | scales | those that chose the scale, without pictures nearly alike |
 | `lessons.count`, `lessons.adapted` | 1; 1 | lessons so far, and those that adapted the features |
 """
 

@@ -6,12 +6,12 @@ __all__ = ["NEVER_UNKNOWN", "unknown_threshold"]
 
 NEVER_UNKNOWN = math.inf  # while no image could be judged without itself
 
-_DEVIATIONS = 1.5  # 93 of 100 scores are below that many, if they are normal
+_DEVIATIONS = 1.4  # 92 of 100 scores are below that many, if they are normal
 _FEWEST = 2
 
 
 def unknown_threshold(count: float, total: float, squares: float) -> float:
-    """Return where known images' scores end: at the quantile 0.93 of Student's t, about.
+    """Return where known images' scores end: at the quantile 0.92 of Student's t, about.
 
     ``count`` scores have the sum ``total`` and the sum of squares ``squares``; the next one of a
     normal distribution of which these are drawn is below in that many cases (Cornish and Fisher's

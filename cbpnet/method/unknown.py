@@ -75,9 +75,10 @@ def unknown_scores(head: UnknownHead, count: Tensor, x: Tensor, products: Tensor
 def left_out_unknown(left: LeftOut, count: Tensor) -> Tensor:
     """Return the unknown score [B] of counted images, each by what is known without it.
 
-    ``count`` [C] is with them.
+    ``count`` [C] is with them, and so are the degrees of freedom: the ridge outweighs few images,
+    and is what it is with all of them.
     """
     distance = left.image - 2 * left.towards + left.squared
     nearest = distance.masked_fill(count == 0, torch.inf).amin(dim=1)
     within, explained = left.image.squeeze(1), left.explained.squeeze(1)
-    return (freedom(count) - 1).clamp(min=1) * (nearest - _GAMMA * (within - explained))
+    return freedom(count) * (nearest - _GAMMA * (within - explained))

@@ -63,7 +63,7 @@ def merge(journal: Journal, names: Sequence[str], label: str, into: str, time: i
 def relabel(journal: Journal, pictures: Collection[int], new: str, time: int) -> Journal:
     """Return the journal with some images made those of a class, known or new.
 
-    ``pictures`` are their `cbpnet.run.counting.picture_keys`.
+    ``pictures`` are their `cbpnet.run.remembered.picture_keys`.
 
     Raises:
         InputError: one of them is not in the journal, or all are of that class already.

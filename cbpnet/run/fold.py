@@ -16,18 +16,11 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.learner_interface import Drift, OnePassInterface
 from cbpnet.method.state import HostState
-from cbpnet.run.counting import (
-    Remembered,
-    carried_features,
-    choose,
-    count,
-    leave_one_out,
-    number,
-    sample_of,
-)
+from cbpnet.run.counting import choose, count, heard, linear_map
 from cbpnet.run.journal import Edit, Journal, Rows, resolve
+from cbpnet.run.remembered import LessonRows, Remembered
 
-__all__ = ["Folded", "bounded", "drift_to_keep", "fold", "remember", "rows_today"]
+__all__ = ["Folded", "bounded", "drift_to_keep", "fold", "remember"]
 
 _BY_CLASS = ("count", "before", "after")  # sums of a drift that have a row for each class
 _LEFT = 0.75  # of the limit, so that not every lesson has to settle another
@@ -57,47 +50,35 @@ def fold(learner: OnePassInterface, journal: Journal) -> Folded:
             "some, or export with more --classes"
         )
     state = _counted(learner, _base(journal, base), lessons, names)
-    asked = remember(learner, journal)
-    state = choose(learner, state, asked.x, asked.labels, asked.evidence)
+    state = choose(learner, state, remember(learner, journal))
     solved, _ = learner.solve(state, state["readout.prior"], state["readout.scale"])
     return Folded(solved, tuple(names))
 
 
 def remember(learner: OnePassInterface, journal: Journal) -> Remembered:
-    """Return the sample of a journal's images that chooses the readout, by today's features."""
+    """Return what a journal's lessons are by today's features."""
     base, lessons = resolve(journal)
-    names = _numbered(base, lessons)
-    labels = [np.array([names[name] for name in one.names], np.int64) for one in lessons]
-    keys = [one.lesson.pictures[one.numbers] for one in lessons]
-    chosen = sample_of(np.concatenate([_NO_KEYS, *keys]), np.concatenate([_NO_LABELS, *labels]))
-    few, start = [], 0
+    return _remembered(learner, journal, lessons, _numbered(base, lessons))
+
+
+def _remembered(
+    learner: OnePassInterface,
+    journal: Journal,
+    lessons: Sequence[Rows],
+    names: Mapping[str, int],
+) -> Remembered:
+    found = Remembered.nothing(journal.base)
     for one in lessons:
-        rows = chosen[(chosen >= start) & (chosen < start + len(one.names))] - start
-        start += len(one.names)
-        few.append(replace(one, numbers=one.numbers[rows], names=_at(one.names, rows)))
-    return Remembered(
-        np.concatenate(rows_today(learner, journal.base, few)),
-        np.concatenate([_NO_LABELS, *labels])[chosen],
-        np.concatenate([_NO_KEYS, *keys])[chosen],
-        journal.base["readout.evidence"],
-    )
-
-
-def rows_today(learner: OnePassInterface, state: HostState, lessons: Sequence[Rows]) -> list[Array]:
-    """Return the features [N, F] of each lesson's rows, carried over later adaptations.
-
-    ``state`` is any of the learner's.
-    """
-    width = state["classes.mean"].shape[1]
-    found: list[Array] = [np.zeros((0, width), np.float32)]
-    for one in lessons:
-        before = np.concatenate(found)
-        if one.lesson.drift and len(before):
-            drift = _drift_of_map(learner, one.lesson.drift)
-            after = carried_features(learner, state, drift, before)
-            found = np.split(after, np.cumsum([len(few) for few in found])[:-1])
-        found.append(one.lesson.x[one.numbers].astype(np.float32))
-    return found
+        if one.lesson.drift and found.lessons:
+            kept = {n: v for n, v in one.lesson.drift.items() if n not in _BY_CLASS}
+            drift = learner.zero_drift() | kept
+            found = found.mapped(linear_map(learner, journal.base, drift))
+        labels = np.array([names[name] for name in one.names], np.int64)
+        lesson = one.lesson
+        found = found.joined(
+            LessonRows(lesson.x[one.numbers], labels, lesson.pictures[one.numbers])
+        )
+    return replace(found, lessons=tuple(one for one in found.lessons if len(one.labels)))
 
 
 def drift_to_keep(
@@ -144,9 +125,6 @@ def bounded(learner: OnePassInterface, journal: Journal, known: Folded) -> Journ
     )
 
 
-_NO_KEYS, _NO_LABELS = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-
-
 def _settle(
     learner: OnePassInterface, journal: Journal, known: Folded, last: int
 ) -> tuple[HostState, tuple[str, ...]]:
@@ -155,24 +133,17 @@ def _settle(
     first = sum(not isinstance(event, Edit) for event in journal.in_force[:last])
     names = _numbered(classes, everything[:first])
     state = _counted(learner, _base(journal, classes), everything[:first], names)
-    today = np.concatenate(rows_today(learner, state, everything)[: 1 + first])
     places = {name: place for place, name in enumerate(known.class_names)}
-    labels = np.array([places[name] for one in everything[:first] for name in one.names], np.int64)
-    evidence = _evidence(learner, known.state, today, labels)
-    return (
-        state.replace({"readout.evidence": journal.base["readout.evidence"] + evidence}),
-        tuple(names),
-    )
-
-
-def _evidence(learner: OnePassInterface, state: HostState, x: Array, labels: Array) -> Array:
-    """Return what counted images say of each prior and scale."""
-    members = (state["classes.count"] > 0).astype(np.float32)
-    found = []
-    for prior in learner.config.readout.priors:
-        sums = leave_one_out(learner, state, number(prior), x, labels, members)
-        found.append(sums["likelihood"])
-    return np.stack(found)
+    today = _remembered(learner, journal, everything, places)
+    settled = {one.lesson.id for one in everything[:first]}
+    left = [one.lesson.id in settled for one in everything if len(one.names)]
+    old = [one for one, is_old in zip(today.lessons, left, strict=True) if is_old]
+    evidence, calibration, _ = heard(learner, known.state, replace(today, lessons=tuple(old)))
+    said = {
+        "readout.evidence": journal.base["readout.evidence"] + evidence,
+        "readout.calibration": journal.base["readout.calibration"] + calibration,
+    }
+    return state.replace(said), tuple(names)
 
 
 def _counted(
@@ -208,10 +179,6 @@ def _drift(learner: OnePassInterface, one: Rows, names: Mapping[str, int]) -> Dr
     return drift
 
 
-def _drift_of_map(learner: OnePassInterface, kept: Mapping[str, Array]) -> Drift:
-    return learner.zero_drift() | {n: v for n, v in kept.items() if n not in _BY_CLASS}
-
-
 def _base(journal: Journal, classes: Sequence[str | None]) -> HostState:
     """Return the state that the fold starts from, without classes that are forgotten."""
     state = journal.base
@@ -229,10 +196,6 @@ def _numbered(base: Sequence[str | None], lessons: Sequence[Rows]) -> dict[str, 
     order = dict.fromkeys([name for name in base if name is not None])
     order |= dict.fromkeys(name for one in lessons for name in one.names)
     return {name: place for place, name in enumerate(order)}
-
-
-def _at(names: Sequence[str], rows: Array) -> tuple[str, ...]:
-    return tuple(names[row] for row in rows.tolist())
 
 
 def _bytes(event: object) -> int:

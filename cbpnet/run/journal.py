@@ -47,7 +47,7 @@ class Taught:
         reason: why it did or did not adapt the features.
         accuracy: of its images among its classes, each left out, in [0, 1]; None if unknown.
         labels: the class of each image, as a position in ``names``, int32 [N].
-        pictures: `cbpnet.run.counting.picture_keys` of the images, uint64 [N].
+        pictures: `cbpnet.run.remembered.picture_keys` of the images, uint64 [N].
         x: their features as they were counted, fp16 [N, F]; they, labels and pictures have no rows
             once the lesson is settled.
         adapted: the tensors that an adaptation left in the state; empty without one.

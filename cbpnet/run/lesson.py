@@ -7,7 +7,7 @@ images once more.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -21,16 +21,15 @@ from cbpnet.method.layout import is_adapted
 from cbpnet.method.learner_interface import Drift, OnePassInterface
 from cbpnet.method.state import HostState
 from cbpnet.run.counting import (
-    Remembered,
-    as_counted,
-    carried_features,
     choose,
     count,
     forgotten,
     leave_one_out,
-    picture_keys,
+    linear_map,
+    metric_of,
     together,
 )
+from cbpnet.run.remembered import LessonRows, Remembered, as_counted, picture_keys
 from cbpnet.run.training import (
     FORWARDS_OF_A_STEP,
     IMAGES_AT_ONCE,
@@ -57,7 +56,15 @@ __all__ = [
 ]
 
 Reason = Literal[
-    "first", "always", "foreign", "familiar", "outnumbered", "adapted before", "one class", "never"
+    "first",
+    "always",
+    "foreign",
+    "familiar",
+    "few classes",
+    "outnumbered",
+    "adapted before",
+    "one class",
+    "never",
 ]
 _ADAPTING = ("first", "always", "foreign")
 
@@ -114,6 +121,7 @@ def learn_lesson(
     kept: ShownImages | None = None,
     progress: Progress = lambda images: None,
     decided: Callable[[Decision], object] = lambda decision: None,
+    looked: Callable[[Array], object] = lambda x: None,
     start: HostState | None = None,
     remembered: Remembered | None = None,
 ) -> LessonOutcome:
@@ -129,9 +137,10 @@ def learn_lesson(
         kept: pictures of old classes, on which an adaptation's drift is measured.
         progress: counts images that went through the trunk, forward or both ways.
         decided: is told the decision once the images have been looked at.
+        looked: is told the images' features [N, F] before.
         start: an initial state, whose prompt an adaptation starts from; default: today's prompt.
-        remembered: earlier images, which choose the readout together with the lesson's; without
-            them its own do, and what they say is added to what earlier lessons' did.
+        remembered: earlier lessons, which choose the readout together with this one; without them
+            it does, and what its images say is added to what earlier ones' did.
 
     Raises:
         InputError: a label is outside the learner's capacity.
@@ -139,8 +148,10 @@ def learn_lesson(
     check_labels(learner.classes, images.labels)
     seen = partial(look, learner, preprocessing, progress=progress)
     x = seen(state, images)
+    looked(x)
     counted = count(learner, state, x, images.labels)
-    counted = _chosen(learner, counted, x, images, state, remembered)
+    remembered = Remembered.nothing(state) if remembered is None else remembered
+    counted = choose(learner, counted, remembered.joined(_rows(x, images)))
     decision = _decide(learner, state, counted, x, images, preprocessing, training, kept)
     decided(decision)
     adapted: dict[str, Array] = {}
@@ -159,12 +170,11 @@ def learn_lesson(
             pairs.append(_Pairs(seen(state, kept), seen(moved, kept), kept.labels))
         x = pairs[0].after
         drift = _drift(learner, pairs)
-        if remembered is not None and len(remembered.labels):
-            carried = carried_features(learner, moved, drift, remembered.x)
-            remembered = replace(remembered, x=carried)
+        if remembered.lessons:
+            remembered = remembered.mapped(linear_map(learner, moved, drift))
         carried_state = learner.carry(moved, drift)
         counted = count(learner, carried_state, x, images.labels)
-        counted = _chosen(learner, counted, x, images, state, remembered)
+        counted = choose(learner, counted, remembered.joined(_rows(x, images)))
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     after = solved.replace({"lessons.count": state["lessons.count"] + 1})
     return LessonOutcome(after, decision, x, adapted, drift)
@@ -196,7 +206,8 @@ def count_anew(
     found = [(look(learner, preprocessing, state, one, progress), one.labels) for one in lessons]
     x, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
     state = count(learner, forgotten(state), x, labels)
-    counted = choose(learner, state, x, labels, state["readout.evidence"])
+    everything = LessonRows(as_counted(x), labels, np.arange(len(labels), dtype=np.uint64))
+    counted = choose(learner, state, Remembered.nothing(state).joined(everything))
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     return solved
 
@@ -228,19 +239,8 @@ class _Pairs:
     kept: Array | None
 
 
-def _chosen(
-    learner: OnePassInterface,
-    counted: HostState,
-    x: Array,
-    images: LessonImages,
-    before: HostState,
-    remembered: Remembered | None,
-) -> HostState:
-    """Return the state with its readout chosen after a lesson."""
-    if remembered is None:
-        return choose(learner, counted, x, images.labels, before["readout.evidence"])
-    asked = remembered.joined(x, images.labels, picture_keys(images.pixels)).sample()
-    return choose(learner, counted, asked.x, asked.labels, asked.evidence)
+def _rows(x: Array, images: LessonImages) -> LessonRows:
+    return LessonRows(as_counted(x), images.labels, picture_keys(images.pixels))
 
 
 def _decide(
@@ -255,7 +255,8 @@ def _decide(
 ) -> Decision:
     """Return whether a lesson adapts the features: by what was ``counted``, its images included."""
     members = members_of(learner.classes, images.labels)
-    sums = leave_one_out(learner, counted, counted["readout.prior"], x, images.labels, members)
+    metric = metric_of(learner, counted, counted["readout.prior"].item())
+    sums = leave_one_out(learner, counted, metric, x, images.labels, members)
     told_apart = sums["count"] > 0 and members.sum() >= _FEWEST_CLASSES
     accuracy = float((sums["right"] / sums["count"])[0]) if told_apart else None
     first = bool(state["lessons.adapted"] == 0)
@@ -283,11 +284,13 @@ def _reason(config: AdaptationConfig, first: bool, classes: int, others: int) ->
         return "one class"
     if config.kind == "always":
         return "always"
-    if first:
-        return "first"
     if config.kind == "first":
-        return "adapted before"
-    return "outnumbered" if classes < config.share * others else None
+        return "first" if first else "adapted before"
+    if classes < config.fewest_classes:
+        return "few classes"
+    if classes < config.share * others:
+        return "outnumbered"
+    return "first" if first else None
 
 
 def _confidence(

@@ -55,15 +55,15 @@ _INITIAL, _FRESH = 0, 1_000_000
 class StreamContender:
     """When the prompt is adapted, and what becomes of its tokens.
 
-    With a ``share`` it replaces the settings' own; 0 adapts to every lesson that asks for it,
-    however few its classes. With a ``replacement_rate`` continual backpropagation replaces tokens.
+    With ``any_number`` of classes "auto" adapts to every lesson whose images ask for it, however
+    few those are. With a ``replacement_rate`` continual backpropagation replaces tokens.
     A ``fresh`` contender starts every adaptation from a new prompt, which has no past and so no
     loss of plasticity. An ``oracle`` has all images and counts them anew after each adaptation:
     what carrying the statistics costs is the distance to it.
     """
 
     kind: AdaptationKind
-    share: float | None = None
+    any_number: bool = False
     replacement_rate: float = 0.0
     fresh: bool = False
     oracle: bool = False
@@ -73,8 +73,9 @@ class StreamContender:
         prompts = replace(config.prompts, replacement_rate=self.replacement_rate)
         if self.kind == "never":
             prompts = replace(prompts, g_layers=())
-        share = config.adaptation.share if self.share is None else self.share
-        adaptation = replace(config.adaptation, kind=self.kind, share=share)
+        adaptation = replace(config.adaptation, kind=self.kind)
+        if self.any_number:
+            adaptation = replace(adaptation, fewest_classes=2, share=0.0)
         return replace(config, prompts=prompts, adaptation=adaptation)
 
 
@@ -82,7 +83,7 @@ def stream_contenders(rates: Sequence[float]) -> dict[str, StreamContender]:
     """Return who is compared, by name, with tokens replaced at some ``rates`` in (0, 1]."""
     often: dict[str, StreamContender] = {}
     for name, one in (
-        ("foreign", StreamContender("auto", share=0.0)),
+        ("foreign", StreamContender("auto", any_number=True)),
         ("always", StreamContender("always")),
     ):
         often[name] = one

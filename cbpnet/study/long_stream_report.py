@@ -139,7 +139,7 @@ def _differences(compared: Mapping[str, StreamContender], runs: _Runs) -> str:
     """Return what a contender gains within a seed over the plain one of its kind."""
     rows = []
     for name, contender in compared.items():
-        alike = StreamContender(contender.kind, contender.share)
+        alike = StreamContender(contender.kind, contender.any_number)
         plain = next((one for one, other in compared.items() if other == alike), name)
         if plain != name:
             pairs = (

@@ -1,13 +1,17 @@
 """The console command ``cbpnet-mobile``; each subcommand is a file of this folder."""
 
 import importlib
+import io
 import logging
 import signal
 import sys
+from typing import Any
 
 import click
 
 from cbpnet.host.errors import InputError
+from cbpnet.host.text import printable
+from mobile.cli.parameters import close_to
 
 __all__ = ["COMMANDS", "main"]
 
@@ -52,8 +56,15 @@ class _Group(click.Group):
 
     A command imports torch and what it works with when it runs, so that no help waits for them.
 
-    Turns bad input into one sentence and exit status 1; click itself exits 2 on wrong usage.
+    Turns bad input into one sentence and exit status 1; click itself exits 2 on wrong usage. What
+    the terminal's encoding lacks is printed as an escape.
     """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -64,6 +75,14 @@ class _Group(click.Group):
         module = importlib.import_module(f"mobile.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            ctx.fail(error.message + close_to(args[0], list(COMMANDS)))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -76,7 +95,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {printable(str(error))}", err=True)
             sys.exit(1)
         except ModuleNotFoundError as error:
             click.echo(

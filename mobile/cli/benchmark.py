@@ -16,6 +16,7 @@ from mobile.cli.options import (
     ProtocolOptions,
     print_notes,
 )
+from mobile.cli.parameters import Choice, FilePath
 
 __all__ = ["benchmark"]
 
@@ -26,7 +27,7 @@ class MethodOptions:
 
     methods: tuple[str, ...] = option(
         "--method",
-        type=click.Choice(METHODS),
+        type=Choice(METHODS),
         multiple=True,
         default=METHODS,
         help="May be repeated; default: all.",
@@ -48,7 +49,7 @@ class MethodOptions:
     )
     out: Path = option(
         "--out",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FilePath(file_okay=False),
         default=Path("runs/benchmark"),
         show_default=True,
         help="Folder for the report; finished runs in it are not run again.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mobile.cli.option_groups import argument, option
+from mobile.cli.parameters import Choice, FilePath, Megabytes
 from mobile.device.engines.choice import ENGINES, use_engine
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BundleOptions", "TeachingOptions", "bundle_argument"]
 
-_BUNDLE = click.Path(path_type=Path)
+_BUNDLE = FilePath()
 
 bundle_argument = click.argument("bundle", type=_BUNDLE)
 
@@ -32,7 +33,7 @@ class BundleOptions:
     )
     engine: str | None = option(
         "--engine",
-        type=click.Choice(ENGINES),
+        type=Choice(ENGINES),
         help="What runs the bundle; default: the first of these that is installed.",
     )
 
@@ -77,6 +78,15 @@ class TeachingOptions:
         type=click.IntRange(min=0),
         help="Pictures of each class to keep beside the state, on which a one-pass bundle measures "
         "what an adaptation does to old classes; 0 drops them. Default: as before, 0 at first.",
+    )
+
+    journal: int | None = option(
+        "--journal",
+        type=Megabytes(),
+        metavar="MB",
+        help="How much a one-pass bundle's state keeps of its lessons, as features without "
+        "pictures, so that they can be undone and corrected; `off` keeps nothing. Default: as "
+        "before, 8.4 at first.",
     )
 
     def open(self, bundle: BundleOptions, state: Path | None) -> "OnDeviceLearner":

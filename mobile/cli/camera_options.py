@@ -1,5 +1,7 @@
 """What the commands with a camera share."""
 
+import json
+import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -8,12 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from mobile.cli.option_groups import option
+from mobile.cli.prediction_report import best_classes, prediction_json
 
 if TYPE_CHECKING:
-    from mobile.device.runtime import OnDeviceLearner, Prediction
+    from mobile.device.runtime import OnDeviceLearner
     from mobile.raspberry_pi.camera import Capture
 
-__all__ = ["CameraOptions", "best_classes", "recognise"]
+__all__ = ["CameraOptions", "recognise"]
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,18 @@ class CameraOptions:
         """Open the camera if one was named; a context manager."""
         from mobile.raspberry_pi.camera import open_camera
 
-        return nullcontext() if self.camera is None else open_camera(self.camera)
-
-
-def best_classes(found: "Prediction", top: int) -> str:
-    """Return the best classes of a prediction with their probabilities, in words."""
-    return ", ".join(f"{label} {100 * share:.1f} %" for label, share in found.ranking[:top])
+        if self.camera is None:
+            return nullcontext()
+        # ~ may begin a folder that stands in for a camera.
+        return open_camera(os.path.expanduser(self.camera))  # noqa: PTH111
 
 
 def recognise(
-    learner: "OnDeviceLearner", capture: "Capture", frames: int | None, top: int = 3
+    learner: "OnDeviceLearner",
+    capture: "Capture",
+    frames: int | None,
+    as_json: bool,
+    top: int = 3,
 ) -> None:
     """Print what a camera's pictures are taken for, one a line, until it or they end."""
     begin = time.monotonic()
@@ -56,5 +61,9 @@ def recognise(
         start = time.monotonic()
         (found,) = learner.predict(picture)
         seen += 1
-        best = best_classes(found, top)
-        click.echo(f"{start - begin:.1f} s: {best} ({1e3 * (time.monotonic() - start):.0f} ms)")
+        since, took = start - begin, time.monotonic() - start
+        if as_json:
+            row = {"seconds": since, "took": took, **prediction_json(found, top)}
+            click.echo(json.dumps(row))
+        else:
+            click.echo(f"{since:.1f} s: {best_classes(found, top)} ({1e3 * took:.0f} ms)")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from mobile.cli.parameters import FilePath
+
 __all__ = ["demo"]
 
 
@@ -15,7 +17,7 @@ Example:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(file_okay=False),
     default=Path("demo_output"),
     show_default=True,
     help="Folder for weights, bundle, state, pictures, table, plots and page.",

@@ -16,12 +16,13 @@ from cbpnet.data.stream import make_stream
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.progress import expect, progress_bar, with_progress
-from cbpnet.host.text import counted, listed
+from cbpnet.host.text import counted, listed, printable
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.learner_options import KeepOptions, TrainingOptions
 from mobile.cli.method_report import report_methods
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import OptionalDatasetOptions, ProtocolOptions, print_notes
+from mobile.cli.parameters import FilePath
 
 if TYPE_CHECKING:
     from cbpnet.run.metrics import RunResult
@@ -49,12 +50,12 @@ class TestedOptions:
 
     state: Path | None = option(
         "--state",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         help="Test what this state knows; default: with --images, what the bundle itself knows.",
     )
     images: Path | None = option(
         "--images",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         help="Test on a folder with one folder of images for each class.",
     )
 
@@ -73,7 +74,7 @@ class ReportOptions:
     )
     out: Path = option(
         "--out",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FilePath(file_okay=False),
         default=Path("runs/evaluate"),
         show_default=True,
         help="Folder for the report; an interrupted evaluation goes on from what it holds.",
@@ -274,10 +275,10 @@ def _print_accuracy(found: "Accuracy") -> None:
         + ("" if found.images_per_second is None else f"; {found.images_per_second:.1f} images/s")
     )
     worst = sorted(found.classes, key=lambda one: one.right / one.images)[:_NAMED]
-    rows = [f"{one.label} {100 * one.right / one.images:.0f} %" for one in worst]
+    rows = [f"{printable(one.label)} {100 * one.right / one.images:.0f} %" for one in worst]
     click.echo(f"hardest: {', '.join(rows)}")
     for one in found.confusions[:_NAMED]:
-        click.echo(f"{one.images} of {one.label} taken for {one.taken_for}")
+        click.echo(f"{one.images} of {printable(one.label)} taken for {printable(one.taken_for)}")
     if found.left_out:
         number = counted(len(found.left_out), "class")
         click.echo(f"left out, not known: {number} ({listed(found.left_out)})", err=True)

@@ -8,6 +8,7 @@ import click
 from mobile.cli.export_options import BackboneOptions, PhotoOptions, StateOptions, TargetOptions
 from mobile.cli.learner_options import LearnerOptions
 from mobile.cli.option_groups import takes
+from mobile.cli.parameters import FilePath
 
 __all__ = ["export"]
 
@@ -38,7 +39,7 @@ Examples:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     required=True,
     help="The bundle, a .pte file; an older one is replaced when the new one has passed.",
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cbpnet.backbone.presets import check_budget, choose_preset, count_trainables, get_preset
 from cbpnet.backbone.vit import Backbone, load_backbone
+from cbpnet.data.labels import fold_label, tidy_label
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.random_streams import RandomStream
@@ -209,18 +210,19 @@ def _class_names(learnt: Learnt | None, labels: Path | None) -> tuple[str, ...]:
     if labels is None:
         return known
     try:
-        lines = [line.strip() for line in labels.read_text("utf-8").splitlines()]
+        lines = labels.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"labels {labels} cannot be read as text ({error}); name a file with one label a line"
+            f"labels {labels} cannot be read as text ({error}); name a file with one label a line, "
+            "in UTF-8"
         ) from error
-    names = tuple(line for line in lines if line)
+    names = tuple(tidy_label(line, f"labels {labels}: label") for line in lines if line.strip())
     if len(names) != len(known):
         raise InputError(
             f"labels {labels} has {len(names)} labels; the state knows {len(known)} classes, and "
             "each needs one"
         )
-    if len({name.casefold() for name in names}) < len(names):
+    if len({fold_label(name) for name in names}) < len(names):
         raise InputError(f"labels {labels} has a label twice; each class needs one of its own")
     return names
 

@@ -9,6 +9,7 @@ import click
 
 from cbpnet.host.errors import InputError
 from mobile.cli.option_groups import option
+from mobile.cli.parameters import Choice, FilePath
 from mobile.targets.catalogue import TARGETS
 from mobile.targets.resolved import ResolvedTarget, resolve_target
 
@@ -26,8 +27,8 @@ __all__ = [
 
 CLASSES, TASKS = 100, 20  # the least capacity where none is asked for
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = FilePath(dir_okay=False)
+_FOLDER = FilePath(file_okay=False)
 _SHARE = click.FloatRange(0, 1, min_open=True)
 
 
@@ -37,7 +38,7 @@ class TargetOptions:
 
     target: str = option(
         "--target",
-        type=click.Choice(list(TARGETS)),
+        type=Choice(list(TARGETS)),
         required=True,
         help="What it is to run on; see `cbpnet-mobile targets`.",
     )
@@ -49,7 +50,7 @@ class TargetOptions:
     )
     precision: "Precision" = option(
         "--precision",
-        type=click.Choice(["int8", "fp32"]),
+        type=Choice(["int8", "fp32"]),
         default="int8",
         show_default=True,
         help="Of the frozen backbone; what learns is always fp32.",
@@ -77,7 +78,7 @@ class BackboneOptions:
     weights: Path | None = option(
         "--weights",
         type=_FILE,
-        help="The backbone's weights (safetensors or torch); default: downloaded by timm.",
+        help="The backbone's weights (safetensors, torch, .npz); default: downloaded by timm.",
     )
     image_size: int | None = option(
         "--image-size",

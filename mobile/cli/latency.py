@@ -15,6 +15,7 @@ from cbpnet.host.tables import plain_table
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions, bundle_argument
 from mobile.cli.option_groups import option, takes
+from mobile.cli.parameters import FilePath
 
 if TYPE_CHECKING:
     from cbpnet.run.training import Progress
@@ -68,7 +69,7 @@ class PlanOptions:
     )
     meter: Path | None = option(
         "--meter",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FilePath(dir_okay=False),
         help="File of a power meter (CSV: time,watts), read at the end.",
     )
 
@@ -93,7 +94,7 @@ Examples:
 @takes(measured=PlanOptions)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     default=Path("results/latency.json"),
     show_default=True,
     help="Result to write, for `report`.",

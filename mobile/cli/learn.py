@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from tqdm import tqdm
 
 from cbpnet.data.folder import read_class_folders
+from cbpnet.data.labels import tidy_label
 from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
@@ -20,12 +23,20 @@ from cbpnet.host.progress import progress_bar, with_progress
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.camera_options import CameraOptions, recognise
-from mobile.cli.lesson_report import forecast_sentence, lesson_json, lesson_sentence
+from mobile.cli.lesson_report import (
+    advice_sentence,
+    forecast_sentence,
+    lesson_json,
+    lesson_sentence,
+    recall_sentences,
+)
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import print_notes
+from mobile.cli.parameters import FilePath
 from mobile.cli.state_options import FoundStateOptions, WriterOptions, default_state
 
 if TYPE_CHECKING:
+    from cbpnet.run.advice import Advice
     from mobile.device.images import ImageLike
     from mobile.device.lessons import Forecast, Lesson
     from mobile.device.runtime import OnDeviceLearner
@@ -45,7 +56,7 @@ class SourceOptions(CameraOptions):
 
     images: Path | None = option(
         "--images",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         help="Folder with one folder of images for each class, which gives the class its name.",
     )
     strict: bool = option(
@@ -81,11 +92,17 @@ class SourceOptions(CameraOptions):
                 "--label and --live are for --camera; a folder names its classes"
             )
 
+    @property
+    def words(self) -> str:
+        """Where the images come from, for the journal and for a report."""
+        return self.camera or str(self.images)
+
     def read(self, capture: "Capture | None") -> "Classes":
         """Return the images of each class."""
         if self.images is None:
             assert capture is not None
-            return {label: self._photograph(label, capture) for label in dict.fromkeys(self.labels)}
+            labels = dict.fromkeys(map(tidy_label, self.labels))
+            return {label: self._photograph(label, capture) for label in labels}
         reading = partial(with_progress, title="reading")
         classes, notes = read_class_folders(self.images, strict=self.strict, progress=reading)
         print_notes(notes)
@@ -113,7 +130,7 @@ class StateOptions(FoundStateOptions):
 
     out: Path | None = option(
         "--out",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FilePath(dir_okay=False),
         help="State file to write; default: --state, else the bundle's name with .safetensors.",
     )
     task: int | None = option(
@@ -128,7 +145,7 @@ class StateOptions(FoundStateOptions):
     )
     result: Path | None = option(
         "--result",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FilePath(dir_okay=False),
         help="File for times, memory and the board's figures, for `report`.",
     )
 
@@ -181,7 +198,7 @@ Examples:
     files=StateOptions,
     writer=WriterOptions,
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --live, an object a line.")
 def learn(
     bundle: BundleOptions,
     source: SourceOptions,
@@ -204,20 +221,25 @@ def learn(
     with source.open() as capture:
         with writer.writing(out):
             learner = lesson.open(bundle, files.start(bundle.path, out))
-            learnt = _learn(learner, source.read(capture), lesson, files)
+            learnt = _learn(learner, source.read(capture), source.words, lesson, files)
             learner.save(out)
         if files.result is not None:
             _write_result(files.result, bundle.path, learner, source, learnt)
         if as_json:
-            click.echo(json.dumps(_outcome(out, learner, learnt), indent=2))
+            indent = None if source.live else 2  # one a line where others follow
+            click.echo(json.dumps(_outcome(out, learner, learnt), indent=indent))
         else:
             _print(bundle.path, out, learner, learnt)
         if source.live and capture is not None:
-            recognise(learner, capture, source.frames)
+            recognise(learner, capture, source.frames, as_json)
 
 
 def _learn(
-    learner: "OnDeviceLearner", classes: "Classes", lesson: TeachingOptions, files: StateOptions
+    learner: "OnDeviceLearner",
+    classes: "Classes",
+    source: str,
+    lesson: TeachingOptions,
+    files: StateOptions,
 ) -> _Learnt:
     """Learn the images, and look at the board meanwhile where that is to be reported."""
     from mobile.measure.sampling import Monitor
@@ -237,6 +259,9 @@ def _learn(
                 bars.update,
                 lesson.keep,
                 bars.decided,
+                bars.advise,
+                source,
+                lesson.journal,
             )
         seconds = time.monotonic() - start
     samples = () if monitor is None else monitor.samples
@@ -260,6 +285,9 @@ class _Bars:
     def update(self, images: int) -> None:
         self._bar.update(images)
 
+    def advise(self, advice: "Advice") -> None:
+        tqdm.write(f"note: {advice_sentence(advice)}", file=sys.stderr)
+
     def decided(self, forecast: "Forecast") -> None:
         if forecast.looks:
             self._bar.close()
@@ -279,7 +307,7 @@ def _write_result(
     from mobile.measure.results import describe_bundle, take, write_result
 
     figures = Learning(
-        source=source.camera or str(source.images),
+        source=source.words,
         new=tuple(label for one in learnt.lessons for label in one.new),
         known=tuple(label for one in learnt.lessons for label in one.known),
         images=learnt.images,
@@ -307,6 +335,8 @@ def _outcome(out: Path, learner: "OnDeviceLearner", learnt: _Learnt) -> dict[str
 def _print(bundle: Path, out: Path, learner: "OnDeviceLearner", learnt: _Learnt) -> None:
     for lesson in learnt.lessons:
         click.echo(lesson_sentence(lesson))
+        for line in recall_sentences(lesson):
+            click.echo(f"  {line}")
     manifest, kept = learner.manifest, learner.kept
     tasks = "" if manifest.config.one_pass else f"{learner.known_tasks} of {manifest.tasks} tasks, "
     click.echo(

@@ -9,6 +9,7 @@ from cbpnet.backbone.presets import Preset
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import AdaptationKind, LearnerConfig, ReadoutKind
 from mobile.cli.option_groups import option
+from mobile.cli.parameters import Choice
 
 if TYPE_CHECKING:
     from cbpnet.run.training import TrainingConfig
@@ -46,13 +47,13 @@ class LearnerOptions(FeatureOptions):
 
     adaptation: AdaptationKind | None = option(
         "--adaptation",
-        type=click.Choice(get_args(AdaptationKind)),
+        type=Choice(get_args(AdaptationKind)),
         help="When lessons adapt the features: auto where one needs it, on the first alone, always "
         f"or never; cbpnet is the paper's learner. Default: {_ADAPTATION}.",
     )
     readout: ReadoutKind | None = option(
         "--readout",
-        type=click.Choice(["means", "rls", "whitened"]),
+        type=Choice(["means", "rls", "whitened"]),
         help="The closed-form classifier; default: whitened, with cbpnet rls.",
     )
 

@@ -3,19 +3,31 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from cbpnet.host.text import counted, listed
+from cbpnet.host.text import counted, listed, printable
 
 if TYPE_CHECKING:
+    from cbpnet.run.advice import Advice
     from cbpnet.run.lesson import Decision, Reason
     from mobile.device.lessons import Forecast, Lesson
 
-__all__ = ["decision_json", "decision_words", "forecast_sentence", "lesson_json", "lesson_sentence"]
+__all__ = [
+    "advice_sentence",
+    "decision_json",
+    "decision_words",
+    "forecast_sentence",
+    "lesson_json",
+    "lesson_sentence",
+    "recall_sentences",
+]
+
+_SHOWN = 5  # classes of a lesson
 
 _WHY: "dict[Reason, str]" = {
-    "first": "first lesson of two classes or more",
+    "first": "first lesson of enough classes",
     "always": "every lesson adapts them",
     "foreign": "images unlike the backbone's",
     "familiar": "images like the backbone's",
+    "few classes": "too few classes to adapt to",
     "outnumbered": "few classes beside those known",
     "adapted before": "adapted before",
     "one class": "one class has nothing to be told apart from",
@@ -41,6 +53,35 @@ def decision_words(decision: "Decision") -> str:
     found = "" if accuracy is None else f"{100 * accuracy:.0f} % right left out; "
     done = "the features were adapted" if decision.adapts else "the features stay"
     return f"{found}{done} ({_WHY[decision.reason]})"
+
+
+def recall_sentences(lesson: "Lesson") -> list[str]:
+    """Return what is right of a lesson's classes, each image left out, the worst first."""
+    judged = [one for one in lesson.recall if one.right is not None]
+    judged.sort(key=lambda one: (one.right or 0) / one.images)
+    return [
+        f"{printable(one.label)}: {one.right} of {one.images} right, left out"
+        + (f"; most like {printable(one.confused)}" if one.confused else "")
+        for one in judged[:_SHOWN]
+    ]
+
+
+def advice_sentence(advice: "Advice") -> str:
+    """Return what is to be looked at in a lesson, and what to do."""
+    images = counted(advice.images, "picture")
+    label, other = printable(advice.label), printable(advice.other)
+    match advice.kind:
+        case "two labels":
+            return f"{images} of {label} stand under {other} too: take them out of one"
+        case "taught before":
+            return f"{images} of {label} were taught before, as {other}: they count again"
+        case "rare":
+            return f"{label} has {images}, {other} has {advice.of}: more of {label} would help"
+        case "alike":
+            return f"{advice.images} of {advice.of} pictures of {label} are nearly alike: vary them"
+        case "like known":
+            share = round(100 * advice.images / advice.of)
+            return f"{share} % of {label} look like {other}, which is known: teach more there?"
 
 
 def forecast_sentence(forecast: "Forecast") -> str:

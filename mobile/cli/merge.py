@@ -12,6 +12,7 @@ from cbpnet.host.errors import InputError
 from cbpnet.host.text import counted, listed
 from mobile.cli.option_groups import takes
 from mobile.cli.options import print_note
+from mobile.cli.parameters import FilePath
 from mobile.cli.state_options import WriterOptions
 
 if TYPE_CHECKING:
@@ -27,16 +28,16 @@ Examples:
   cbpnet-mobile merge a.safetensors b.safetensors --map tabby=cat --out c.safetensors
 """
 )
-@click.argument("states", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("states", type=FilePath(), nargs=-1, required=True)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     required=True,
     help="State file to write.",
 )
 @click.option(
     "--bundle",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="The bundle that they belong to; default: the one that fits, beside them or here.",
 )
 @click.option(

@@ -10,10 +10,11 @@ from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions
+from mobile.cli.parameters import FilePath
 
 __all__ = ["move"]
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE = FilePath(dir_okay=False)
 
 
 @click.command(

@@ -11,8 +11,10 @@ from cbpnet.backbone.presets import PRESETS, check_budget, count_trainables, get
 from cbpnet.data.catalogue import DATASETS, load_dataset
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.stream import Holdout, TaskStream, make_stream
+from cbpnet.host.text import printable
 from cbpnet.method.config import LearnerConfig
 from mobile.cli.option_groups import option
+from mobile.cli.parameters import Choice, FilePath
 
 if TYPE_CHECKING:
     from cbpnet.backbone.vit import Backbone
@@ -31,7 +33,7 @@ __all__ = [
     "print_notes",
 ]
 
-_KINDS = {"type": click.Choice(list(DATASETS)), "help": "What kind of data set --data is."}
+_KINDS = {"type": Choice(list(DATASETS)), "help": "What kind of data set --data is."}
 
 
 def print_notes(notes: Iterable[str]) -> None:
@@ -42,7 +44,7 @@ def print_notes(notes: Iterable[str]) -> None:
 
 def print_note(note: str) -> None:
     """Say a sentence on standard error."""
-    click.echo(f"note: {note}", err=True)
+    click.echo(f"note: {printable(note)}", err=True)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class OptionalDatasetOptions:
     dataset: str | None = option("--dataset", **_KINDS)
     data: Path | None = option(
         "--data",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         help="The data set's folder or archive; digits come with a library and need none.",
     )
     strict: bool = option(
@@ -96,7 +98,7 @@ class TaskOptions(SampleOptions):
     )
     class_order: Literal["natural", "random"] = option(
         "--class-order",
-        type=click.Choice(["natural", "random"]),
+        type=Choice(["natural", "random"]),
         default="natural",
         show_default=True,
         help="Random orders are drawn from the seed.",
@@ -127,7 +129,7 @@ class ProtocolOptions(TaskOptions):
 
     holdout: Holdout = option(
         "--holdout",
-        type=click.Choice(["test", "validation"]),
+        type=Choice(["test", "validation"]),
         default="test",
         show_default=True,
         help="Validation images are training images that no method trains on: tune on them.",
@@ -176,8 +178,8 @@ class WeightsOptions:
 
     weights: Path | None = option(
         "--weights",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="The backbone's weights (safetensors or torch); default: downloaded by timm.",
+        type=FilePath(dir_okay=False),
+        help="The backbone's weights (safetensors, torch, .npz); default: downloaded by timm.",
     )
     image_size: int | None = option(
         "--image-size", type=click.IntRange(min=8), help="In pixels; default: the backbone's own."
@@ -203,7 +205,7 @@ class BackboneOptions(WeightsOptions):
 
     preset: str = option(
         "--preset",
-        type=click.Choice(list(PRESETS)),
+        type=Choice(list(PRESETS)),
         default="vit_tiny",
         show_default=True,
         help="Backbone, sizes and rates; see `cbpnet-mobile presets`.",
@@ -216,7 +218,7 @@ class BackboneOptions(WeightsOptions):
     )
     dtype: str = option(
         "--dtype",
-        type=click.Choice(["float32", "bfloat16"]),
+        type=Choice(["float32", "bfloat16"]),
         default="float32",
         show_default=True,
         help="What the frozen backbone computes in; what is trained is always float32.",

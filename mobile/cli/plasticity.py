@@ -20,6 +20,7 @@ from mobile.cli.options import (
     SampleOptions,
     print_notes,
 )
+from mobile.cli.parameters import Choice, FilePath
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +49,7 @@ class StreamOptions:
     )
     forms: tuple["Form", ...] = option(
         "--form",
-        type=click.Choice(_FORMS),
+        type=Choice(_FORMS),
         multiple=True,
         default=_FORMS,
         show_default=True,
@@ -90,7 +91,7 @@ class StreamOptions:
     )
     out: Path = option(
         "--out",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FilePath(file_okay=False),
         default=Path("runs/plasticity"),
         show_default=True,
         help="Folder for the report.",

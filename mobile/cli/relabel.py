@@ -8,6 +8,7 @@ from cbpnet.data.folder import find_images
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.correction import CorrectionOptions
 from mobile.cli.option_groups import takes
+from mobile.cli.parameters import FilePath
 
 __all__ = ["relabel"]
 
@@ -20,7 +21,7 @@ Examples:
 """
 )
 @takes(bundle=BundleOptions, files=CorrectionOptions)
-@click.argument("images", type=click.Path(path_type=Path), nargs=-1)
+@click.argument("images", type=FilePath(), nargs=-1)
 @click.option("--class", "label", help="Known class, all of whose images are meant.")
 @click.option("--as", "new", required=True, help="Class that they are of, known or new.")
 def relabel(
@@ -47,5 +48,5 @@ def relabel(
             ),
         )
         return
-    found = find_images(images)
+    found = [image for path in images for image in (find_images(path) if path.is_dir() else [path])]
     files.correct(bundle, lambda learner: learner.relabel(found, new))

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from cbpnet.host.text import counted
+from mobile.cli.parameters import FilePath
 
 __all__ = ["report"]
 
@@ -16,10 +17,10 @@ Examples:
   cbpnet-mobile report results/pi4 results/pi5 results/zero --out boards.html
 """
 )
-@click.argument("results", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True)
+@click.argument("results", type=FilePath(exists=True), nargs=-1, required=True)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     default=Path("report.html"),
     show_default=True,
     help="Page to write; the same as JSON goes beside it.",

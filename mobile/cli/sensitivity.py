@@ -17,6 +17,7 @@ from cbpnet.host.tables import plain_table
 from cbpnet.host.text import listed
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import DatasetOptions, WeightsOptions
+from mobile.cli.parameters import Choice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,7 @@ class RoundingOptions:
 
     scope: str = option(
         "--round",
-        type=click.Choice(["layers", "all"]),
+        type=Choice(["layers", "all"]),
         default="layers",
         show_default=True,
         help="Linear layers alone, or their outputs and the residual stream too.",

@@ -8,6 +8,7 @@ import click
 
 from mobile.cli.option_groups import option
 from mobile.cli.options import print_note
+from mobile.cli.parameters import FilePath
 
 __all__ = ["FoundStateOptions", "WriterOptions", "default_state"]
 
@@ -23,7 +24,7 @@ class FoundStateOptions:
 
     state: Path | None = option(
         "--state",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         help="What has been learnt; default: the bundle's name with .safetensors if there is such "
         "a file, else the state in the bundle.",
     )

@@ -13,6 +13,7 @@ from cbpnet.data.dataset import Dataset
 from mobile.cli.learner_options import FeatureOptions, TrainingOptions
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import BackboneOptions, print_notes
+from mobile.cli.parameters import FilePath
 
 if TYPE_CHECKING:
     from cbpnet.study.long_stream import LongStreamProtocol, StreamContender
@@ -109,7 +110,7 @@ class StreamOptions:
     )
     out: Path = option(
         "--out",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FilePath(file_okay=False),
         default=Path("runs/stream"),
         show_default=True,
         help="Folder for the report; finished runs in it are not run again.",

@@ -18,6 +18,7 @@ from mobile.cli.learner_options import LearnerOptions, TrainingOptions
 from mobile.cli.lesson_report import decision_json, decision_words
 from mobile.cli.option_groups import option, takes
 from mobile.cli.options import BackboneOptions, DatasetOptions, TaskOptions
+from mobile.cli.parameters import FilePath
 
 if TYPE_CHECKING:
     from cbpnet.backbone.vit import Backbone
@@ -55,7 +56,7 @@ class StateOptions:
     )
     out: Path = option(
         "--out",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FilePath(dir_okay=False),
         required=True,
         help="The state file, written after every task; an interrupted run goes on from it.",
     )

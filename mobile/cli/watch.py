@@ -14,6 +14,7 @@ from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.lesson_report import decision_words
 from mobile.cli.option_groups import takes
 from mobile.cli.options import print_note
+from mobile.cli.parameters import FilePath
 
 if TYPE_CHECKING:
     from mobile.device.lessons import Lesson
@@ -39,13 +40,13 @@ Examples:
 @takes(bundle=BundleOptions, lesson=TeachingOptions)
 @click.option(
     "--inbox",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(file_okay=False),
     required=True,
     help="Folder for lessons: each is a folder of class folders, put into its folder `waiting`.",
 )
 @click.option(
     "--state",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     required=True,
     help="State file, written after each lesson; it is gone on from where it exists.",
 )
@@ -95,6 +96,8 @@ def watch(
                 lesson.batch_size,
                 task=_task_to_join(learner, images),
                 keep=lesson.keep,
+                source=str(inbox),
+                journal=lesson.journal,
             )
         )
         if found is not None:

@@ -10,6 +10,7 @@ twice is refused, so that those behind it are learnt.
 
 import json
 import math
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,7 @@ from mobile.device.state_lock import writing
 __all__ = ["Inbox"]
 
 _ATTEMPTS = 2
+_LONGEST = 200  # bytes of a lesson's name, of the 255 that file systems have
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Inbox:
         learner: what learns; it knows what the state file does.
         state: the state file, written after each lesson.
         pictures: whether a state that another program wrote is read with its kept pictures.
-        say: is told, in sentences, for whom the inbox waits and what it tries again.
+        say: is told, in sentences, for whom the inbox waits, what it tries again or passes over.
 
     Raises:
         InputError: its folders cannot be made.
@@ -66,6 +68,7 @@ class Inbox:
         for each in (self.waiting, self.learning, self.learnt, self.refused):
             make_folder(each)
         self._learner, self._state, self._pictures, self._say = learner, state, pictures, say
+        self._passed_over: set[Path] = set()
 
     def learn_next(
         self, learn: Callable[[dict[str, list[Path]]], list[Lesson]]
@@ -81,6 +84,7 @@ class Inbox:
 
         Raises:
             InputError: the state or a folder cannot be written; the lesson stays in ``learning``.
+                One that cannot be taken from ``waiting`` is passed over.
         """
         if not _visible_folders(self.learning) and not _visible_folders(self.waiting):
             return None
@@ -139,9 +143,14 @@ class Inbox:
 
     def _taken(self) -> Path | None:
         for lesson in _visible_folders(self.waiting):
-            place = self.learning / f"{self._learner.lessons:06d}-{lesson.name}"
+            place = self.learning / f"{self._learner.lessons:06d}-{_short(lesson.name)}"
             _attempts_path(place).unlink(missing_ok=True)  # of one before it that was refused
-            return self._move(lesson, place)
+            try:
+                return self._move(lesson, place)
+            except InputError as error:  # another user's folder; those behind it can be learnt
+                if lesson not in self._passed_over:
+                    self._say(f"passed over: {error}")
+                self._passed_over.add(lesson)
         return None
 
     def _refuse(self, lesson: Path, reason: str) -> None:
@@ -174,6 +183,12 @@ def _visible_folders(folder: Path) -> list[Path]:
     return sorted(
         entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )
+
+
+def _short(name: str) -> str:
+    """Return a lesson's name, cut where a file system has no room for what is put around it."""
+    raw = os.fsencode(name)
+    return name if len(raw) <= _LONGEST else raw[:_LONGEST].decode(errors="ignore")
 
 
 def _attempts_path(lesson: Path) -> Path:

@@ -1,12 +1,13 @@
 """What is known, what is learnt in a lesson, and where: which labels are new, and which task."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cbpnet.data.labels import fold_label
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import listed
 from cbpnet.method.state import HostState
+from cbpnet.run.advice import Recall
 from cbpnet.run.journal import Journal
 from cbpnet.run.lesson import Decision
 from mobile.device.kept_pictures import NO_PICTURES, KeptPictures
@@ -28,6 +29,12 @@ class Knowledge:
     lessons: int
     kept: KeptPictures = NO_PICTURES
     journal: Journal | None = None
+
+    @property
+    def images(self) -> dict[str, int]:
+        """How many images each known class was learnt from."""
+        counts = self.state["classes.count"].astype(int).tolist()
+        return dict(zip(self.class_names, counts, strict=False))
 
     @property
     def known_tasks(self) -> int:
@@ -63,7 +70,8 @@ class Lesson:
 
     ``new`` are the labels that were not known before, ``known`` the others. ``task`` is the task's
     number, counted from 1, where the bundle has tasks, else None; ``decision`` says whether a
-    one-pass bundle adapted its features and why, and is None of another.
+    one-pass bundle adapted its features and why, and is None of another. ``recall`` says how its
+    images are classified now, each left out.
     """
 
     task: int | None
@@ -71,6 +79,7 @@ class Lesson:
     known: tuple[str, ...]
     images: int
     decision: Decision | None = None
+    recall: tuple[Recall, ...] = ()
 
 
 def new_labels(before: Knowledge, labels: Sequence[str]) -> list[str]:
@@ -143,16 +152,12 @@ def check_labels(known: Sequence[str], labels: Sequence[str], but: str | None = 
 
     The known class ``but`` is going to have another name.
     """
-    seen = {_folded(name): name for name in known if name != but}
+    seen = {fold_label(name): name for name in known if name != but}
     for label in labels:
-        other = seen.setdefault(_folded(label), label)
+        other = seen.setdefault(fold_label(label), label)
         if other != label:
             whose = "the known class" if other in known else "another new class"
             raise InputError(
                 f"class {label!r} differs from {whose} {other!r} in case or Unicode form only; "
                 f"name it {other!r} to add images to that class, or rename it"
             )
-
-
-def _folded(label: str) -> str:
-    return unicodedata.normalize("NFC", label).casefold()

@@ -8,9 +8,9 @@ from itertools import chain
 import numpy as np
 
 from cbpnet.host.errors import InputError
-from cbpnet.run.counting import as_counted, picture_keys
 from cbpnet.run.journal import Taught
 from cbpnet.run.merging import Merged, Part, merge_journals
+from cbpnet.run.remembered import as_counted, picture_keys
 from mobile.device.kept_pictures import KeptPictures, decode_picture
 from mobile.device.lessons import Knowledge
 from mobile.device.one_pass_teacher import OnePassTeacher

@@ -98,9 +98,12 @@ class OnePassProgram:
         labels: Array,
         members: Array,
         sums: Evidence,
+        copies: Array | None = None,
     ) -> Evidence:
         """Return the sums with counted images added, each classified by what is known without."""
-        rows, carried = {"x": x, "labels": labels}, prefixed(SUMS, sums)
+        alone = np.ones(len(x), np.float32)
+        rows = {"x": x, "labels": labels, "copies": alone if copies is None else copies}
+        carried = prefixed(SUMS, sums)
         fixed = {"members": members} | metric | prefixed(STATE, state)
         after = fold_batches(self.program, "leave_one_out", rows, fixed, carried)
         return unprefixed(SUMS, after)

@@ -10,16 +10,17 @@ import numpy as np
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
-from cbpnet.run.counting import as_counted, picture_keys
+from cbpnet.run.advice import advise_on_features, advise_on_pictures, recall
 from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, remember
 from cbpnet.run.journal import Journal, Taught
 from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson, look
+from cbpnet.run.remembered import as_counted, picture_keys
 from cbpnet.run.training import LessonImages, ShownImages
 from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Forecast, Knowledge, Lesson, new_labels
 from mobile.device.one_pass_program import OnePassProgram
 from mobile.device.program import Program
-from mobile.device.teacher import Teaching
+from mobile.device.teacher import Answers, Teaching
 
 __all__ = ["OnePassTeacher"]
 
@@ -37,10 +38,11 @@ class OnePassTeacher:
         """Return the state in the bundle."""
         return self._learner.stored_state()
 
-    def classify(self, state: HostState, images: Array) -> tuple[Array, list[int | None]]:
-        """Return the probabilities [B, C] of normalised images, and None in the place of tasks."""
-        _, probabilities, _ = self._learner.predict(state, self._learner.features(state, images))
-        return probabilities, [None] * len(images)
+    def classify(self, state: HostState, images: Array) -> Answers:
+        """Return what normalised images are taken for."""
+        x = self._learner.features(state, images)
+        _, probabilities, unknown = self._learner.predict(state, x)
+        return Answers(probabilities, unknown.tolist(), [None] * len(images))
 
     def teach(
         self, before: Knowledge, images: Mapping[str, Sequence[ImageLike]], how: Teaching
@@ -65,6 +67,16 @@ class OnePassTeacher:
         assert journal is not None  # of a one-pass bundle
         if how.journal is not None:
             journal = replace(journal, limit=how.journal)
+        labels = [names[label] for label in shown.labels.tolist()]
+        keys = picture_keys(shown.pixels)
+        for advice in advise_on_pictures(labels, keys, journal, before.images):
+            how.advise(advice)
+
+        def looked(x: Array) -> None:
+            known = before.state, before.class_names
+            for advice in advise_on_features(self._learner, *known, x, labels):
+                how.advise(advice)
+
         watch = _Watch(count, (training.epochs + 1) * count + 2 * kept.count, how)
         outcome = learn_lesson(
             self._learner,
@@ -76,6 +88,7 @@ class OnePassTeacher:
             kept.images(),
             watch.progress,
             watch.decided,
+            looked,
             remembered=remember(self._learner, journal) if journal.limit else None,
         )
         lesson = Lesson(
@@ -84,6 +97,7 @@ class OnePassTeacher:
             known=tuple(label for label in images if label not in new),
             images=count,
             decision=outcome.decision,
+            recall=tuple(recall(self._learner, outcome.state, names, outcome.x, shown.labels)),
         )
         taught = _taught(before, list(images), shown, outcome, how)
         known = Folded(outcome.state, names)

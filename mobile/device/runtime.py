@@ -1,56 +1,33 @@
 """Classifying and learning on a device, from a bundle: without timm, torchao or the exporter."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from cbpnet.host.arrays import Array
+from cbpnet.data.labels import tidy_label
 from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
-from cbpnet.run.counting import picture_keys
+from cbpnet.run.advice import Advice
 from cbpnet.run.journal import Event, Journal
 from cbpnet.run.merging import Merged
+from cbpnet.run.remembered import picture_keys
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
 from mobile.device.bundle import Manifest
 from mobile.device.corrected import corrected
-from mobile.device.images import Images, as_list, normalised, prepare_images
+from mobile.device.images import ImageLike, Images, as_list, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson, check_labels
 from mobile.device.merged import Side, merge_knowledge
 from mobile.device.one_pass_teacher import OnePassTeacher
+from mobile.device.prediction import Prediction, rank
 from mobile.device.program import Program, fit_threads
 from mobile.device.saved import Saving, load_knowledge, read_saving, save_knowledge
 from mobile.device.task_teacher import TaskTeacher
 from mobile.device.teacher import Teacher, Teaching
 
-__all__ = ["OnDeviceLearner", "Prediction"]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What an image was taken for.
-
-    ``ranking`` has every known class with its probability, the best first; the probabilities are
-    not calibrated. ``task`` is the number, counted from 1, of the task whose prompt was used; None
-    for a learner without prompts of tasks.
-    """
-
-    ranking: tuple[tuple[str, float], ...]
-    task: int | None
-
-    @property
-    def label(self) -> str:
-        """The best class."""
-        return self.ranking[0][0]
-
-    @property
-    def probability(self) -> float:
-        """The best class's probability."""
-        return self.ranking[0][1]
+__all__ = ["OnDeviceLearner"]
 
 
 class OnDeviceLearner:
@@ -84,6 +61,7 @@ class OnDeviceLearner:
         self._knowledge = Knowledge(stored, names, lessons=0, journal=journal)
         self._savings: dict[Path, Saving] = {}  # of the files that were read or written
         self._inbox = ""
+        self._unknown_above: float | None = None
         if state is not None:
             self.resume(state, pictures)
 
@@ -93,10 +71,24 @@ class OnDeviceLearner:
         return self._knowledge.class_names
 
     @property
+    def unknown_above(self) -> float:
+        """The unknown score above which an image is none of the known classes.
+
+        Chosen from what is known, by leave-one-out, unless it was set; infinity if it cannot be.
+        """
+        if self._unknown_above is not None:
+            return self._unknown_above
+        threshold = self._knowledge.state.get("unknown.threshold")
+        return math.inf if threshold is None else float(threshold[0])
+
+    @unknown_above.setter
+    def unknown_above(self, score: float | None) -> None:
+        self._unknown_above = score
+
+    @property
     def images(self) -> dict[str, int]:
         """How many images each known class was learnt from."""
-        counts = self._knowledge.state["classes.count"].astype(int).tolist()
-        return dict(zip(self.class_names, counts, strict=False))
+        return self._knowledge.images
 
     @property
     def known_tasks(self) -> int:
@@ -144,7 +136,7 @@ class OnDeviceLearner:
             found = self._teacher.classify(
                 knowledge.state, normalised(pixels, self.manifest.preprocessing)
             )
-            predictions += _rank(*found, knowledge.class_names)
+            predictions += rank(found, knowledge.class_names, self.unknown_above)
             progress(len(few))
         return predictions
 
@@ -158,6 +150,7 @@ class OnDeviceLearner:
         progress: Progress = lambda images: None,
         keep: int | None = None,
         decided: Callable[[Forecast], object] = lambda forecast: None,
+        advise: Callable[[Advice], object] = lambda advice: None,
         source: str = "",
         journal: int | None = None,
     ) -> list[Lesson]:
@@ -171,7 +164,8 @@ class OnDeviceLearner:
         All or nothing: after a failure or an interruption nothing has been learnt.
 
         Args:
-            images: for each label its images, as `predict` takes them.
+            images: for each label its images, as `predict` takes them. Spaces at a label's ends do
+                not count, and its Unicode form is NFC.
             epochs: passes over the images, of a one-pass bundle those of an adaptation; by default
                 the bundle's own number.
             batch_size: images of a step.
@@ -183,23 +177,30 @@ class OnDeviceLearner:
             keep: pictures of each class that a one-pass bundle keeps, to measure on them what a
                 later adaptation does to old classes; 0 drops them. Default: as before, 0 at first.
             decided: is told what is still to come when a one-pass bundle has decided.
+            advise: is told what seems wrong with a one-pass bundle's lesson, before it is learnt.
             source: where the images come from, for the journal.
             journal: bytes of features that a one-pass bundle keeps of its lessons, so that they can
                 be undone and corrected; 0 keeps none. Default: as before, 8 MB at first.
 
         Raises:
-            InputError: an image cannot be used, a label has no images or differs from another one
-                in case or Unicode form only, there is no room for its class or task, or an option
-                is not for this kind of bundle.
+            InputError: an image cannot be used, a label has no images, is empty or cannot be shown,
+                or differs from another one in case or Unicode form only, there is no room for its
+                class or task, or an option is not for this kind of bundle.
         """
-        given = {label: as_list(few) for label, few in images.items()}
-        for label, few in given.items():
-            if not few:
+        given: dict[str, list[ImageLike]] = {}
+        for text, few in images.items():
+            label = tidy_label(text)
+            if label in given:
+                raise InputError(f"label {text!r} stands there twice; right would be once")
+            given[label] = as_list(few)
+            if not given[label]:
                 raise InputError(f"class {label!r} has no images; right would be one or more")
         for name, value in {"keep": keep, "journal": journal}.items():
             if value is not None and value < 0:
                 raise InputError(f"{name} is {value}; it must be at least 0")
-        how = Teaching(epochs, batch_size, seed, task, keep, progress, decided, source, journal)
+        how = Teaching(
+            epochs, batch_size, seed, task, keep, progress, decided, advise, source, journal
+        )
         with self._learning:
             fit_threads()
             self._knowledge, lessons = self._teacher.teach(self._knowledge, given, how)
@@ -219,6 +220,7 @@ class OnDeviceLearner:
 
     def rename(self, label: str, new: str) -> Event:
         """Give a class another name; raises as `corrections.rename`."""
+        new = tidy_label(new)
         check_labels(self.class_names, [new], but=label)
         return self._correct(
             lambda journal, known: corrections.rename(journal, known, label, new, _now()),
@@ -241,6 +243,7 @@ class OnDeviceLearner:
             InputError: an image cannot be used, as in `predict`, or is in no lesson that the
                 journal has; there is no room for a new class.
         """
+        label = tidy_label(label)
         check_labels(self.class_names, [label])
         keys = picture_keys(prepare_images(as_list(images), self.manifest.preprocessing)).tolist()
         losing = set() if self.journal is None else corrections.classes_of(self.journal, keys)
@@ -368,21 +371,6 @@ class OnDeviceLearner:
             self._knowledge = corrected(teacher, before, journal, made_of or {})
             self._program.release()
         return journal.events[max(journal.head, before.journal.head) - 1]
-
-
-def _rank(
-    probabilities: Array, tasks: Sequence[int | None], names: Sequence[str]
-) -> list[Prediction]:
-    """Return the predictions of probabilities [B, C], by the known classes' names."""
-    known = probabilities[:, : len(names)]
-    order = np.argsort(-known, axis=1, kind="stable")
-    ranked = np.take_along_axis(known, order, axis=1)
-    return [
-        Prediction(
-            tuple((names[number], value) for number, value in zip(row, values, strict=True)), task
-        )
-        for row, values, task in zip(order.tolist(), ranked.tolist(), tasks, strict=True)
-    ]
 
 
 def _now() -> int:

@@ -18,7 +18,7 @@ from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Knowledge, Lesson, plan_lessons
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner
-from mobile.device.teacher import Teaching
+from mobile.device.teacher import Answers, Teaching
 
 __all__ = ["TaskTeacher"]
 
@@ -34,11 +34,11 @@ class TaskTeacher:
         """Return the state in the bundle."""
         return self._learner.stored_state()
 
-    def classify(self, state: HostState, images: Array) -> tuple[Array, list[int | None]]:
-        """Return the probabilities [B, C] of normalised images, and the tasks used, from 1."""
+    def classify(self, state: HostState, images: Array) -> Answers:
+        """Return what normalised images are taken for."""
         scores, chosen = self._learner.predict(state, images, self._learner.query(images))
         tasks = [row.index(1) + 1 if 1 in row else None for row in chosen.tolist()]
-        return _softmax(scores), tasks
+        return Answers(_softmax(scores), [None] * len(images), tasks)
 
     def teach(
         self, before: Knowledge, images: Mapping[str, Sequence[ImageLike]], how: Teaching

@@ -6,12 +6,13 @@ from typing import Protocol
 
 from cbpnet.host.arrays import Array
 from cbpnet.method.state import HostState
+from cbpnet.run.advice import Advice
 from cbpnet.run.training import Progress, TrainingConfig
 from mobile.device.bundle import Manifest
 from mobile.device.images import ImageLike
 from mobile.device.lessons import Forecast, Knowledge, Lesson
 
-__all__ = ["Teacher", "Teaching"]
+__all__ = ["Answers", "Teacher", "Teaching"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Teaching:
     keep: int | None
     progress: Progress
     decided: Callable[[Forecast], object]
+    advise: Callable[[Advice], object]
     source: str
     journal: int | None
 
@@ -34,14 +36,28 @@ class Teaching:
         return replace(wanted, micro_batch=manifest.micro_batch)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What B images are taken for.
+
+    ``probabilities`` are of classes [B, C]; ``unknown`` [B] are the images' unknown scores, and
+    ``tasks`` the numbers, counted from 1, of the tasks whose prompts were used. A learner of tasks
+    has no unknown scores, and another one no tasks.
+    """
+
+    probabilities: Array
+    unknown: Sequence[float | None]
+    tasks: Sequence[int | None]
+
+
 class Teacher(Protocol):
     """A bundle's program with what is done on a device around it."""
 
     def stored_state(self) -> HostState:
         """Return the state in the bundle."""
 
-    def classify(self, state: HostState, images: Array) -> tuple[Array, list[int | None]]:
-        """Return the probabilities [B, C] of normalised images, and the tasks used, from 1."""
+    def classify(self, state: HostState, images: Array) -> Answers:
+        """Return what normalised images are taken for."""
 
     def teach(
         self, before: Knowledge, images: Mapping[str, Sequence[ImageLike]], how: Teaching

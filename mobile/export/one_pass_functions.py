@@ -40,6 +40,7 @@ def one_pass_functions(
     width = state["classes.mean"].shape[1]
     x = {"x": torch.ones(_ROWS, width)}
     counted = x | {"labels": torch.zeros(_ROWS, dtype=torch.int64)}
+    copies = {"copies": torch.ones(_ROWS)}
     members = {"members": torch.zeros(learner.classes)}
     states = prefixed(STATE, state)
     metric = whiten(statistics_of(state), torch.ones(1))._asdict()
@@ -68,6 +69,7 @@ def one_pass_functions(
             given["labels"],
             given["members"],
             unprefixed(SUMS, given),
+            given["copies"],
         )
         return prefixed(SUMS, found)
 
@@ -80,7 +82,10 @@ def one_pass_functions(
         "features": (features, images | states),
         "observe": (observe, counted | states),
         "solve": (solve, numbers | states),
-        "leave_one_out": (leave_one_out, counted | members | metric | states | evidence),
+        "leave_one_out": (
+            leave_one_out,
+            counted | copies | members | metric | states | evidence,
+        ),
         "predict": (predict, {"x": torch.ones(micro_batch, width)} | states),
     }
     if "update" in methods_of(learner.config):

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
+from cbpnet.data.images import FileImages
 from cbpnet.data.stream import TaskStream
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
@@ -25,20 +28,25 @@ _CONFUSIONS = 10
 
 @dataclass(frozen=True)
 class TestImages:
-    """Images to be classified, by number: their right labels, their names, and themselves."""
+    """Images to be classified, by number: their right labels, their names, and themselves.
+
+    ``content`` is what tells an image from any other, see `cbpnet.data.images.ImageSource`.
+    """
 
     __test__ = False  # pytest takes the name for one of its own
 
     labels: Sequence[str]
     names: Sequence[str]
     image: Callable[[int], ImageLike]
+    content: Callable[[int], bytes]
 
     @classmethod
     def of_folders(cls, classes: dict[str, list[Path]]) -> "TestImages":
         """Take all images of class folders."""
         paths = [path for few in classes.values() for path in few]
         labels = [label for label, few in classes.items() for _ in few]
-        return cls(labels, [str(path) for path in paths], paths.__getitem__)
+        source = FileImages(paths, np.zeros(len(paths), np.int64))
+        return cls(labels, [str(path) for path in paths], paths.__getitem__, source.content)
 
     @classmethod
     def of_stream(cls, stream: TaskStream, least: int) -> "TestImages":
@@ -49,6 +57,7 @@ class TestImages:
             [stream.class_names[label] for task in stream.tasks for label in task.test_labels],
             [source.name(number) for number in numbers],
             lambda index: source.image(numbers[index], least),
+            lambda index: source.content(numbers[index]),
         )
 
     def only(self, known: Sequence[str]) -> "TestImages":
@@ -58,6 +67,7 @@ class TestImages:
             [self.labels[number] for number in kept],
             [self.names[number] for number in kept],
             lambda index: self.image(kept[index]),
+            lambda index: self.content(kept[index]),
         )
 
 
@@ -124,7 +134,8 @@ def measure_accuracy(
         test: the images; those of classes that are not known are left out.
         data: what the images are called.
         state: the state's file, None for the bundle's own.
-        identity: what the answers depend on beside the images, for the file's first line.
+        identity: what the answers depend on beside the images, for the file's first line; there
+            the images' content joins it.
         path: the file of answers, a JSON object a line; answers that it has already stand.
         progress: is told of each image, those answered before at once.
 
@@ -140,7 +151,7 @@ def measure_accuracy(
             f"{data} has no image of a known class: it has {listed(left_out)}, and "
             f"{listed(names)} are known; classes are told by their names"
         )
-    head = {**identity, "data": data, "images": _digest(known)}
+    head = {**identity, "images": _digest(known)}
     try:
         with path.open("a+b") as file:
             answers = _read_answers(path, file, head)
@@ -201,9 +212,11 @@ def _classify_the_rest(
 
 
 def _digest(test: TestImages) -> str:
-    pairs = zip(test.names, test.labels, strict=True)
-    text = "".join(f"{Path(name).name}\0{label}\n" for name, label in pairs)
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for number, label in enumerate(test.labels):
+        digest.update(f"{label}\0".encode())
+        digest.update(hashlib.sha256(test.content(number)).digest())
+    return digest.hexdigest()[:16]
 
 
 def _read_answers(path: Path, file: BinaryIO, head: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cbpnet.host.atomic import write_atomically
 from cbpnet.run.metrics import RunResult, accuracy_over_tasks
-from mobile.device.runtime import Prediction
+from mobile.device.prediction import Prediction
 from mobile.measure.charts import Line, LineChart
 from mobile.measure.pages import render_page
 

@@ -43,7 +43,7 @@ TOY_CONFIG = LearnerConfig(
 ONE_PASS_CONFIG = LearnerConfig(
     PromptConfig((0, 2), 2, (), 1),
     readout=ReadoutConfig("whitened", priors=(0.3, 1.0), scales=(0.5, 1.0)),
-    adaptation=AdaptationConfig("auto", epochs=2),
+    adaptation=AdaptationConfig("auto", fewest_classes=2, epochs=2),
 )
 TOY_SIZE = 8
 

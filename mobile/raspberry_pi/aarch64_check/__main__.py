@@ -29,10 +29,8 @@ from mobile.raspberry_pi.aarch64_check.material import (
 from mobile.raspberry_pi.aarch64_check.systems import SYSTEMS, get_emulator, install
 
 _BOARDS = tuple(f"{system}/{processor}" for system in SYSTEMS for processor in PROCESSORS)
-# torch takes most of the time, and goes with one processor.
-_USUAL = tuple(
-    board for board in _BOARDS if not board.startswith("bookworm") or board.endswith("cortex-a76")
-)
+# The longest first; torch, which takes long to start, goes with one processor.
+_USUAL = ("trixie/cortex-a53", "bookworm/cortex-a76", "trixie/cortex-a72", "trixie/cortex-a76")
 _COURSES = ("one_pass_int8", "tasks_int8")  # of the sessions that are killed
 _SMALL = "trixie/cortex-a53"  # a Zero 2 W, with 512 MB
 _MB_ALLOWED = 300
@@ -122,16 +120,17 @@ def _get_boards(
 def _make_material(folder: Path, measured: bool, say: Callable[[str], None]) -> _Material:
     """Return what boards are given, made in a folder; a ViT-Ti only if its memory is measured."""
     say("exporting bundles, and learning on this machine")
-    try:
-        vectors = get_vectors(folder / "vectors")
-        bundle = folder / "vit_tiny.pte"
-        course = vectors / _COURSES[0]
-        if not (measured and export_vit_tiny(bundle)):
-            bundle = course / "bundle.pte"
-    except MaterialError as error:
-        say(f"nothing to learn from:\n{error}")
-        sys.exit(1)
-    make_lesson(course, folder / "lesson")
+    bundle = folder / "vit_tiny.pte"
+    with ThreadPoolExecutor() as pool:
+        exported = pool.submit(lambda: measured and export_vit_tiny(bundle))
+        try:
+            vectors = get_vectors(folder / "vectors")
+            if not exported.result():
+                bundle = vectors / _COURSES[0] / "bundle.pte"
+        except MaterialError as error:
+            say(f"nothing to learn from:\n{error}")
+            sys.exit(1)
+    make_lesson(vectors / _COURSES[0], folder / "lesson")
     return _Material(vectors, bundle, folder / "lesson", folder / "states")
 
 

@@ -116,7 +116,7 @@ def check_session(
     Raises:
         BoardError: a run did not end as it should.
     """
-    arguments = [course, out, *options]
+    arguments: list[str | Path] = [course, out, *options]
     _run(board, session.__name__, [*arguments, "--killed"], timeout, status=-signal.SIGKILL)
     lessons = load_state(out / session.STATE)[1].progress["lessons"]
     if lessons != session.KILLED_LESSON:
@@ -144,8 +144,9 @@ def measure_learning(
         BoardError: it did not end as it should.
     """
     # More epochs take more time, and no more memory.
-    arguments = ["learn", bundle, "--images", pictures, "--epochs=1", "--out", out, "--json"]
-    peak: float = json.loads(_run(board, "mobile", arguments, timeout))["peak_rss_mb"]
+    options = [f"--images={pictures}", "--epochs=1", f"--out={out}", "--json"]
+    outcome = json.loads(_run(board, "mobile", ["learn", bundle, *options], timeout))
+    peak: float = outcome["peak_rss_mb"]
     return peak
 
 

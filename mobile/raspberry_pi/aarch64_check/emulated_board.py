@@ -81,9 +81,9 @@ class EmulatedBoard:
         environment: Mapping[str, str],
         timeout: float | None,
     ) -> subprocess.CompletedProcess[str]:
-        emulator = [self.emulator, "-cpu", self.processor, "-L", self.system / self.processor]
+        root = str(self.system / self.processor)
         return subprocess.run(
-            [*emulator, *command],
+            [str(self.emulator), "-cpu", self.processor, "-L", root, *command],
             env=environment,
             capture_output=True,
             text=True,

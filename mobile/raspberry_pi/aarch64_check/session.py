@@ -43,7 +43,8 @@ def run_session(course: Path, out: Path, killed: bool = False) -> None:
         images = {
             label: [course / file for file in files] for label, files in lesson["pictures"].items()
         }
-        half = sum(map(len, images.values())) * (1 + content["epochs"]) // 2
+        looks = 1 + content["epochs"] if lesson["steps"] else 1
+        half = sum(map(len, images.values())) * looks // 2
         killing = killed and learner.lessons == KILLED_LESSON
         learner.learn(
             images,

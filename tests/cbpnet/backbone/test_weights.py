@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,9 +16,11 @@ from cbpnet.host.errors import InputError
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(3)}
 
 
-@pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "w.pth", "w.bin"])
-def test_every_format_is_read_exactly(tmp_path: Path, name: str) -> None:
-    save: Callable[[Any, Path], None] = save_file if name == "w.safetensors" else torch.save
+@pytest.mark.parametrize("save", [save_file, torch.save])
+@pytest.mark.parametrize("name", ["w.pt", "w.pth.tar", "w.ckpt", "w.SAFETENSORS", "w"])
+def test_a_format_is_told_by_its_content(
+    tmp_path: Path, name: str, save: Callable[[Any, Path], None]
+) -> None:
     save(STATE, tmp_path / name)
     read = read_weights(tmp_path / name)
     assert read.keys() == STATE.keys()
@@ -45,10 +48,43 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         read_weights(tmp_path)
 
 
-def test_another_format_is_refused_by_its_ending(tmp_path: Path) -> None:
-    (tmp_path / "w.npz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"w\.npz must end in one of \.safetensors, \.pt"):
-        read_weights(tmp_path / "w.npz")
+def of_arrays(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, a=np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (Path.touch, "cannot be read as a torch checkpoint"),
+        (lambda path: path.write_text("a letter"), "it is damaged or in another format"),
+        (lambda path: path.write_text("\n<html>404</html>"), "is a web page, as a download leaves"),
+        (
+            lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"),
+            "git lfs",
+        ),
+        (of_arrays, "is an archive of numpy arrays, not of tensors"),
+        (lambda path: torch.save(torch.nn.Linear(2, 2), path), "Python objects, whose code is not"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".npz"])
+def test_what_is_none_says_what_it_is(
+    tmp_path: Path, make: Callable[[Path], object], reason: str, suffix: str
+) -> None:
+    path = tmp_path / f"w{suffix}"
+    make(path)
+    with pytest.raises(InputError, match=reason) as refusal:
+        read_weights(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert "weights_only" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    save_file(STATE | {"a.bias": torch.tensor([1, value, 1])}, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"has NaN or infinity in a\.bias; right would be finite"):
+        read_weights(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, -1])

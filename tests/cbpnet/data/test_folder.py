@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cbpnet.data.dataset import Dataset
-from cbpnet.data.folder import load_folder, load_imagenet_r
+from cbpnet.data.folder import find_images, load_folder, load_imagenet_r, read_class_folders
 from cbpnet.data.images import ImageSource
 from cbpnet.host.errors import InputError
 
@@ -183,7 +183,7 @@ def test_hidden_and_other_files_are_ignored_the_others_counted(tmp_path: Path) -
     assert load_folder(tmp_path, strict=True).notes == ()
     (tmp_path / "a" / "prices.csv").write_text("rex,3")
     (tmp_path / "a" / "notes").touch()
-    _write(tmp_path / "a", {"b": 2})
+    (tmp_path / "a" / "b").mkdir()
     dataset = load_folder(tmp_path, strict=True)
     assert _sizes(dataset) == [(4, 1)]
     assert dataset.notes == (
@@ -221,9 +221,65 @@ def test_images_beside_the_class_folders_are_named(tmp_path: Path) -> None:
     _write(tmp_path, {"a": 5})
     (tmp_path / "README.jpg").write_text("no image")
     Image.new("RGB", (3, 2)).save(tmp_path / "loose", "PNG")
-    assert load_folder(tmp_path, strict=True).notes == (
-        f"{tmp_path}: ignored 1 image beside the class folders: loose",
+    note = f"{tmp_path}: ignored 1 image beside the class folders: loose"
+    assert load_folder(tmp_path).notes == (note,)
+    with pytest.raises(InputError) as refusal:
+        load_folder(tmp_path, strict=True)
+    assert str(refusal.value) == note
+
+
+def test_images_in_folders_within_classes_are_named(tmp_path: Path) -> None:
+    _write(tmp_path, {"a": 5})
+    _write(tmp_path / "a", {"day": 1, "night": 0, ".hidden": 1})
+    _write(tmp_path / "a" / "night", {"late": 1})
+    (tmp_path / "a" / "day" / "letter.txt").touch()
+    (tmp_path / "a" / "empty").mkdir()
+    note = (
+        f"{tmp_path}: ignored 2 images in folders within classes: a/day/000.png, "
+        "a/night/late/000.png"
     )
+    rest = f"{tmp_path}: ignored 1 files and folders within classes that are no images (a/empty)"
+    assert load_folder(tmp_path).notes == (note, rest)
+    with pytest.raises(InputError) as refusal:
+        load_folder(tmp_path, strict=True)
+    assert str(refusal.value) == note
+
+
+def test_a_root_with_loose_images_alone_names_them(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2)).save(tmp_path / "loose.png")
+    with pytest.raises(InputError, match=r"ignored 1 image beside the class folders: loose\.png$"):
+        read_class_folders(tmp_path)
+
+
+def test_classes_are_called_as_labels_are(tmp_path: Path) -> None:
+    folders = {" rex ": 5, "cafe\u0301": 5}
+    names = ("caf\u00e9", "rex")
+    for part in ("train", "test"):
+        _write(tmp_path / "both" / part, folders)
+    dataset = load_folder(tmp_path / "both")
+    assert sorted(dataset.class_names) == sorted(names)
+    assert _sizes(dataset) == [(5, 5), (5, 5)]
+    classes, _ = read_class_folders(tmp_path / "both" / "train")
+    assert sorted(classes) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", " ", "\r"])
+def test_a_folder_whose_name_is_no_label_is_refused(tmp_path: Path, name: str) -> None:
+    _write(tmp_path, {"a": 5, name: 5})
+    with pytest.raises(InputError, match="class folder ") as refusal:
+        load_folder(tmp_path)
+    assert repr(name) in str(refusal.value)
+
+
+def test_images_are_found_wherever_they_lie(tmp_path: Path) -> None:
+    _write(tmp_path, {"b": 2, ".git": 1})
+    _write(tmp_path / "b", {"day": 1})
+    (tmp_path / "b" / "day" / "000.png").rename(tmp_path / "b" / "day" / "picture")
+    (tmp_path / "a.jpg").write_text("no image, but called so")
+    (tmp_path / "letter.txt").write_text("no image")
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+    found = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)]
+    assert found == ["a.jpg", "b/000.png", "b/001.png", "b/day/picture"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

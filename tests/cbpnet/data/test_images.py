@@ -19,6 +19,7 @@ def test_array_images_grey_and_rgb() -> None:
     np.testing.assert_array_equal(np.asarray(grey.image(0)), np.stack([GREY] * 3, axis=-1))
     np.testing.assert_array_equal(np.asarray(colour.image(0)), RGB)
     assert (len(colour), colour.name(0), colour.labels.tolist()) == (1, "photograph 0", [3])
+    assert colour.content(0) == RGB.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,9 @@ def test_file_images_decode_on_demand(tmp_path: Path) -> None:
     source = FileImages([absent, present], np.array([0, 4], np.int64))
     np.testing.assert_array_equal(np.asarray(source.image(1)), RGB)
     assert (len(source), source.name(1), source.labels.tolist()) == (2, str(present), [0, 4])
-    with pytest.raises(InputError, match=r"b\.png"):
-        source.image(0)
+    assert source.content(1) == present.read_bytes()
+    for read in (source.image, source.content):
+        with pytest.raises(InputError, match=r"b\.png"):
+            read(0)
     with pytest.raises(InputError, match=r"\[2\]"):
         FileImages([absent], np.array([0, 4], np.int64))

@@ -1,6 +1,6 @@
 import pytest
 
-from cbpnet.host.text import counted, listed
+from cbpnet.host.text import counted, listed, printable
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,17 @@ def test_the_first_names_and_how_many_more(names: list[str], text: str) -> None:
 )
 def test_a_number_has_its_noun(number: int, noun: str, text: str) -> None:
     assert counted(number, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rex", "rex"),
+        ("caf\u00e9 \U0001f468\u200d\U0001f469", "caf\u00e9 \U0001f468\u200d\U0001f469"),
+        ("a\x1b[31m\rb\n", r"a\x1b[31m\rb\n"),
+        ("l\udce9on\u2028", r"l\udce9on\u2028"),
+    ],
+)
+def test_what_moves_a_cursor_or_is_no_character_is_an_escape(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert listed([text]) == shown

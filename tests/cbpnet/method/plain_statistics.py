@@ -37,7 +37,7 @@ def scores_of(count, mean, scatter, ridge, image):
     known = np.flatnonzero(count)
     inverse = np.linalg.inv(scatter + ridge * np.eye(SIZE))
     middle, trace = mean[known].mean(0), np.trace(inverse @ scatter)
-    tau = trace / (count.sum() - trace)
+    tau = trace / (count.sum() - len(known) - trace)
     squared = {c: (mean[c] - middle) @ inverse @ (mean[c] - middle) for c in known}
     typical = sum(count[c] * squared[c] for c in known) / count.sum()
     scores = np.full(CLASSES, np.nan)
@@ -51,14 +51,13 @@ def scores_of(count, mean, scatter, ridge, image):
     return np.sqrt(count.sum()) * scores
 
 
-def unknown_of(count, mean, scatter, ridge, image, weight=None):
-    """The unknown score of an image [F]; ``weight`` is that of the spread of the classes."""
+def unknown_of(count, mean, scatter, ridge, image, free=None):
+    """The unknown score of an image [F] by ``free`` degrees of freedom; default: by definition."""
     known = np.flatnonzero(count)
-    free = max(count.sum() - len(known), 1)
-    weight = free if weight is None else weight
+    free = max(count.sum() - len(known), 1) if free is None else free
     middle = mean[known].mean(0)
     spread = (mean[known] - middle).T @ (mean[known] - middle) / len(known)
     within = scatter + ridge * np.eye(SIZE)
-    whole = np.linalg.inv(within + weight * spread)
+    whole = np.linalg.inv(within + free * spread)
     near = min((image - mean[c]) @ np.linalg.inv(within) @ (image - mean[c]) for c in known)
     return free * (near - GAMMA * (image - middle) @ whole @ (image - middle))

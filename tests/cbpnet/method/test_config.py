@@ -53,6 +53,7 @@ OUT_OF_RANGE = {
     "readout.priors": [(), (1.0, 0.0), (math.nan,), (math.inf,)],
     "readout.scales": [(), (-1.0,), (math.nan, 1.0)],
     "adaptation.kind": ["once", "CBPNet"],
+    "adaptation.fewest_classes": [1, 0, -2],
     "adaptation.share": [-0.1, math.inf, math.nan],
     "adaptation.confidence": [-0.1, 1.1, math.nan],
     "adaptation.accuracy": [-0.1, 1.1, math.nan],
@@ -74,6 +75,7 @@ AT_THE_EDGE = {
     "cbp.decay": [0.0, 0.9999],
     "optimiser.head_lr": [0.0],
     "optimiser.max_norm": [math.inf],
+    "adaptation.fewest_classes": [2],
     "readout.weight": [0.0],
 }
 

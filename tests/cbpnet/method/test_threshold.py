@@ -9,13 +9,13 @@ from cbpnet.method.threshold import unknown_threshold
 
 
 @pytest.mark.parametrize("count", [3, 5, 20, 400])
-def test_about_93_of_100_known_images_to_come_are_below(count):
+def test_about_92_of_100_known_images_to_come_are_below(count):
     generator = np.random.default_rng(0)
     scores = generator.normal(40, 7, (4000, count + 1))
     below = [
         row[-1] <= unknown_threshold(count, row[:-1].sum(), (row[:-1] ** 2).sum()) for row in scores
     ]
-    assert np.mean(below) == pytest.approx(0.933, abs=0.025)
+    assert np.mean(below) == pytest.approx(0.919, abs=0.025)
 
 
 @pytest.mark.parametrize("count", [0, 1])

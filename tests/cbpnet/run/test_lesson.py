@@ -27,7 +27,7 @@ def config(kind="auto", readout="whitened", features=("pooled",)):
     return LearnerConfig(
         PromptConfig(layers, 2, (), 1),
         readout=ReadoutConfig(readout, regularisation=1.0),
-        adaptation=AdaptationConfig(kind),
+        adaptation=AdaptationConfig(kind, fewest_classes=2),
         features=features,
     )
 
@@ -105,11 +105,31 @@ def test_it_adapts_where_its_kind_says_so(learner_of, kind, expected):
 
 
 def test_a_lesson_of_few_classes_beside_those_known_does_not_adapt(learner_of):
-    settings = replace(config(), adaptation=AdaptationConfig("auto", share=0.6))
-    learner = learner_of(settings)
+    adaptation = AdaptationConfig("auto", fewest_classes=2, share=0.6)
+    learner = learner_of(replace(config(), adaptation=adaptation))
     noisy = images([0, 1], noise=3.0)
     found, _ = reasons(learner, images([0, 1, 2, 3, 4]), noisy, images([5]), noisy)
     assert found == ["first", "foreign", "one class", "outnumbered"]  # two beside three, and four
+    # Nor where no other has adapted: what was counted would be moved all the same.
+    found, _ = reasons(learner, *(images([one]) for one in range(4)), images([4, 5]), noisy)
+    assert found == [*["one class"] * 4, "outnumbered", "outnumbered"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("auto", ["one class", "few classes", "few classes", "first", "few classes", "foreign"]),
+        ("first", ["one class", "first", *["adapted before"] * 4]),
+        ("always", ["one class", *["always"] * 5]),
+    ],
+)
+def test_auto_leaves_lessons_of_less_than_its_fewest_classes_alone(learner_of, kind, expected):
+    """Whatever images they have, and whether or not another lesson has adapted before."""
+    adaptation = AdaptationConfig(kind, fewest_classes=3)
+    learner = learner_of(replace(config(), adaptation=adaptation))
+    few, enough = images([0, 1], noise=3.0), images([3, 4, 5], noise=3.0)
+    found, _ = reasons(learner, images([0]), images([0, 1]), few, enough, few, enough)
+    assert found == expected
 
 
 class Classifying(OnePassLearner):

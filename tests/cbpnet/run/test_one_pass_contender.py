@@ -39,7 +39,7 @@ def config(kind="always", readout="whitened"):
     return LearnerConfig(
         PromptConfig(() if kind == "never" else (0, 2), 2, (), 1),
         readout=ReadoutConfig(readout, regularisation=1.0),
-        adaptation=AdaptationConfig(kind),
+        adaptation=AdaptationConfig(kind, fewest_classes=2),
     )
 
 

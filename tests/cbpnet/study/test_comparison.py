@@ -25,7 +25,10 @@ from cbpnet.study.methods import LEARNERS, METHODS, ONE_PASS, PEERS, VARIANTS, a
 from cbpnet.study.oracle import OracleContender
 
 CONFIG = get_preset("micro").config("cbpnet")
-ONE_PASS_CONFIG = get_preset("micro").config()
+_PRESET = get_preset("micro").config()
+ONE_PASS_CONFIG = dataclasses.replace(
+    _PRESET, adaptation=dataclasses.replace(_PRESET.adaptation, fewest_classes=2)
+)
 PROTOCOL = ComparisonProtocol(
     classes_per_task=(2, 3),
     train_per_class=6,
@@ -253,12 +256,15 @@ def test_runs_of_other_settings_are_refused_before_anything_runs(
     assert kept.read_bytes() == before
 
 
-def test_renamed_images_are_other_images(benchmark, picture_dataset):
-    benchmark(["ncm"])
+def test_images_are_told_by_their_pixels_and_not_by_their_names(benchmark, picture_dataset):
+    (first,) = benchmark(["ncm"])
     dataset = picture_dataset()
-    renamed = dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, title="photo"))
+    renamed = dataclasses.replace(dataset.test, title="photo")
+    (again,) = benchmark(["ncm"], dataset=dataclasses.replace(dataset, test=renamed))
+    assert again.train_seconds == first.train_seconds  # it was kept
+    changed = dataclasses.replace(dataset.test, pixels=255 - dataset.test.pixels)
     with pytest.raises(InputError, match=r"other settings \(images\)"):
-        benchmark(["ncm"], dataset=renamed)
+        benchmark(["ncm"], dataset=dataclasses.replace(dataset, test=changed))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"settings": {}, "record": {}}', '{"record": 3}'])

@@ -31,7 +31,7 @@ CONFIG = LearnerConfig(
     PromptConfig((0, 1), 3, ()),
     cbp=CBPConfig(maturity=2),
     readout=ReadoutConfig("whitened", priors=(1.0,), scales=(1.0,)),
-    adaptation=AdaptationConfig("auto", epochs=2, final_rate=0.1),
+    adaptation=AdaptationConfig("auto", fewest_classes=2, epochs=2, final_rate=0.1),
 )
 PROTOCOL = LongStreamProtocol(5, (2, 3), 3, 2, running_every=2)
 TRAINING = TrainingConfig.of(CONFIG)

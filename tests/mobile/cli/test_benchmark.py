@@ -134,7 +134,7 @@ def test_demo_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [path.name for path in pictures] == [f"{digit}.png" for digit in range(10)]
     assert words.pop() == f"{tmp_path}/pictures/*.png"
     predicted = CliRunner().invoke(main, [*words, *map(str, pictures), "--json"])
-    answers = [row["classes"] for row in json.loads(predicted.stdout)]
+    answers = [json.loads(line)["classes"] for line in predicted.stdout.splitlines()]
     text = (tmp_path / "demo.html").read_text(encoding="utf-8")
     for digit, ((best, *_), path) in enumerate(zip(answers, pictures, strict=True)):
         assert f"{digit} taken for {best['label']}" in text

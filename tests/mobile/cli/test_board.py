@@ -114,9 +114,11 @@ def test_evaluate_tests_a_state_on_a_folder(bundle: Path, photos, tmp_path: Path
     assert "left out, not known: 1 class (grey)" in result.stderr
     again = run(*command, "--json")
     assert json.loads(again.stdout)["figures"]["images_per_second"] is None
+    moved = run(*command[:4], "--images", test.rename(tmp_path / "moved"), "--out", out, "--json")
+    assert json.loads(moved.stdout)["figures"]["images_per_second"] is None
     other = run(*command[:4], "--images", learnt, "--out", out)
     assert other.exit_code == 1
-    assert "is of another test, which differs in data; name" in other.stderr
+    assert "is of another test, which differs in images; name" in other.stderr
 
 
 def test_evaluate_tests_a_state_on_a_data_set(bundle: Path, photos, tmp_path: Path) -> None:
@@ -269,6 +271,30 @@ def test_watching_an_inbox_goes_on_after_sigterm(bundle: Path, photos, tmp_path:
     refused = run("watch", bundle, "--inbox", UNWRITABLE, "--state", state, "--once")
     assert refused.exit_code == 1
     assert "cannot make the folder /proc/nowhere" in refused.stderr
+
+
+def test_watching_goes_on_in_the_last_task_when_all_are_begun(
+    bundle: Path, write_classes, tmp_path: Path
+) -> None:
+    inbox, state = tmp_path / "inbox", tmp_path / "state"
+    for number, colour in enumerate(("red", "green", "blue", "grey", "white")):
+        write_classes(inbox / "waiting" / str(number), colour)
+    write_classes(inbox / "waiting" / "5", "red", seed=1)  # known: it joins nothing
+    write_classes(inbox / "waiting" / "6", "black", "pink")  # one more than there is room for
+    result = run(
+        *("watch", bundle, "--inbox", inbox, "--state", state, "--epochs", "1", "--once"),
+    )
+    assert result.exit_code == 0, result.output
+    assert [line for line in result.stderr.splitlines() if line.startswith("note")] == [
+        f"note: all 3 of the bundle's tasks are begun: {colours} join task 3"
+        for colours in ("grey", "white", "black, pink")
+    ]
+    assert "000004-4: learnt 3 images, new: white in " in result.stdout
+    assert "000005-5: learnt 3 images in " in result.stdout
+    assert "000006-6: refused" in result.stdout
+    found, info = load_state(state)
+    assert found["classes.task"][:5].tolist() == [0, 1, 2, 2, 2]
+    assert info.progress["lessons"] == 6
 
 
 def test_report(bundle: Path, camera: Path, tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def test_learning_and_predicting(
     assert all(np.array_equal(value, wanted[name]) for name, value in found.items())
 
     images = [first / "green" / "0.png", second / "blue" / "1.png"]
-    rows = json.loads(run("predict", bundle, *images, "--state", state, "--json").stdout)
+    printed = run("predict", bundle, *images, "--state", state, "--json").stdout
+    rows = [json.loads(line) for line in printed.splitlines()]
     for row, image, answer in zip(rows, images, expected.predict(images), strict=True):
         assert (row["image"], row["task"]) == (str(image), answer.task)
         assert [(c["label"], c["probability"]) for c in row["classes"]] == list(answer.ranking)

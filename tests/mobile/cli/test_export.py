@@ -149,9 +149,10 @@ def test_the_room_is_twice_what_a_state_knows_or_the_room_that_it_had(server):
     assert room(60, 60, 3, asked=(60, 7)) == (60, 7)
 
 
-def test_labels_rename_the_classes(calls, export, server, tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_labels_rename_the_classes(encoding, calls, export, server, tmp_path):
     labels = tmp_path / "labels.txt"
-    labels.write_text("Ameise\nBiene\n\n  Kätzchen \n", "utf-8")
+    labels.write_text("Ameise\nBiene\n\n  Kätzchen \n", encoding)
     assert export("--state", server.path, "--budget", 1, "--labels", labels).exit_code == 0
     assert calls[0][4].class_names == ("Ameise", "Biene", "Kätzchen")
 

@@ -48,14 +48,14 @@ def test_lesson_after_lesson_in_words(one_pass_bundle: Path, photos, tmp_path: P
     assert first.exit_code == 0, first.output
     lines = first.stderr.splitlines()
     assert "learning: 10 images" in lines
-    (forecast,) = (line for line in lines if line.startswith("adapting (first lesson of two cl"))
+    (forecast,) = (line for line in lines if line.startswith("adapting (first lesson of enough cl"))
     assert re.search(
         r"\): about 7 passes an image, \d+ s$", forecast
     )  # two epochs of three, a look
     assert "adapting: 30 images" in lines
     assert first.stdout.splitlines()[0] == (
         "lesson (new: green, red): 10 images; 100 % right left out; the features were adapted "
-        "(first lesson of two classes or more)"
+        "(first lesson of enough classes)"
     )
     assert f"wrote {state}: 2 of 6 classes, 0.00 MB; learning took " in first.stdout
     assert "kept" not in first.stdout
@@ -112,7 +112,7 @@ def test_predicting_needs_no_pictures_and_names_no_prompt(
     (best,) = OnDeviceLearner(one_pass_bundle, state).predict(picture)
     result = run("predict", one_pass_bundle, picture, "--state", alone, "--top", "1")
     assert result.stdout == f"{picture}: {best.label} {100 * best.probability:.1f} %\n"
-    (row,) = json.loads(run("predict", one_pass_bundle, picture, "--state", alone, "--json").stdout)
+    row = json.loads(run("predict", one_pass_bundle, picture, "--state", alone, "--json").stdout)
     assert row["task"] is None
     refused = run(*learn[:4], "--state", alone)
     assert refused.exit_code == 1
@@ -156,7 +156,7 @@ def test_watching_an_inbox(one_pass_bundle: Path, photos, tmp_path: Path) -> Non
     first, second = result.stdout.splitlines()[1:]
     assert re.match(
         r"000000-a: learnt 10 images, new: green, red; 100 % right left out; the features were "
-        r"adapted \(first lesson of two classes or more\) in \d+\.\d s; 2 classes are known$",
+        r"adapted \(first lesson of enough classes\) in \d+\.\d s; 2 classes are known$",
         first,
     )
     assert "000001-b: learnt 5 images, new: blue; the features stay (one class" in second

@@ -1,6 +1,7 @@
 """A host written from docs/bundle.md alone, against the Python host: the page is enough."""
 
 import hashlib
+import itertools
 import json
 import math
 import struct
@@ -99,45 +100,83 @@ class Host:
             t["name"]: np.zeros(t["shape"]) for t in self.manifest["methods"][method]["outputs"]
         }
 
-    def evidence(self, prior, x, labels, members):
+    def metric(self, prior):
         solved = self.call("solve", prior=[prior], scale=[1])
-        metric = {name: solved[name] for name in ("inverse", "projected")}
+        names = ("inverse", "projected", "ridge", "trace", "related")
+        return {name: solved[name] for name in names}
+
+    def evidence(self, metric, x, labels, members, copies):
         sums = self.zeros("leave_one_out")
-        for real, (few, own) in self.parts("leave_one_out", len(x), x, labels):
-            given = {"x": few, "labels": np.where(real, own, -1), "members": members, **sums}
-            sums = self.call("leave_one_out", **metric, **given)
+        for real, (few, own, alike) in self.parts("leave_one_out", len(x), x, labels, copies):
+            given = {"x": few, "labels": np.where(real, own, -1), "copies": alike, **sums}
+            sums = self.call("leave_one_out", members=members, **metric, **given)
         return sums
+
+    def copies(self, metric, x, labels):
+        away = x - self.state["state.classes.mean"][labels]
+        found = np.ones(len(x))
+        for one, other in itertools.permutations(range(len(x)), 2):
+            near, own, its = (
+                away[i] @ metric["inverse"] @ away[j]
+                for i, j in ((one, other), (one, one), (other, other))
+            )
+            alike = near / np.sqrt(own * its) > 5 / np.sqrt(x.shape[1])
+            if labels[one] == labels[other] and alike:
+                found[one] += min(near / own, 1)
+        return found
 
     def count(self, x, labels):
         for real, (few, own) in self.parts("observe", len(x), x, labels):
             self.state |= self.call("observe", x=few, labels=np.where(real, own, -1))
         readout = self.manifest["config"]["readout"]
         priors, scales = np.array(readout["priors"]), np.array(readout["scales"])
-        known = self.state["state.classes.count"] > 0
-        rows = [self.evidence(prior, x, labels, known)["sums.likelihood"] for prior in priors]
-        evidence = self.state["state.readout.evidence"] + np.stack(rows)
-        if evidence.any():
-            doubtful = evidence - 8 * np.log10(priors)[:, None] ** 2
-            row, column = np.unravel_index(doubtful.argmax(), doubtful.shape)
-            chosen = {"evidence": evidence, "prior": priors[[row]], "scale": scales[[column]]}
-            for name, value in chosen.items():
-                self.state[f"state.readout.{name}"] = value.astype("float32")
+        known, alone = self.state["state.classes.count"] > 0, np.ones(len(x))
+        metrics = [self.metric(prior) for prior in priors]
+        rows = [self.evidence(metric, x, labels, known, alone) for metric in metrics]
+        if not rows[0]["sums.count"].any():
+            return
+        evidence = self.state["state.readout.evidence"] + np.stack(
+            [row["sums.likelihood"] for row in rows]
+        )
+        best = (evidence.max(axis=1) - 8 * np.log10(priors) ** 2).argmax()
+        copies = self.copies(metrics[best], x, labels)
+        sums = self.evidence(metrics[best], x, labels, known, copies)
+        calibration = self.state["state.readout.calibration"] + sums["sums.likelihood"]
+        chosen = {
+            "readout.evidence": evidence,
+            "readout.calibration": calibration,
+            "readout.prior": priors[[best]],
+        }
+        if calibration.any():
+            chosen["readout.scale"] = scales[[calibration.argmax()]]
+        if readout["kind"] == "whitened":
+            n, (total, squares) = sums["sums.count"][0], sums["sums.unknown"]
+            deviation = np.sqrt((squares - total**2 / n) / (n - 1)) if n > 1 else np.inf
+            few = np.sqrt(1 + 1 / n) * (1 + 2.96 / 4 / max(n - 1, 1))
+            chosen["unknown.threshold"] = np.array([total / n + 1.4 * few * deviation])
+        for name, value in chosen.items():
+            self.state[f"state.{name}"] = value.astype("float32")
 
     def adapts(self, images, x, labels, members):
         kind = self.adaptation["kind"]
         if kind == "never" or members.sum() < 2:
             return False
-        if kind == "always" or not self.before["state.lessons.adapted"][0]:
+        if kind == "always":
             return True
+        first = not self.before["state.lessons.adapted"][0]
         others = ((self.before["state.classes.count"] > 0) & ~members).sum()
-        if kind == "first" or members.sum() < self.adaptation["share"] * others:
-            return False
+        fewest = max(self.adaptation["fewest_classes"], self.adaptation["share"] * others)
+        if kind == "first" or members.sum() < fewest:
+            return first and kind == "first"
+        if first:
+            return True
         if "confidence" in self.zeros("features"):
             asked = images[np.argsort(labels, kind="stable")[::10]]
             zeros = np.zeros_like(self.state["state.prompts.g"])
             sure = self.look(asked, "confidence", **{"state.prompts.g": zeros})
             return sure.mean() < self.adaptation["confidence"]
-        sums = self.evidence(self.state["state.readout.prior"][0], x, labels, members)
+        metric = self.metric(self.state["state.readout.prior"][0])
+        sums = self.evidence(metric, x, labels, members, np.ones(len(x)))
         right, count = sums["sums.right"][0], sums["sums.count"][0]
         return count > 0 and right / count < self.adaptation["accuracy"]
 

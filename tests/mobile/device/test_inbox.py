@@ -1,5 +1,9 @@
 """Lessons in a folder: learnt once each, whatever stops when."""
 
+import errno
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +162,170 @@ def test_a_full_disk_ends_it_and_the_lesson_is_learnt_later(
     assert names(folder)["learning"] == ["000000-a"]
     assert learn_all(bundle, folder) == ["000000-a"]
     assert names(folder)["learnt"] == ["000000-a"]
+
+
+def learn_elsewhere(bundle: Path, folder: Path, label: str, pictures) -> None:
+    """Learn into the inbox's state as another program does."""
+    state = folder.parent / "state.safetensors"
+    other = OnDeviceLearner(bundle, state if state.exists() else None)
+    other.learn({label: pictures(label, 3)}, epochs=1)
+    other.save(state)
+
+
+def test_what_another_program_learns_between_two_lessons_stays(
+    one_pass_bundle: Path, lesson, pictures
+) -> None:
+    folder = lesson("a", "red")
+    inbox, learner = open_inbox(one_pass_bundle, folder)
+    learn_elsewhere(one_pass_bundle, folder, "grey", pictures)  # the state is new to the inbox
+    inbox.learn_next(learner.learn)
+    learn_elsewhere(one_pass_bundle, folder, "white", pictures)
+    lesson("b", "blue")
+    inbox.learn_next(learner.learn)
+    _, info = load_state(folder.parent / "state.safetensors")
+    assert info.class_names == ("grey", "red", "white", "blue")
+    assert info.progress["lessons"] == 4
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_an_interrupted_lesson_is_told_though_another_program_has_learnt_since(
+    one_pass_bundle: Path, lesson, pictures, monkeypatch, saved: bool
+) -> None:
+    folder = lesson("a", "red")
+    inbox, learner = open_inbox(one_pass_bundle, folder)
+
+    def cut(*_: object) -> None:
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((Inbox, "_file", cut) if saved else (learner, "learn", cut)))
+        with pytest.raises(PowerCut):
+            inbox.learn_next(learner.learn)
+    learn_elsewhere(one_pass_bundle, folder, "blue", pictures)
+    assert learn_all(one_pass_bundle, folder) == ([] if saved else ["000000-a"])
+    assert names(folder)["learnt"] == ["000000-a"]
+    state, info = load_state(folder.parent / "state.safetensors")
+    assert sorted(info.class_names) == ["blue", "red"]
+    assert state["classes.count"][:2].tolist() == [3, 3]
+
+
+KILLED = """
+import os, signal, sys
+from contextlib import suppress
+from pathlib import Path
+with suppress(ImportError):  # once for all processes
+    import executorch.extension.pybindings._portable_lib
+from mobile.device.inbox import Inbox
+from mobile.device.runtime import OnDeviceLearner
+
+bundle, folder = map(Path, sys.argv[1:])
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        inbox = Inbox(folder, OnDeviceLearner(bundle), folder.parent / "state.safetensors")
+        inbox.learn_next(lambda images: os.kill(os.getpid(), signal.SIGKILL))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+"""
+
+
+def test_a_lesson_that_has_killed_the_process_twice_lets_the_next_one_pass(
+    bundle: Path, lesson
+) -> None:
+    folder = lesson("a_big", "red")
+    lesson("b_small", "blue")
+    subprocess.run([sys.executable, "-c", KILLED, str(bundle), str(folder)], check=True)
+    assert names(folder)["learning"] == ["000000-a_big"]
+    assert learn_all(bundle, folder) == ["000000-a_big", "000000-b_small"]
+    found = names(folder)
+    assert (found["learning"], found["learnt"]) == ([], ["000000-b_small"])
+    assert list((folder / "learning").iterdir()) == []
+    reason = (folder / "refused" / "000000-a_big.txt").read_text()
+    assert reason.startswith("the process was ended 2 times while it learnt this lesson, perhaps")
+    (folder / "refused" / "000000-a_big").rename(folder / "waiting" / "a_big")
+    assert learn_all(bundle, folder) == ["000001-a_big"]  # its attempts count anew
+
+
+def test_a_failure_counts_as_an_attempt_and_says_so(bundle: Path, lesson) -> None:
+    folder, said = lesson("a", "red"), []
+    learner = OnDeviceLearner(bundle)
+    inbox = Inbox(folder, learner, folder.parent / "state.safetensors", say=said.append)
+
+    def fail(_: object) -> None:
+        raise RuntimeError("the engine gave up")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            inbox.learn_next(fail)
+    assert said == ["000000-a: the process was ended while it learnt this; attempt 2 of 2"]
+    assert inbox.learn_next(fail) == ("000000-a", [])
+
+
+def test_one_that_is_asked_to_stop_has_made_no_attempt(bundle: Path, lesson) -> None:
+    folder = lesson("a", "red")
+    inbox, _ = open_inbox(bundle, folder)
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            inbox.learn_next(stop)
+    assert learn_all(bundle, folder) == ["000000-a"]
+    assert names(folder)["learnt"] == ["000000-a"]
+
+
+@pytest.mark.parametrize("pictured", [False, True])
+def test_a_lesson_whose_name_is_not_utf_8(bundle: Path, lesson, pictured: bool) -> None:
+    folder = lesson("b", "blue")
+    name = os.fsdecode(b"l\xe9on")
+    odd = folder / "waiting" / name
+    try:
+        (odd if not pictured else odd.parent).mkdir(exist_ok=True)
+        if pictured:
+            lesson(name, "red")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    found = learn_all(bundle, folder)
+    assert found == ["000000-b", f"000001-{name}"]
+    if pictured:
+        assert names(folder)["learnt"] == found
+    else:
+        reason = folder / "refused" / f"{found[1]}.txt"
+        assert r"l\udce9on: holds no class folder with a readable" in reason.read_text()
+
+
+def test_a_lesson_that_cannot_be_moved_is_passed_over_and_said_once(
+    bundle: Path, lesson, monkeypatch
+) -> None:
+    folder, said = lesson("a", "red"), []
+    lesson("b", "blue")
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.name == "a":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    learner = OnDeviceLearner(bundle)
+    inbox = Inbox(folder, learner, folder.parent / "state.safetensors", say=said.append)
+    for found in (("000000-b", ("blue",)), None, None):
+        taught = inbox.learn_next(lambda images: learner.learn(images, epochs=1))
+        assert found == (taught and (taught[0], taught[1][0].new))
+    (sentence,) = said
+    assert sentence.startswith(f"passed over: cannot move {folder / 'waiting' / 'a'} to ")
+    assert "Permission denied; the inbox's folders must be writable" in sentence
+
+
+def test_a_name_that_fills_a_file_systems_room_is_cut(bundle: Path, lesson) -> None:
+    folder = lesson("é" * 120, "red")
+    assert learn_all(bundle, folder) == [f"000000-{'é' * 100}"]
+
+
+@pytest.mark.parametrize("name", ["²-a", "b.json", "000099-c"])
+def test_whatever_lies_in_learning_is_learnt(bundle: Path, lesson, name: str) -> None:
+    folder = lesson("a", "red")
+    inbox, _ = open_inbox(bundle, folder)
+    (inbox.waiting / "a").rename(inbox.learning / name)
+    assert learn_all(bundle, folder) == [name]
+    assert list(inbox.learning.iterdir()) == []

@@ -27,7 +27,9 @@ def test_lesson_after_lesson_new_and_known_classes_together(learner, pictures):
     first = learner.learn({label: pictures(label, 9) for label in ("red", "green")})
     second = learner.learn({"blue": pictures("blue", 8), "red": pictures("red", 2, 1)})
     last = learner.learn({"white": pictures("white", 4)})
-    found = [dataclasses.replace(lesson, decision=None) for lesson in first + second + last]
+    found = [
+        dataclasses.replace(lesson, decision=None, recall=()) for lesson in first + second + last
+    ]
     assert found == [
         Lesson(None, ("red", "green"), (), 18),
         Lesson(None, ("blue",), ("red",), 10),

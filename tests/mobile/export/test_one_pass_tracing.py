@@ -41,7 +41,7 @@ TAKES = {
     "observe": ["x", "labels", *named("state.", STATISTICS)],
     "solve": ["prior", "scale", *named("state.", STATISTICS)],
     "leave_one_out": [
-        *["x", "labels", "members", *METRIC],
+        *["x", "labels", "copies", "members", *METRIC],
         *named("state.", ["classes.count", "classes.mean"]),
         *named("sums.", EVIDENCE),
     ],

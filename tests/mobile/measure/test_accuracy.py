@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cbpnet.host.errors import InputError
-from mobile.device.runtime import OnDeviceLearner, Prediction
+from mobile.device.prediction import Prediction
+from mobile.device.runtime import OnDeviceLearner
 from mobile.measure.accuracy import ClassAccuracy, Confusion, TestImages, measure_accuracy
 
 IDENTITY = {"bundle": "b", "state": "s"}
@@ -31,7 +32,12 @@ def test_images(labels: str, taken_for: str) -> TestImages:
     words = {"c": "cat", "d": "dog", "x": "fox"}
     answers = [words[letter] for letter in taken_for]
     names = [f"{number}.png" for number in range(len(labels))]
-    return TestImages([words[letter] for letter in labels], names, answers.__getitem__)
+    return TestImages(
+        [words[letter] for letter in labels],
+        names,
+        answers.__getitem__,
+        lambda number: answers[number].encode(),
+    )
 
 
 test_images.__test__ = False  # type: ignore[attr-defined]
@@ -124,7 +130,9 @@ def test_a_real_learner(bundle: Path, pictures, tmp_path: Path) -> None:
     learner.learn({label: images[:4] for label, images in few.items()})
     images = [image for label in few for image in few[label][4:]]
     labels = [label for label in few for _ in range(2)]
-    test = TestImages(labels, ["a", "b", "c", "d"], images.__getitem__)
+    test = TestImages(
+        labels, ["a", "b", "c", "d"], images.__getitem__, lambda number: images[number].tobytes()
+    )
     found = measure_accuracy(
         learner, test, "colours", Path("x"), IDENTITY, tmp_path / "a", lambda images: None
     )
@@ -133,3 +141,26 @@ def test_a_real_learner(bundle: Path, pictures, tmp_path: Path) -> None:
     ]
     assert found.share == sum(right) / 4
     assert found.state == "x"
+
+
+def test_answers_are_of_pictures_and_not_of_names(bundle, write_classes, tmp_path: Path) -> None:
+    learner, path = OnDeviceLearner(bundle), tmp_path / "answers.jsonl"
+    folder = write_classes(tmp_path / "photos", "red", "green")
+    classes = {label: sorted((folder / label).iterdir()) for label in ("red", "green")}
+    learner.learn(classes, epochs=1)
+
+    def answered_before() -> bool:
+        test = TestImages.of_folders(classes)
+        found = measure_accuracy(
+            learner, test, "colours", None, IDENTITY, path, lambda images: None
+        )
+        return found.images_per_second is None
+
+    assert not answered_before()
+    assert answered_before()
+    moved = folder.rename(tmp_path / "moved")
+    classes = {label: [moved / label / path.name for path in classes[label]] for label in classes}
+    assert answered_before()
+    classes["red"][1].write_bytes(classes["green"][1].read_bytes())
+    with pytest.raises(InputError, match="is of another test, which differs in images"):
+        answered_before()

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cbpnet.run.metrics import RunResult
-from mobile.device.runtime import Prediction
+from mobile.device.prediction import Prediction
 from mobile.measure.demo_page import Picture, write_demo_page
 
 RESULTS = [

@@ -2,8 +2,10 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from cbpnet.run.state_file import load_state, save_state
@@ -32,13 +34,13 @@ def test_the_distance_of_a_tensor_is_relative_to_its_norm(course, learnt):
     assert distance.furthest == "prompts.g"
 
 
-def test_where_nothing_is_written_down_the_distance_is_absolute(course, learnt):
-    state, info = load_state(learnt / STATE)
-    empty = next(name for name, value in state.items() if not value.any())
-    shifted = state[empty].copy()
-    shifted.flat[0] = 3
-    save_state(learnt / STATE, state.replace({empty: shifted}), info)
-    assert measure(learnt, course).state[empty] == 3.0
+def test_where_nothing_is_written_down_the_distance_is_absolute(course, learnt, tmp_path):
+    other = shutil.copytree(course, tmp_path / "course")
+    (path,) = other.glob("state_*")
+    state, info = load_state(path)
+    save_state(path, state.replace({"prompts.g": state["prompts.g"] * 0}), info)
+    expected = np.sqrt(np.square(state["prompts.g"].astype(np.float64)).sum())
+    assert measure(learnt, other).state["prompts.g"] == pytest.approx(expected)
 
 
 def test_other_classes_or_lessons_are_another_record(course, learnt):

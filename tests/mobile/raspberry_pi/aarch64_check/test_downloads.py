@@ -105,7 +105,7 @@ def test_a_machine_without_debians_keys(programs, tmp_path, monkeypatch):
     programs(apt_get=APT, dpkg=DPKG)
     monkeypatch.setattr(downloads, "_KEYS", tmp_path / "keys")
     with pytest.raises(
-        UnavailableError, match="^debian-archive-keyring is not installed: .*/keys$"
+        UnavailableError, match=r"^debian-archive-keyring is not installed: .*/keys$"
     ):
         unpack_debian_packages(["one"], "trixie", "arm64", tmp_path)
 

@@ -7,7 +7,11 @@ import pytest
 from mobile.raspberry_pi.aarch64_check.emulated_board import PROCESSORS, EmulatedBoard, make_root
 
 QEMU = '#!/bin/sh\necho "$2" >&2; shift 4; exec "$@"\n'
-PYTHON = '#!/bin/sh\necho "$@"; echo "$PYTHONPATH"; echo "$LD_LIBRARY_PATH"; echo "$GIVEN$LEAK"; exit 7\n'
+PYTHON = """\
+#!/bin/sh
+echo "$@"; echo "$PYTHONPATH"; echo "$LD_LIBRARY_PATH"; echo "$GIVEN$LEAK"
+exit 7
+"""
 
 
 def write_program(path, script):

@@ -41,7 +41,7 @@ def test_vectors_are_written_unless_they_are_there(asked, tmp_path, monkeypatch)
 
 def test_what_cannot_be_written(asked, tmp_path):
     asked[0] = 1
-    with pytest.raises(MaterialError, match="^cannot$"):
+    with pytest.raises(MaterialError, match=r"^cannot$"):
         get_vectors(tmp_path)
 
 

@@ -6,6 +6,7 @@ public enum class Reason(public val label: String, internal val adapts: Boolean)
     ALWAYS("always", true),
     FOREIGN("foreign", true),
     FAMILIAR("familiar", false),
+    FEW_CLASSES("few classes", false),
     OUTNUMBERED("outnumbered", false),
     ADAPTED_BEFORE("adapted before", false),
     ONE_CLASS("one class", false),
@@ -65,10 +66,10 @@ private fun reason(settings: LearnerSettings, isFirst: Boolean, classes: Int, ot
     settings.kind == AdaptationKind.NEVER -> Reason.NEVER
     classes < FEWEST_CLASSES -> Reason.ONE_CLASS
     settings.kind == AdaptationKind.ALWAYS -> Reason.ALWAYS
-    isFirst -> Reason.FIRST
-    settings.kind == AdaptationKind.FIRST -> Reason.ADAPTED_BEFORE
+    settings.kind == AdaptationKind.FIRST -> if (isFirst) Reason.FIRST else Reason.ADAPTED_BEFORE
+    classes < settings.fewestClasses -> Reason.FEW_CLASSES
     classes < settings.share * others -> Reason.OUTNUMBERED
-    else -> null
+    else -> if (isFirst) Reason.FIRST else null
 }
 
 private fun isForeign(settings: LearnerSettings, confidence: Double?, accuracy: Double?): Boolean =

@@ -13,6 +13,7 @@ internal enum class AdaptationKind(val label: String) {
  * What a host needs of a learner's settings.
  *
  * @property kind when a lesson adapts the features.
+ * @property fewestClasses that a lesson adapts to by its own choice.
  * @property share of the classes known beside a lesson's own: with fewer classes than that none adapts.
  * @property confidence of the pretrained classifier, in [0, 1]: images below it are foreign.
  * @property accuracy of a lesson, in [0, 1]: where there is no classifier, its images are foreign below it.
@@ -24,6 +25,7 @@ internal enum class AdaptationKind(val label: String) {
  */
 internal class LearnerSettings(
     val kind: AdaptationKind,
+    val fewestClasses: Int,
     val share: Double,
     val confidence: Double,
     val accuracy: Double,
@@ -45,6 +47,7 @@ internal class LearnerSettings(
             val found = LearnerSettings(
                 AdaptationKind.entries.find { it.label == label }
                     ?: throw JsonException("the adaptation \"$label\" is not known to the app"),
+                adaptation.integer("fewest_classes"),
                 adaptation.number("share"),
                 adaptation.number("confidence"),
                 adaptation.number("accuracy"),

@@ -61,7 +61,8 @@ internal class OnePassProgram(private val program: Program) {
         val fixed = prefixed(STATE, solved.state) + solved.metric + ("members" to marks(members, classes))
         val start = manifest.method("leave_one_out").zeros(SUMS)
         return x.indices.chunked(counting.size).fold(start) { sums, part ->
-            val inputs = fixed + prefixed(SUMS, sums) + counted(x, labels, part)
+            val inputs = fixed + prefixed(SUMS, sums) + counted(x, labels, part) +
+                ("copies" to counting.weights(ALONE, part.size))
             sums + unprefixed(SUMS, program.call("leave_one_out", inputs))
         }
     }
@@ -109,6 +110,7 @@ internal class OnePassProgram(private val program: Program) {
         state + unprefixed(STATE, program.call(method, prefixed(STATE, state) + inputs))
 
     private companion object {
+        const val ALONE = 1f // images of its class that one is left out with
         const val PAIR = 0.3f // what a lesson's pair of features counts, of which a kept picture's counts 1
     }
 }

@@ -8,7 +8,7 @@ internal class FakeBundle(
     weights: String = "0123456789abcdef",
 ) : FakeProgram(microBatch, classes, tasks, weights) {
     override val config = """{"readout": {"kind": "none", "priors": [1.0], "scales": [1.0]},
-        "adaptation": {"kind": "cbpnet", "share": 0.25, "confidence": 0.25, "accuracy": 0.85, "epochs": 5, "final_rate": 1.0},
+        "adaptation": {"kind": "cbpnet", "fewest_classes": 5, "share": 0.25, "confidence": 0.25, "accuracy": 0.85, "epochs": 5, "final_rate": 1.0},
         "cbp": {"replacement_rate": 0.0001, "max": Infinity}}"""
     override val state = linkedMapOf(
         "prompts.e" to StateTensor(listOf(tasks, 1, 2, 1, DIM), Counted.TASKS),

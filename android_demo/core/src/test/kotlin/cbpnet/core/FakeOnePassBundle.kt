@@ -16,9 +16,11 @@ internal class FakeOnePassBundle(
     classes: Int = 4,
     tasks: Int = 1,
     weights: String = "0123456789abcdef",
+    fewestClasses: Int = 2,
 ) : FakeProgram(microBatch, classes, tasks, weights) {
     override val config = """{"readout": {"kind": "whitened", "priors": [0.5, 1.0, 2.0], "scales": [0.25, 4.0]},
-        "adaptation": {"kind": "$kind", "share": 0.25, "confidence": 0.25, "accuracy": 0.85, "epochs": 2, "final_rate": 0.5}}"""
+        "adaptation": {"kind": "$kind", "fewest_classes": $fewestClasses, "share": 0.25, "confidence": 0.25,
+            "accuracy": 0.85, "epochs": 2, "final_rate": 0.5}}"""
     private val prompt = listOf(1, 2, 1, DIM)
     override val state = linkedMapOf(
         "prompts.g" to StateTensor(prompt, null),

@@ -116,6 +116,20 @@ class OnePassTest {
     }
 
     @Test
+    fun aLessonOfLessThanTheFewestClassesIsLeftAlone() {
+        fun reasons(kind: String): List<Reason> {
+            val session = LearningSession(FakeOnePassBundle(kind, 0.1f, fewestClasses = 3).program(), null)
+            val (two, three) = mapOf("red" to reds(2), "green" to greens(2)).let { it to it + ("blue" to blues(2)) }
+            val lessons = listOf(mapOf("red" to reds(2)), two, three, two, three)
+            return lessons.map { session.learn(it, settings).single().decision!!.reason }
+        }
+        val few = Reason.FEW_CLASSES
+        assertEquals(listOf(Reason.ONE_CLASS, few, Reason.FIRST, few, Reason.FOREIGN), reasons("auto"))
+        assertEquals(listOf(Reason.ONE_CLASS, Reason.FIRST) + List(3) { Reason.ADAPTED_BEFORE }, reasons("first"))
+        assertEquals(listOf(Reason.ONE_CLASS) + List(4) { Reason.ALWAYS }, reasons("always"))
+    }
+
+    @Test
     fun everyReason() {
         fun reasons(kind: String, confidence: Float?, accuracy: Float = 0.5f): List<Reason> {
             val session = LearningSession(FakeOnePassBundle(kind, confidence, accuracy).program(), null)
