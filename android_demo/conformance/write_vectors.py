@@ -36,10 +36,7 @@ from cbpnet.method.config import (
 )
 from cbpnet.method.initial import draw_state
 from cbpnet.method.state import HostState
-from cbpnet.run.state_file import load_state
 from mobile.device.images import normalised, prepare_images
-from mobile.device.one_pass_program import OnePassProgram
-from mobile.device.program import Program
 from mobile.device.program_steps import ProgramSteps
 from mobile.device.runtime import OnDeviceLearner
 from mobile.export.exporter import ExportSettings, export_bundle
@@ -199,8 +196,7 @@ def _lessons(
                 BATCH_SIZE,
                 task=teaching.joined_task,
             )
-        state = folder / f"state_{number}.safetensors"
-        host.save(state)
+        host.save(folder / f"state_{number}.safetensors")
         shown = [file for label in host.class_names for file in photographs[label]]
         tensors = {
             f"{step}/{name}": np.ascontiguousarray(value)
@@ -215,7 +211,7 @@ def _lessons(
                 "joined_task": teaching.joined_task,
                 "steps": len(steps),
                 "decision": None if decision is None else asdict(decision),
-                "predictions": list(_predictions(host, folder, state, shown)),
+                "predictions": list(_predictions(host, folder, shown)),
             }
         )
     return written
@@ -231,9 +227,8 @@ def _corrections(
     shown = [file for files in photographs.values() for file in files[::4]]
     for number, correction in enumerate(corrections):
         _correct(host, folder, **correction)
-        state = folder / f"corrected_{number}.safetensors"
-        host.save(state)
-        yield correction | {"predictions": list(_predictions(host, folder, state, shown))}
+        host.save(folder / f"corrected_{number}.safetensors")
+        yield correction | {"predictions": list(_predictions(host, folder, shown))}
 
 
 def _correct(
@@ -258,28 +253,13 @@ def _recording(steps: list[HostState]) -> Callable[..., HostState]:
 
 
 def _predictions(
-    host: OnDeviceLearner, folder: Path, state: Path, files: Sequence[str]
+    host: OnDeviceLearner, folder: Path, files: Sequence[str]
 ) -> Iterator[dict[str, object]]:
-    """Yield what the host says of photographs, with the state that it has saved."""
-    scores = _unknown_scores(folder, state, files)
-    for file, unknown in zip(files, scores, strict=True):
+    """Yield what the host says of photographs."""
+    for file in files:
         (found,) = host.predict(folder / file)
-        ranking = found.ranking
-        yield {"picture": file, "task": found.task, "ranking": ranking, "unknown": unknown}
-
-
-def _unknown_scores(folder: Path, state: Path, files: Sequence[str]) -> list[float | None]:
-    """Return how unlike anything known each photograph is; None where a bundle has tasks."""
-    program = Program(folder / "bundle.pte")
-    if not program.manifest.config.one_pass:
-        return [None] * len(files)
-    learner, (known, _) = OnePassProgram(program), load_state(state)
-    preprocessing = program.manifest.preprocessing
-    images = normalised(
-        prepare_images([folder / file for file in files], preprocessing), preprocessing
-    )
-    scores: list[float | None] = learner.predict(known, learner.features(known, images))[2].tolist()
-    return scores
+        unknown = found.unknown_score
+        yield {"picture": file, "task": found.task, "ranking": found.ranking, "unknown": unknown}
 
 
 def main(out: Path) -> None:

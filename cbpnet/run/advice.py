@@ -116,7 +116,8 @@ def advise_on_features(
     taken, unknown = None, None
     if names:
         _, probabilities, scores = learner.predict(state, x)
-        taken, unknown = probabilities.argmax(axis=1), scores > state["unknown.threshold"]
+        taken = probabilities[:, : len(names)].argmax(axis=1)
+        unknown = scores > state["unknown.threshold"]
     unit = x / np.linalg.norm(x, axis=1, keepdims=True).clip(min=np.finfo(np.float32).tiny)
     for label in dict.fromkeys(labels):
         rows = np.array([row for row, other in enumerate(labels) if other == label])
@@ -151,7 +152,7 @@ def recall(
         confused = None
         if right < images:
             _, probabilities, _ = learner.predict(state, x[rows])
-            others = probabilities.mean(axis=0)
+            others = probabilities[:, : len(names)].mean(axis=0)
             others[label] = -1
             confused = names[int(others.argmax())]
         found.append(Recall(names[label], right if images else None, int(rows.sum()), confused))

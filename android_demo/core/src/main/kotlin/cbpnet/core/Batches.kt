@@ -30,6 +30,10 @@ internal class Batches(manifest: Manifest, val size: Int = manifest.microBatch) 
     fun weights(weight: Float, count: Int): FloatTensor =
         FloatTensor(FloatArray(size) { if (it < count) weight else 0f }, listOf(size))
 
+    /** How many images of its class each row is left out with, as fp32 [m]; the padding goes alone. */
+    fun copies(copies: List<Float>): FloatTensor =
+        FloatTensor(FloatArray(size) { copies.getOrElse(it) { 1f } }, listOf(size))
+
     private fun <T> padded(part: List<T>): List<T> = part + List(size - part.size) { part.last() }
 
     companion object {

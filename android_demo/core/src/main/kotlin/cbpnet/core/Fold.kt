@@ -20,45 +20,33 @@ internal fun fold(learner: OnePassProgram, journal: Journal): Folded {
         )
     }
     val counted = counted(learner, startOf(journal, resolved.base), resolved.lessons, names)
-    val asked = remember(learner, journal)
-    val chosen = choose(learner, counted, asked.x, asked.labels, asked.evidence).state
+    val chosen = choose(learner, counted, remembered(learner, journal, resolved.lessons, names))
     val solved = learner.solve(chosen, chosen.number("readout.prior"), chosen.number("readout.scale"))
     return Folded(solved.state, names.keys.toList())
 }
 
-/** The sample of a journal's images that chooses the readout, by today's features. */
+/** What a journal's lessons in force are by today's features, and what others said. */
 internal fun remember(learner: OnePassProgram, journal: Journal): Remembered {
     val resolved = resolve(journal)
-    val names = numbered(resolved.base, resolved.lessons)
-    val labels = resolved.lessons.flatMap { lesson -> lesson.names.map(names::getValue) }
-    val keys = resolved.lessons.flatMap { it.pictures }
-    val chosen = sampleOf(keys, labels)
-    var start = 0
-    val few = resolved.lessons.map { lesson ->
-        val rows = chosen.map { it - start }.filter { it in lesson.names.indices }
-        start += lesson.names.size
-        lesson.at(rows)
-    }
-    return Remembered(
-        rowsToday(learner, journal.base, few).flatten(),
-        chosen.map(labels::get),
-        chosen.map(keys::get),
-        journal.base.getValue("readout.evidence"),
-    )
+    return remembered(learner, journal, resolved.lessons, numbered(resolved.base, resolved.lessons))
 }
 
-/** The features of each lesson's rows, carried over later adaptations; [state] is any of the learner's. */
-internal fun rowsToday(learner: OnePassProgram, state: State, lessons: List<Rows>): List<List<FloatArray>> =
-    lessons.fold(emptyList()) { before, one ->
-        val drift = one.lesson.left.drift
-        if (drift.isEmpty()) {
-            before.plusElement(one.x)
-        } else {
-            val map = learner.zeroDrift() + drift.filterKeys { it !in BY_CLASS }
-            val after = carriedFeatures(learner, state, map, before.flatten())
-            split(after, before.map { it.size }).plusElement(one.x)
-        }
+/** The same of some lessons, whose classes have numbers. */
+internal fun remembered(
+    learner: OnePassProgram,
+    journal: Journal,
+    lessons: List<Rows>,
+    names: Map<String, Int>,
+): Remembered = lessons.fold(Remembered.nothing(journal.base)) { before, one ->
+    val drift = one.lesson.left.drift
+    val today = if (drift.isEmpty() || before.lessons.isEmpty()) {
+        before
+    } else {
+        val map = learner.zeroDrift() + drift.filterKeys { it !in BY_CLASS }
+        before.mapped(linearMap(learner, journal.base, map))
     }
+    today.joined(LessonRows(one.x, one.names.map(names::getValue), one.pictures))
+}
 
 /**
  * What a journal keeps of the sums that an adaptation was carried over by: nothing where nothing was known
@@ -119,10 +107,4 @@ private fun rowsOf(tensor: FloatTensor, rows: List<Int>): FloatTensor {
     val width = tensor.values.size / tensor.shape[0]
     val values = FloatArray(rows.size * width) { tensor.values[rows[it / width] * width + it % width] }
     return FloatTensor(values, listOf(rows.size) + tensor.shape.drop(1))
-}
-
-/** A list in parts of the given sizes. */
-private fun <T> split(items: List<T>, sizes: List<Int>): List<List<T>> {
-    var start = 0
-    return sizes.map { size -> items.subList(start, start + size).also { start += size } }
 }

@@ -63,6 +63,7 @@ private fun onePassTensors(manifest: Manifest): Map<String, StateTensor> {
     return numbers.associateWith { StateTensor(listOf(1), null) } + mapOf(
         "classes.count" to StateTensor(listOf(manifest.classes), Counted.CLASSES),
         "readout.evidence" to StateTensor(with(manifest.settings) { listOf(priors.size, scales.size) }, null),
+        "readout.calibration" to StateTensor(listOf(manifest.settings.scales.size), null),
     )
 }
 

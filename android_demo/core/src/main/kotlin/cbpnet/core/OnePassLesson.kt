@@ -36,8 +36,8 @@ internal class LessonOutcome(
  * of the images, of which none has been counted before.
  *
  * @param schedule of an adaptation.
- * @param remembered earlier images, which choose the readout together with the lesson's; without them
- *   its own do, and what they say is added to what earlier lessons' did.
+ * @param remembered earlier lessons, which choose the readout together with this one; without them it
+ *   does, and what its images say is added to what earlier ones' did.
  * @param looked is told of images that went through the backbone.
  * @param decided is told the decision once the images have been looked at.
  */
@@ -45,7 +45,7 @@ internal class OnePassLesson(
     private val learner: OnePassProgram,
     private val images: LessonImages,
     private val schedule: Schedule,
-    private val remembered: Remembered?,
+    private val remembered: Remembered,
     private val looked: (images: Int) -> Unit,
     private val decided: (Decision) -> Unit,
 ) {
@@ -55,7 +55,7 @@ internal class OnePassLesson(
     /** What is known after the lesson; [seed] is of an adaptation's order. */
     fun learn(start: State, seed: Int): LessonOutcome {
         val x = look(start)
-        val counted = chosen(start, learner.observe(start, x, labels), x, remembered)
+        val counted = chosen(learner.observe(start, x, labels), x, remembered)
         val decision = decide(start, counted, x)
         decided(decision)
         val lesson = start.number("lessons.count").toInt() + 1
@@ -63,12 +63,13 @@ internal class OnePassLesson(
 
         // Apart, so that the order of images does not depend on whether tokens are replaced.
         val (order, units) = listOf(lesson, -lesson).map { RandomStream(seed, it) }
-        val adapted = adapted(counted.state, x, order, units)
+        val adapted = adapted(counted, x, order, units)
         val moved = start + adapted + ("lessons.adapted" to number(start.number("lessons.adapted") + 1))
         val after = look(moved)
         val drift = learner.compare(x, after)
-        val carried = remembered?.let { it.with(carriedFeatures(learner, moved, drift, it.x)) }
-        val again = chosen(start, learner.observe(learner.carry(moved, drift), after, labels), after, carried)
+        val carried =
+            if (remembered.lessons.isEmpty()) remembered else remembered.mapped(linearMap(learner, moved, drift))
+        val again = chosen(learner.observe(learner.carry(moved, drift), after, labels), after, carried)
         return LessonOutcome(solved(again, lesson), decision, after, adapted, drift)
     }
 
@@ -76,21 +77,18 @@ internal class OnePassLesson(
         learner.features(state, images.show(part)).map(::asCounted).also { looked(part.size) }
     }
 
-    /** The counted state with its readout chosen, by the sample of all images or by the lesson's own. */
-    private fun chosen(start: State, counted: State, x: List<FloatArray>, remembered: Remembered?): Solved {
-        if (remembered == null) return choose(learner, counted, x, labels, start.getValue("readout.evidence"))
-        val asked = remembered.joined(x, labels, images.keys).sample()
-        return choose(learner, counted, asked.x, asked.labels, asked.evidence)
-    }
+    /** The counted state with its readout chosen. */
+    private fun chosen(counted: State, x: List<FloatArray>, remembered: Remembered): State =
+        choose(learner, counted, remembered.joined(LessonRows(x, labels, images.keys)))
 
-    private fun solved(chosen: Solved, lesson: Int): State {
-        val state = chosen.state
+    private fun solved(state: State, lesson: Int): State {
         val solved = learner.solve(state, state.number("readout.prior"), state.number("readout.scale"))
         return solved.state + ("lessons.count" to number(lesson.toFloat()))
     }
 
-    private fun decide(start: State, counted: Solved, x: List<FloatArray>): Decision {
-        val sums = learner.leaveOneOut(counted, x, labels, images.members)
+    private fun decide(start: State, counted: State, x: List<FloatArray>): Decision {
+        val solved = learner.solve(counted, counted.number("readout.prior"), scale = 1f)
+        val sums = learner.leaveOneOut(solved, x, labels, images.members, List(x.size) { 1f })
         val judged = sums.number("count")
         val isJudged = judged > 0 && images.members.size > 1
         val accuracy = if (isJudged) (sums.number("right") / judged).toDouble() else null

@@ -56,13 +56,22 @@ internal class OnePassProgram(private val program: Program) {
         return Solved(state + unprefixed(STATE, found), found.filterKeys { !it.startsWith(STATE) })
     }
 
-    /** Sums over counted images, each classified among [members] by what is known without it. */
-    fun leaveOneOut(solved: Solved, x: List<FloatArray>, labels: List<Int>, members: Set<Int>): State {
+    /**
+     * Sums over counted images, each classified among [members] by what is known without it and as many of
+     * its class as make [copies].
+     */
+    fun leaveOneOut(
+        solved: Solved,
+        x: List<FloatArray>,
+        labels: List<Int>,
+        members: Set<Int>,
+        copies: List<Float>,
+    ): State {
         val fixed = prefixed(STATE, solved.state) + solved.metric + ("members" to marks(members, classes))
         val start = manifest.method("leave_one_out").zeros(SUMS)
         return x.indices.chunked(counting.size).fold(start) { sums, part ->
             val inputs = fixed + prefixed(SUMS, sums) + counted(x, labels, part) +
-                ("copies" to counting.weights(ALONE, part.size))
+                ("copies" to counting.copies(copies.slice(part)))
             sums + unprefixed(SUMS, program.call("leave_one_out", inputs))
         }
     }
@@ -110,7 +119,6 @@ internal class OnePassProgram(private val program: Program) {
         state + unprefixed(STATE, program.call(method, prefixed(STATE, state) + inputs))
 
     private companion object {
-        const val ALONE = 1f // images of its class that one is left out with
         const val PAIR = 0.3f // what a lesson's pair of features counts, of which a kept picture's counts 1
     }
 }

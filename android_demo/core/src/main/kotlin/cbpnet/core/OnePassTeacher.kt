@@ -25,7 +25,7 @@ internal class OnePassTeacher(private val program: Program) : Teacher {
         how.progress.total = labels.size
         val learner = OnePassProgram(program.checked(how.check))
         val journal = journalOf(before).run { limited(how.journal ?: limit) }
-        val remembered = if (journal.limit > 0) remember(learner, journal) else null
+        val remembered = if (journal.limit > 0) remember(learner, journal) else Remembered.nothing(before.state)
         val start = System.nanoTime()
         val decided = { decision: Decision ->
             val looks = if (decision.adapts) labels.size * (schedule.epochs + 1) else 0

@@ -2,7 +2,7 @@ package cbpnet.core
 
 import kotlin.math.exp
 
-/** A class and its probability, in [0, 1] and not calibrated. */
+/** A class and its probability, in [0, 1]; that of a one-pass bundle is calibrated by leave-one-out. */
 public data class RankedClass(val label: String, val probability: Double)
 
 /**

@@ -12,9 +12,6 @@ internal class Rows(val lesson: Taught, val numbers: List<Int>, val names: List<
 
     /** The keys of the images. */
     val pictures: List<ULong> get() = numbers.map(lesson.left.pictures::get)
-
-    /** Some of the rows. */
-    fun at(rows: List<Int>): Rows = Rows(lesson, rows.map(numbers::get), rows.map(names::get), kept)
 }
 
 /** What edits leave of a journal: the classes of the [base], null for one that is forgotten, and lessons. */

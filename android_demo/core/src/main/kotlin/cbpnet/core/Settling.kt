@@ -27,8 +27,13 @@ private fun settle(learner: OnePassProgram, journal: Journal, known: Folded, las
     val first = resolved.lessons.take(journal.inForce.take(last).count { it is Taught })
     val names = numbered(resolved.base, first)
     val state = counted(learner, startOf(journal, resolved.base), first, names)
-    val today = rowsToday(learner, state, resolved.lessons).take(first.size).flatten()
-    val labels = first.flatMap { lesson -> lesson.names.map(known.classNames::indexOf) }
-    val evidence = plus(journal.base.getValue("readout.evidence"), judge(learner, known.state, today, labels))
-    return Folded(state + ("readout.evidence" to evidence), names.keys.toList())
+    val places = known.classNames.withIndex().associate { it.value to it.index }
+    val today = remembered(learner, journal, resolved.lessons, places)
+    val old = Remembered(today.lessons.take(first.size), today.evidence, today.calibration)
+    val heard = hear(learner, known.state, old)
+    val said = mapOf(
+        "readout.evidence" to (heard?.evidence ?: old.evidence),
+        "readout.calibration" to (heard?.calibration ?: old.calibration),
+    )
+    return Folded(state + said, names.keys.toList())
 }

@@ -9,7 +9,8 @@ import org.junit.Test
 /** What was taught, undone and corrected: as if it had never been taught otherwise. */
 class CorrectionsTest {
     private val session = session()
-    private val chosen = listOf("readout.evidence", "readout.prior", "readout.scale", "unknown.threshold")
+    private val chosen =
+        listOf("readout.evidence", "readout.calibration", "readout.prior", "readout.scale", "unknown.threshold")
     private val whites = List(4) { Colour(240, 230, 220, it) }
 
     private fun session(classes: Int = 4) = LearningSession(FakeOnePassBundle(classes = classes).program(), null)

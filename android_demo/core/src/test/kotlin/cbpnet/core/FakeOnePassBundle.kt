@@ -30,6 +30,7 @@ internal class FakeOnePassBundle(
         "readout.weight" to StateTensor(listOf(classes, DIM), Counted.CLASSES),
         "readout.bias" to StateTensor(listOf(classes), Counted.CLASSES),
         "readout.evidence" to StateTensor(listOf(3, 2), null),
+        "readout.calibration" to StateTensor(listOf(2), null),
         "readout.prior" to StateTensor(listOf(1), null),
         "readout.scale" to StateTensor(listOf(1), null),
         "unknown.threshold" to StateTensor(listOf(1), null),
@@ -67,7 +68,7 @@ internal class FakeOnePassBundle(
             mapOf("prior" to listOf(1), "scale" to listOf(1)) + states(*SEEN) to
                 metric + states("readout.weight", "readout.bias", "readout.prior", "readout.scale")
             ),
-        "leave_one_out" to (counted + mapOf(members) + metric + states("classes.count") + evidence to evidence),
+        "leave_one_out" to (counted + mapOf(members, "copies" to listOf(ROWS)) + metric + states("classes.count") + evidence to evidence),
         "predict" to (
             mapOf(x) + states("readout.weight", "readout.bias", "classes.count", "classes.mean") to mapOf(
                 "scores" to listOf(microBatch, classes), "probabilities" to listOf(microBatch, classes),
