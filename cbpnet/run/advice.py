@@ -144,11 +144,17 @@ def recall(
     """
     metric = metric_of(learner, state, state["readout.prior"].item())
     members = (state["classes.count"] > 0).astype(np.float32)
+    classes = np.unique(labels).tolist()
+    sums = {
+        label: leave_one_out(
+            learner, state, metric, x[labels == label], labels[labels == label], members
+        )
+        for label in classes
+    }
     found = []
-    for label in np.unique(labels).tolist():
+    for label in classes:
         rows = labels == label
-        sums = leave_one_out(learner, state, metric, x[rows], labels[rows], members)
-        right, images = int(sums["right"].item()), int(sums["count"].item())
+        right, images = int(sums[label]["right"].item()), int(sums[label]["count"].item())
         confused = None
         if right < images:
             _, probabilities, _ = learner.predict(state, x[rows])

@@ -63,8 +63,8 @@ def test_learning_and_predicting(
     assert outcome["bytes"] == state.stat().st_size
     assert outcome["classes"] == ["green", "red", "blue"]
     assert outcome["lessons"] == [
-        {"task": 1, "new": [], "known": ["red"], "images": 5, "decision": None},
-        {"task": 2, "new": ["blue"], "known": [], "images": 5, "decision": None},
+        {"task": 1, "new": [], "known": ["red"], "images": 5, "decision": None, "recall": []},
+        {"task": 2, "new": ["blue"], "known": [], "images": 5, "decision": None, "recall": []},
     ]
     expected = OnDeviceLearner(bundle)
     expected.learn({label: pictures(label, 5) for label in ("green", "red")})

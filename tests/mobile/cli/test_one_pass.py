@@ -57,7 +57,7 @@ def test_lesson_after_lesson_in_words(one_pass_bundle: Path, photos, tmp_path: P
         "lesson (new: green, red): 10 images; 100 % right left out; the features were adapted "
         "(first lesson of enough classes)"
     )
-    assert f"wrote {state}: 2 of 6 classes, 0.00 MB; learning took " in first.stdout
+    assert f"wrote {state}: 2 of 6 classes, 0.01 MB; learning took " in first.stdout
     assert "kept" not in first.stdout
 
     more = photos("b", "blue", "red", seed=1)
@@ -89,7 +89,11 @@ def test_a_lesson_as_json_and_as_a_result_for_a_report(
         run("learn", one_pass_bundle, "--images", images, "--out", state, *options).stdout
     )
     (lesson,) = outcome["lessons"]
-    decision = lesson.pop("decision")
+    decision, recall = lesson.pop("decision"), lesson.pop("recall")
+    assert [(one["label"], one["right"], one["images"]) for one in recall] == [
+        ("green", 5, 5),
+        ("red", 5, 5),
+    ]
     assert lesson == {"task": None, "new": ["green", "red"], "known": [], "images": 10}
     assert (decision["reason"], decision["adapts"], decision["passes"]) == ("first", True, 100)
     assert decision["accuracy"] == 1

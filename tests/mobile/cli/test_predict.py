@@ -125,7 +125,7 @@ def test_a_camera_gives_an_object_a_line(taught: Path, photos: Path, tmp_path: P
     rows = run("predict", taught, *camera, "--top", "1", "--json").stdout.splitlines()
     assert len(rows) == 2
     for row in map(json.loads, rows):
-        assert row.keys() == {"seconds", "took", "task", "classes"}
+        assert row.keys() == {"seconds", "took", "task", "unknown", "unknown_score", "classes"}
         assert [each["label"] for each in row["classes"]] == ["red"]
     live = ["--label", "red", "--shots", "2", "--every", "0", "--live", "--json"]
     result = run("learn", taught, *camera, *live, "--out", tmp_path / "out")

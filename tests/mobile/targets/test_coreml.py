@@ -123,7 +123,8 @@ def test_wrong_options_are_refused(options, message):
 def test_a_missing_converter_is_named(monkeypatch):
     monkeypatch.setattr("mobile.targets.catalogue._installed", lambda name: name != "coremltools")
     with pytest.raises(
-        InputError, match=r"needs coremltools, .*`pip install 'cbpnet-mobile\[export,coreml\]'`"
+        InputError,
+        match=r"lacks coremltools .*`pip install 'cbpnet-mobile\[export,coreml\]'`",
     ):
         resolve_target("coreml", "int8")
 
