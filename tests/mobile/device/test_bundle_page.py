@@ -248,7 +248,7 @@ class Host:
         digest = hashlib.sha256(info.encode())
         for name in sorted(tensors):
             digest.update(name.encode() + tensors[name].astype("<f4").tobytes())
-        metadata = {"format": "cbpnet-mobile learner state", "format_version": "2", "info": info}
+        metadata = {"format": "cbpnet-mobile learner state", "format_version": "3", "info": info}
         save_file(tensors, path, metadata | {"sha256": digest.hexdigest()})
 
     def resume(self, path):
