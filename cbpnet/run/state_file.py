@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 FORMAT = "cbpnet-mobile learner state"
-VERSION = 2
+VERSION = 3
 JOURNAL = "journal."  # what the names of a journal's arrays begin with
 
 
@@ -129,6 +129,11 @@ def _other_version(path: Path, version: str) -> str:
             f"state file {path} was made by an older cbpnet-mobile, in format version 1; "
             f"`cbpnet-mobile move {path} --bundle BUNDLE --out FILE` takes its classes over into "
             "a bundle of the one-pass learner"
+        )
+    if version == "2":
+        return (
+            f"state file {path} was made by an older cbpnet-mobile, in format version 2, whose "
+            "readout was another one; teach its classes again with a bundle that was exported anew"
         )
     return (
         f"state file {path} has format version {version}; this version of cbpnet-mobile reads "

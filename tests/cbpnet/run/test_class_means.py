@@ -42,7 +42,7 @@ def write(path, config=PAPER, names=("cat", "dog")):
     return count, mean
 
 
-def forge(path, version="2", **changes):
+def forge(path, version="3", **changes):
     """Rewrite a state file with another version, other info entries or other tensors."""
     with safe_open(path, "numpy") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -60,11 +60,11 @@ def forge(path, version="2", **changes):
     path.write_bytes(save(tensors, metadata))
 
 
-@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("version", ["1", "2", "3"])
 def test_counts_and_means_of_the_known_classes_are_read(tmp_path, version):
     path = tmp_path / "state"
     count, mean = write(path)
-    if version == "1":  # which knew nothing of what came after it
+    if version != "3":  # older ones knew nothing of what came after them
         forge(path, version, config={"prompts": {"layers": [0]}})
     found = read_class_means(path)
     assert found.class_names == ("cat", "dog")
@@ -83,10 +83,22 @@ def test_a_state_of_version_1_is_told_where_to_go(tmp_path):
         load_state(path)
 
 
+def test_a_state_of_version_2_is_to_be_taught_again(tmp_path):
+    path = tmp_path / "state"
+    write(path)
+    forge(path, "2")
+    right = (
+        "was made by an older cbpnet-mobile, in format version 2, whose readout was another one; "
+        "teach its classes again with a bundle that was exported anew"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(f'state file {path} {right}')}$"):
+        load_state(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"version": "3"}, "has format version 3; this version of cbpnet-mobile reads version 2"),
+        ({"version": "4"}, "has format version 4; this version of cbpnet-mobile reads version 3"),
         ({"class_names": []}, "it knows no class"),
         ({"class_names": ["a", "b", "c"]}, "it names 3 classes and has not the images of each"),
         ({"class_names": list("abcd")}, "it names 4 classes and has not the images of each"),

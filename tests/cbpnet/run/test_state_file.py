@@ -113,7 +113,7 @@ def test_the_file_is_what_its_documentation_says(path):
     tensors, metadata = parts(path)
     assert metadata.keys() == {"format", "format_version", "info", "sha256"}
     assert metadata["format"] == "cbpnet-mobile learner state"
-    assert metadata["format_version"] == "2"
+    assert metadata["format_version"] == "3"
     assert metadata["sha256"] == checksum(metadata["info"], tensors)
     info = json.loads(metadata["info"])
     assert info["config"]["block"] == dataclasses.asdict(INFO.config.block)
@@ -159,8 +159,8 @@ def test_foreign_safetensors_are_refused(path, metadata):
 
 
 def test_a_newer_version_is_refused_even_where_nothing_else_is_known(path):
-    path.write_bytes(save({}, {"format": "cbpnet-mobile learner state", "format_version": "3"}))
-    message = r"has format version 3; this version of cbpnet-mobile reads version 2$"
+    path.write_bytes(save({}, {"format": "cbpnet-mobile learner state", "format_version": "4"}))
+    message = r"has format version 4; this version of cbpnet-mobile reads version 3$"
     with pytest.raises(InputError, match=message):
         load_state(path)
 

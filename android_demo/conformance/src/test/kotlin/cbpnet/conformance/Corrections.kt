@@ -27,7 +27,7 @@ internal class Corrections(private val folder: File, content: JsonObject) {
         when (val what = correction.text("do")) {
             "undo" -> session.undo()
             "redo" -> session.redo()
-            "forget" -> session.forget(correction.text("label"))
+            "forget" -> session.forget(correction.text("label"), forGood = "for_good" in correction.entries)
             "rename" -> session.rename(correction.text("label"), correction.text("new"))
             "merge" -> session.merge(correction.text("label"), correction.text("into"))
             "relabel" -> session.relabel(pictures(correction, "images"), correction.text("label"))

@@ -49,6 +49,19 @@ internal fun remembered(
 }
 
 /**
+ * A journal without the features of images that are of no class any more.
+ *
+ * It folds to the same; no event so far can be undone, nor what was undone be done again.
+ */
+internal fun purged(journal: Journal): Journal {
+    val resolved = resolve(journal)
+    val left = resolved.lessons.associate { it.lesson to it.numbers }
+    val events = journal.inForce.map { if (it is Taught) it.only(left.getValue(it)) else it }
+    val base = startOf(journal, resolved.base)
+    return Journal(base, resolved.base.filterNotNull(), events, events.size, settled = events.size, journal.limit)
+}
+
+/**
  * What a journal keeps of the sums that an adaptation was carried over by: nothing where nothing was known
  * [before], and of the sums by class the rows of those classes, of [names], that have kept pictures.
  */

@@ -47,6 +47,10 @@ internal class HalfRows(val bits: ShortArray, val width: Int) {
     /** A row's numbers. */
     fun row(number: Int): FloatArray = FloatArray(width) { float(bits[number * width + it]) }
 
+    /** Some rows alone. */
+    fun only(rows: List<Int>): HalfRows =
+        HalfRows(ShortArray(rows.size * width) { bits[rows[it / width] * width + it % width] }, width)
+
     companion object {
         val NONE = HalfRows(ShortArray(0), 0)
 

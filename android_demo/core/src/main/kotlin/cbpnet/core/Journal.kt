@@ -29,7 +29,12 @@ public class Taught internal constructor(
     internal val left: Left,
 ) : Event {
     /** The lesson without what counts it again. */
-    internal fun settled(): Taught = Taught(id, time, source, names, counts, reason, accuracy, Left.NOTHING)
+    internal fun settled(): Taught = leaving(Left.NOTHING)
+
+    /** The lesson with some rows of its images alone. */
+    internal fun only(rows: List<Int>): Taught = leaving(left.only(rows))
+
+    private fun leaving(left: Left) = Taught(id, time, source, names, counts, reason, accuracy, left)
 }
 
 /**
@@ -55,6 +60,10 @@ internal class Left(
     val bytes: Long
         get() = (Int.SIZE_BYTES + ULong.SIZE_BYTES).toLong() * labels.size + Short.SIZE_BYTES * x.bits.size +
             (adapted.values + drift.values).sumOf { Float.SIZE_BYTES.toLong() * it.values.size }
+
+    /** The same of some images alone. */
+    fun only(rows: List<Int>): Left =
+        Left(rows.map(labels::get), rows.map(pictures::get), x.only(rows), adapted, drift, kept)
 
     companion object {
         val NOTHING = Left(emptyList(), emptyList(), HalfRows.NONE, emptyMap(), emptyMap(), emptyList())

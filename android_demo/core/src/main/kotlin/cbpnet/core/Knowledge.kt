@@ -21,6 +21,9 @@ public class Knowledge(
     /** The task, counted from 0, that a known class belongs to. */
     public fun taskOf(label: String): Int = state.getValue("classes.task").values[classNames.indexOf(label)].toInt()
 
+    /** The same, without features of images that are of no class any more; see [cbpnet.core.purged]. */
+    internal fun purged(): Knowledge = Knowledge(state, classNames, lessons, journal?.let(::purged))
+
     /** The number of images that a known class has been learnt from. */
     public fun imagesOf(label: String): Int = state.getValue("classes.count").values[classNames.indexOf(label)].toInt()
 }

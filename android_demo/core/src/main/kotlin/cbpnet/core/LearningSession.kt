@@ -123,11 +123,13 @@ public class LearningSession(program: Program, private val store: StateStore?) {
      * that were adapted to it, and for the spread of images that the journal has no more. Of a bundle with
      * tasks, its task goes too where it was the only class of it.
      *
+     * @param forGood its features leave the journal, and nothing so far can be undone.
      * @throws StorageException the change could not be saved, and [unsaved] is set.
      */
-    public fun forget(label: String): Unit = synchronized(changing) {
+    public fun forget(label: String, forGood: Boolean = false): Unit = synchronized(changing) {
         checkKnown(label)
-        change(teacher.forget(knowledge, label))
+        val without = teacher.forget(knowledge, label)
+        change(if (forGood) without.purged() else without)
     }
 
     /**

@@ -16,7 +16,7 @@ internal fun bounded(learner: OnePassProgram, journal: Journal, known: Folded): 
     var last = events.size
     while (last > 0 && events.drop(last - 1).sumOf(::bytesOf) <= LEFT * journal.limit) last--
     val headers = events.take(last).map { if (it is Taught) it.settled() else it }
-    val settled = maxOf(last, events.indexOfLast { it is Edit } + 1)
+    val settled = maxOf(last, journal.settled, events.indexOfLast { it is Edit } + 1)
     val base = if (last < events.size) settle(learner, journal, known, last) else known
     return Journal(base.state, base.classNames, headers + events.drop(last), events.size, settled, journal.limit)
 }

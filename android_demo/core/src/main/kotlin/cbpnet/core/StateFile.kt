@@ -3,7 +3,7 @@ package cbpnet.core
 import java.security.MessageDigest
 
 private const val FORMAT = "cbpnet-mobile learner state"
-private const val VERSION = 2
+private const val VERSION = 3
 
 /** What must be the same for a state to go on with a bundle, and what to call it. */
 private val MUST_AGREE = mapOf(
@@ -83,12 +83,15 @@ private fun checkFormat(metadata: Map<String, String>, name: String) {
     }
     val version = metadata["format_version"]?.toIntOrNull() ?: throw JsonException("its format version is missing")
     if (version > VERSION) throw otherVersion("state", version, VERSION)
-    if (version < VERSION) {
-        throw InputException(
-            "The state $name was made by an older cbpnet-mobile, in format version $version. On a laptop, " +
-                "cbpnet-mobile move takes its classes over into a bundle that learns in one pass.",
-        )
-    }
+    if (version == VERSION) return
+    val older = "The state $name was made by an older cbpnet-mobile, in format version $version"
+    throw InputException(
+        if (version < 2) {
+            "$older. On a laptop, cbpnet-mobile move takes its classes over into a bundle that learns in one pass."
+        } else {
+            "$older, whose readout was another one. Teach its classes again with a bundle that was exported anew."
+        },
+    )
 }
 
 private fun read(info: JsonObject, tensors: Map<String, StoredTensor>, manifest: Manifest, name: String): Knowledge {

@@ -77,6 +77,29 @@ class CorrectionsTest {
     }
 
     @Test
+    fun aClassThatIsForgottenForGoodLeavesNoFeature() {
+        val other = session()
+        for (one in listOf(session, other)) {
+            one.teach("red" to reds(3), "green" to greens(2))
+            one.teach("blue" to blues(4), "white" to whites)
+        }
+        other.forget("blue")
+        session.forget("blue", forGood = true)
+        assertEquals(known(other), known())
+        val left = session.knowledge.journal!!.events.filterIsInstance<Taught>().map { it.left.x.size }
+        assertEquals(listOf(5, 4), left)
+        assertTrue("cannot be undone" in refused { undo() })
+        assertEquals("Nothing was undone that could be done again.", refused { redo() })
+        val read = LearningSession(FakeOnePassBundle(classes = 4).program(), null)
+        read.importState(session.exportState(), "s")
+        for (one in listOf(session, read)) {
+            one.teach("blue" to blues(9).drop(4))
+            one.undo()
+            assertEquals(known(other), known(one))
+        }
+    }
+
+    @Test
     fun relabelledPicturesWereNeverMislabelled() {
         val other = session()
         for ((one, label) in listOf(session to "red", other to "blue")) {

@@ -31,7 +31,7 @@ class StateFileTest {
     fun theMetadataAreThoseOfTheBundlesPage() {
         val metadata = Safetensors.parse(bytes).metadata
         assertEquals(setOf("format", "format_version", "info", "sha256"), metadata.keys)
-        assertEquals("cbpnet-mobile learner state" to "2", metadata["format"] to metadata["format_version"])
+        assertEquals("cbpnet-mobile learner state" to "3", metadata["format"] to metadata["format_version"])
         val digest = MessageDigest.getInstance("SHA-256").apply { update(metadata.getValue("info").toByteArray()) }
         for (name in knowledge.state.keys.sorted()) {
             digest.update(name.toByteArray())
@@ -68,7 +68,9 @@ class StateFileTest {
         val file = Safetensors.parse(bytes)
         fun refused(version: String) =
             refused(Safetensors(file.metadata + ("format_version" to version), file.tensors).toBytes())
-        assertTrue(refused("3"), "Update the app" in refused("3"))
+        assertTrue(refused("4"), "Update the app" in refused("4"))
+        val taughtAgain = "format version 2, whose readout was another one. Teach its classes again with a bundle"
+        assertTrue(refused("2"), taughtAgain in refused("2"))
         assertTrue(refused("1"), "cbpnet-mobile move takes its classes over" in refused("1"))
     }
 
