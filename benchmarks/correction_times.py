@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.adapted_features import FIRST, AdaptedFeatures
 from benchmarks.replay import draw_keys, lesson_of, rows_of
 from cbpnet.run.fold import fold
@@ -51,8 +53,8 @@ def _save(data: AdaptedFeatures, path: Path, number: int) -> Path:
     for lesson in range(_LESSONS):
         classes = range(FIRST * (lesson + 1), FIRST * (lesson + 2))
         own = slice(number * _EACH, (number + 1) * _EACH)
-        rows = [row for label in classes for row in rows_of(data.labels, [label])[own].tolist()]
-        names = [data.class_names[data.labels[row]] for row in rows]
+        rows = np.concatenate([rows_of(data.labels, [label])[own] for label in classes])
+        names = [data.class_names[label] for label in data.labels[rows].tolist()]
         time_of = 1 + lesson + number * _LESSONS
         journal = journal.followed_by(lesson_of(data, rows, names, keys, time_of))
     known = fold(data.learner, journal)

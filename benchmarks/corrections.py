@@ -29,7 +29,7 @@ from cbpnet.method.state import HostState
 from cbpnet.run import corrections
 from cbpnet.run.counting import forgotten
 from cbpnet.run.fold import Folded, fold, remember
-from cbpnet.run.journal import Event, Journal
+from cbpnet.run.journal import Event, Journal, Taught
 from cbpnet.run.merging import Part, merge_journals
 from cbpnet.run.remembered import LessonRows, Remembered, as_counted
 from mobile.device.images import ImageLike
@@ -129,8 +129,8 @@ def measure_forget_and_undo(data: AdaptedFeatures) -> dict[str, Any]:
     """Measure a learner of all classes in lessons of ten.
 
     The classes of each lesson but the first are forgotten, and compared with a learner that was
-    never taught them; and lessons are undone, the last first, and compared bit by bit with the
-    state that was there before each had been learnt.
+    never taught them. Lessons are undone, the last first: of the state that was there before each
+    had been learnt so many tensors are not equal bit by bit.
     """
     keys, learner = draw_keys(data, 0), data.learner
     journals, states = [data.journal], [data.state]
@@ -144,11 +144,12 @@ def measure_forget_and_undo(data: AdaptedFeatures) -> dict[str, Any]:
     for before in reversed([data.journal.base, *states[:-1]]):
         journal = journal.undone()
         undone.append(_unequal(before, fold(learner, journal).state))
-    forgets, events = [], journals[-1].events
-    for place, lesson in enumerate(events[1:], 1):
-        never = _followed(data.journal, [one for one in events[1:] if one is not lesson])
+    forgets = []
+    taught = [event for event in journals[-1].events[1:] if isinstance(event, Taught)]
+    for place, one in enumerate(taught, 1):
+        never = _followed(data.journal, [other for other in taught if other is not one])
         less = journals[-1]
-        for name in lesson.names:
+        for name in one.names:
             less = corrections.forget(less, data.class_names, name, place)
         forgets.append(differences(learner, fold(learner, never), fold(learner, less), data.test_x))
     return {"undo": undone, "forget": forgets}

@@ -50,6 +50,7 @@ def _exact(found: Mapping[str, Any]) -> str:
         [title, *(f"{max(one[name] for one in few):.1e}" for name in names)]
         for title, few in differences.items()
     ]
+    table = markdown_table(["greatest difference", *names], rows)
     undone = found["forget and undo"]["undo"]
     return (
         f"{table}\n\nTensors of the state that are not equal bit by bit after a lesson is undone: "
