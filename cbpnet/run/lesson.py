@@ -45,6 +45,7 @@ from cbpnet.run.training import (
 )
 
 __all__ = [
+    "ADAPTING",
     "Decision",
     "LessonOutcome",
     "Reason",
@@ -66,7 +67,7 @@ Reason = Literal[
     "one class",
     "never",
 ]
-_ADAPTING = ("first", "always", "foreign")
+ADAPTING = ("first", "always", "foreign")
 
 _ASKED = 10  # every tenth image: a tenth of a pass more
 _FEWEST_CLASSES = 2  # that a cross-entropy tells apart
@@ -92,7 +93,7 @@ class Decision:
     @property
     def adapts(self) -> bool:
         """Whether the features are adapted."""
-        return self.reason in _ADAPTING
+        return self.reason in ADAPTING
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def may_adapt(config: AdaptationConfig, classes: int, others: int, adapted: bool
     ``others`` counts the known classes that are not its own, ``adapted`` says whether an earlier
     lesson has adapted them.
     """
-    return _reason(config, not adapted, classes, others) in (*_ADAPTING, None)
+    return _reason(config, not adapted, classes, others) in (*ADAPTING, None)
 
 
 def count_anew(
@@ -273,7 +274,7 @@ def _decide(
     seen = len(images.labels)
     passes = (FORWARDS_OF_A_STEP * training.epochs + 1) * seen
     passes += 2 * (0 if kept is None else len(kept.labels))
-    return Decision(reason, accuracy, confidence, passes if reason in _ADAPTING else 0)
+    return Decision(reason, accuracy, confidence, passes if reason in ADAPTING else 0)
 
 
 def _reason(config: AdaptationConfig, first: bool, classes: int, others: int) -> Reason | None:

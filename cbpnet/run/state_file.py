@@ -26,6 +26,7 @@ __all__ = [
     "FORMAT",
     "JOURNAL",
     "VERSION",
+    "is_safetensors",
     "load_state",
     "load_with_journal",
     "read_intact",
@@ -84,6 +85,15 @@ def load_with_journal(path: Path) -> tuple[HostState, StateInfo, dict[str, Array
     except ValueError as error:
         raise InputError(f"state file {path} contradicts itself: {error}") from error
     return HostState(info.layout, own), info, more
+
+
+def is_safetensors(path: Path) -> bool:
+    """Return whether a file begins as safetensors do, intact or not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return False
 
 
 def read_intact(path: Path, versions: Collection[int]) -> tuple[str, dict[str, Array]]:

@@ -24,7 +24,7 @@ COMMANDS = {
     "export": "Write a bundle: one .pte file that classifies, and learns new classes, on a device.",
     "forget": "Forget a class, as if it had never been taught.",
     "history": "List the lessons and corrections of a state, the oldest first.",
-    "inspect": "Show what a bundle holds: capacity, budget, delegation and sizes.",
+    "inspect": "Show what a bundle or a state holds; nothing of a bundle is run.",
     "latency": "Measure how fast, how hot and how hungry a bundle is on this board.",
     "learn": "Learn a folder of class folders on the device, and write the state.",
     "merge": "Make the states of several devices one, as if one device had learnt everything.",

@@ -70,13 +70,15 @@ class CorrectionOptions(FoundStateOptions, WriterOptions):
 def event_sentence(event: "Event") -> str:
     """Return what was taught or corrected, in words."""
     from cbpnet.run.journal import Edit
+    from cbpnet.run.lesson import ADAPTING
 
     if isinstance(event, Edit):
         pictures = counted(len(event.pictures), "picture")
         return _CORRECTED[event.kind].format(label=event.label, new=event.new, pictures=pictures)
     taught = listed([f"{n} {name}" for name, n in zip(event.names, event.counts, strict=True)])
     source = f" from {event.source}" if event.source else ""
-    return f"taught {taught}{source}{'; the features were adapted' if event.adapts else ''}"
+    adapted = "; the features were adapted" if event.reason in ADAPTING else ""
+    return f"taught {taught}{source}{adapted}"
 
 
 def event_json(event: "Event") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``cbpnet-mobile inspect``: what a bundle says of itself."""
+"""``cbpnet-mobile inspect``: what a bundle or a state says of itself."""
 
 import json
 import math
@@ -11,7 +11,8 @@ import click
 from tabulate import tabulate
 
 from cbpnet.host.text import listed
-from mobile.cli.bundle_options import bundle_argument
+from mobile.cli.parameters import FilePath
+from mobile.cli.state_report import state_json, state_text
 
 if TYPE_CHECKING:
     from mobile.device.bundle import Manifest, MethodInfo
@@ -23,17 +24,47 @@ _NAMED = 4  # operators of a method
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
   cbpnet-mobile inspect pets.pte --json
+  cbpnet-mobile inspect pets.safetensors --bundle pets.pte
 """
 )
-@bundle_argument
+@click.argument("file", type=FilePath())
+@click.option(
+    "--bundle",
+    type=FilePath(),
+    help="The bundle of a state, to classify the images in its journal, each left out.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(bundle: Path, as_json: bool) -> None:
-    """Show what a bundle holds: capacity, budget, delegation and sizes.
+def inspect(file: Path, bundle: Path | None, as_json: bool) -> None:
+    """Show what a bundle or a state holds; its content tells which FILE is.
 
-    The file is verified; the program in it is not run.
+    Of a bundle: capacity, budget, delegation and sizes. The file is verified; the program in it is
+    not run. Of a state: classes and their images, lessons, what adapted the features, the journal,
+    and with its bundle how well its classes are told apart.
     """
+    from cbpnet.run.state_file import is_safetensors
+
+    if is_safetensors(file):
+        _inspect_state(file, bundle, as_json)
+    elif bundle is not None:
+        raise click.UsageError(f"--bundle is for a state, and {file} is none")
+    else:
+        _inspect_bundle(file, as_json)
+
+
+def _inspect_state(state: Path, bundle: Path | None, as_json: bool) -> None:
+    from mobile.device.runtime import OnDeviceLearner
+
+    recall = None
+    if bundle is not None:
+        learner = OnDeviceLearner(bundle, state, pictures=False)
+        recall = None if learner.journal is None else learner.recall()
+    found = state_json(state, recall)
+    click.echo(json.dumps(found, indent=2) if as_json else state_text(found))
+
+
+def _inspect_bundle(bundle: Path, as_json: bool) -> None:
     from mobile.device.bundle import read_manifest
 
     manifest = read_manifest(bundle)

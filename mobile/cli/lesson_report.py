@@ -17,6 +17,7 @@ __all__ = [
     "forecast_sentence",
     "lesson_json",
     "lesson_sentence",
+    "reason_words",
     "recall_sentences",
 ]
 
@@ -52,7 +53,12 @@ def decision_words(decision: "Decision") -> str:
     accuracy = decision.accuracy
     found = "" if accuracy is None else f"{100 * accuracy:.0f} % right left out; "
     done = "the features were adapted" if decision.adapts else "the features stay"
-    return f"{found}{done} ({_WHY[decision.reason]})"
+    return f"{found}{done} ({reason_words(decision.reason)})"
+
+
+def reason_words(reason: "Reason") -> str:
+    """Return why a lesson did or did not adapt the features, in words."""
+    return _WHY[reason]
 
 
 def recall_sentences(lesson: "Lesson") -> list[str]:
@@ -87,7 +93,7 @@ def advice_sentence(advice: "Advice") -> str:
 def forecast_sentence(forecast: "Forecast") -> str:
     """Return what an adaptation is going to cost."""
     return (
-        f"adapting ({_WHY[forecast.decision.reason]}): "
+        f"adapting ({reason_words(forecast.decision.reason)}): "
         f"about {forecast.passes:.0f} passes an image, {forecast.seconds:.0f} s"
     )
 

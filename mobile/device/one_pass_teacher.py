@@ -10,7 +10,7 @@ import numpy as np
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
-from cbpnet.run.advice import advise_on_features, advise_on_pictures, recall
+from cbpnet.run.advice import Recall, advise_on_features, advise_on_pictures, recall
 from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, remember
 from cbpnet.run.journal import Journal, Taught
 from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson, look
@@ -116,6 +116,16 @@ class OnePassTeacher:
     def bounded(self, journal: Journal, known: Folded) -> Journal:
         """Return a journal within its limit, see `cbpnet.run.fold.bounded`."""
         return bounded(self._learner, journal, known)
+
+    def recall(self, known: Knowledge) -> list[Recall]:
+        """Return how the images of a journal are classified by what is known, each left out."""
+        assert known.journal is not None  # of a one-pass bundle
+        lessons = remember(self._learner, known.journal).lessons
+        if not lessons:
+            return []
+        x = np.concatenate([one.x for one in lessons]).astype(np.float32)
+        labels = np.concatenate([one.labels for one in lessons])
+        return recall(self._learner, known.state, known.class_names, x, labels)
 
     def fold(self, journal: Journal) -> Folded:
         """Return what is known by a journal."""

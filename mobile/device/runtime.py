@@ -9,7 +9,7 @@ from pathlib import Path
 from cbpnet.data.labels import tidy_label
 from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
-from cbpnet.run.advice import Advice
+from cbpnet.run.advice import Advice, Recall
 from cbpnet.run.fold import purged
 from cbpnet.run.journal import Event, Journal
 from cbpnet.run.merging import Merged
@@ -212,6 +212,15 @@ class OnDeviceLearner:
     def journal(self) -> Journal | None:
         """What was taught and corrected, with what was undone; None where a bundle has tasks."""
         return self._knowledge.journal
+
+    def recall(self) -> list[Recall]:
+        """Return how the images in the journal are classified, each by what is known without it.
+
+        Raises:
+            InputError: the bundle has tasks.
+        """
+        with self._learning:
+            return self._one_pass().recall(self._knowledge)
 
     def forget(self, label: str, for_good: bool = False) -> Event:
         """Forget a class, as if it had never been taught; raises as `corrections.forget`.

@@ -26,7 +26,7 @@ from mobile.device.kept_file import KeptRecord, kept_path, pack, read_kept, remo
 from mobile.device.kept_pictures import NO_PICTURES
 from mobile.device.lessons import Knowledge
 
-__all__ = ["NEVER", "Saving", "load_knowledge", "read_saving", "save_knowledge"]
+__all__ = ["NEVER", "Saving", "journal_of", "load_knowledge", "read_saving", "save_knowledge"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def load_knowledge(path: Path, manifest: Manifest, pictures: bool) -> Knowledge:
         _check_kind(path, info, manifest)
         expected = manifest.state_info(info.class_names, info.progress)
         check_fit(info, replace(expected, classes=info.classes, tasks=info.tasks))
-        journal = _journal(state, info, arrays)
+        journal = journal_of(state, info, arrays)
         state = _grown(state, info, manifest)
         if journal is not None:
             journal = replace(journal, base=_grown(journal.base, info, manifest))
@@ -140,7 +140,7 @@ def _kept_record(info: StateInfo) -> KeptRecord | None:
     return None if found is None else from_json(KeptRecord, found)
 
 
-def _journal(state: HostState, info: StateInfo, arrays: Mapping[str, Array]) -> Journal | None:
+def journal_of(state: HostState, info: StateInfo, arrays: Mapping[str, Array]) -> Journal | None:
     """Return the journal in a state file; of a state without one it starts from there."""
     if not info.config.one_pass:
         return None
