@@ -100,8 +100,8 @@ TASK_LESSONS = (
 )
 # The first adapts, one class does not, and the third has more to say than the classifier.
 ONE_PASS_LESSONS = (*TASK_LESSONS[:3], Teaching({"leaf": 3}))
-# Both lessons that were undone come back, and half of one leaves for good; the journal has no room
-# for what was before the last.
+# Both lessons that were undone come back; the journal has no room for what was before the last, of
+# which a class goes for good.
 CORRECTIONS: tuple[dict[str, Any], ...] = (
     *({"do": "undo"}, {"do": "undo"}, {"do": "redo"}, {"do": "redo"}),
     {"do": "forget", "label": "portrait"},
@@ -109,7 +109,6 @@ CORRECTIONS: tuple[dict[str, Any], ...] = (
     {"do": "relabel", "images": ["flower_6.png", "flower_7.png"], "label": "leaf"},
     {"do": "merge", "label": "leaf", "into": "temple"},
     *({"do": "undo"}, {"do": "undo"}, {"do": "redo"}),
-    {"do": "forget", "label": "air", "for_good": True},
     {
         "do": "learn",
         "images": {"leaf": ["leaf_3.png", "leaf_4.png"]},
@@ -118,6 +117,7 @@ CORRECTIONS: tuple[dict[str, Any], ...] = (
         "journal": 4000,
     },
     {"do": "undo"},
+    {"do": "forget", "label": "air", "for_good": True},
 )
 _ALWAYS = replace(ONE_PASS, adaptation=AdaptationConfig("always"))
 
