@@ -32,7 +32,7 @@ ROOMS = {
         "targets": set(),
         "export": {"device", "targets"},
         "measure": {"device"},
-        "raspberry_pi": {"device", "export", "targets"},
+        "raspberry_pi": {"device"},
         "cli": {"device", "export", "measure", "raspberry_pi", "targets"},
     },
 }

@@ -192,6 +192,36 @@ def test_what_is_forgotten_for_good_leaves_no_feature(one_pass_bundle, learner, 
     assert_equal(tensors(learner), tensors(other))
 
 
+def test_an_adaptation_outlives_the_pictures_that_it_was_made_with(
+    one_pass_bundle, learner, pictures, tmp_path
+):
+    teach(learner, pictures, [("red", 5, 1)], [("green", 5, 1), ("blue", 5, 1)])
+    for label in ("green", "blue"):
+        learner.forget(label, for_good=True)
+    before = tensors(learner)
+    assert before["lessons.adapted"] == 1
+    learner.save(tmp_path / "state")
+    again = OnDeviceLearner(one_pass_bundle, tmp_path / "state")
+    teach(again, pictures, [("white", 4, 1)])
+    again.undo()
+    assert_equal(tensors(again), before)
+
+
+def test_what_rests_on_settled_lessons_alone_has_their_readout(learner, pictures):
+    lessons = [FIRST, [("blue", 5, 2)]]
+    teach(learner, pictures, *lessons)
+    size = learner.journal.events[1].bytes
+    teach(learner, pictures, [("white", 4, 3)], journal=2 * size)
+    while learner.journal.head > learner.journal.settled:
+        learner.undo()
+    assert learner.journal.rests_on_base
+    for label in learner.class_names:
+        found = learner.predict(pictures(label, 4, seed=9))
+        assert sum(one.label == label for one in found) >= 3, label
+    learner.forget("red", for_good=True)
+    assert "red" not in {one.label for one in learner.predict(pictures("red", 4, seed=9))}
+
+
 def test_without_a_journal_nothing_can_be_undone_and_classes_can_be_forgotten(learner, pictures):
     teach(learner, pictures, FIRST, [("blue", 5, 2)], journal=0)
     assert learner.journal.bytes == 0
