@@ -76,9 +76,8 @@ def journal_tensors(journal: Journal) -> dict[str, Array]:
     if not journal.rests_on_base or journal.head < len(journal.events):
         found |= prefixed(_BASE, {n: v for n, v in journal.base.items() if v.any()})
     for number, event in enumerate(journal.events):
-        if isinstance(event, Taught):
-            rows = _ROWS if len(event.labels) else ()
-            arrays: dict[str, Array] = {name: getattr(event, name) for name in rows}
+        if isinstance(event, Taught) and (len(event.labels) or event.adapts):
+            arrays: dict[str, Array] = {name: getattr(event, name) for name in _ROWS}
             arrays |= prefixed(_ADAPTED, event.adapted) | prefixed(_DRIFT, event.drift)
             found |= prefixed(f"{number}.", arrays)
     return prefixed(JOURNAL, found)

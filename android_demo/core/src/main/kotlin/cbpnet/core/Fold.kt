@@ -51,13 +51,15 @@ internal fun remembered(
 /**
  * A journal without the features of images that are of no class any more.
  *
- * It folds to the same; no event so far can be undone, nor what was undone be done again.
+ * It folds to the same; no event so far can be undone, nor what was undone be done again. Where no lesson
+ * has images any more, it rests on [known], the state that it folds to.
  */
-internal fun purged(journal: Journal): Journal {
+internal fun purged(journal: Journal, known: State): Journal {
     val resolved = resolve(journal)
     val left = resolved.lessons.associate { it.lesson to it.numbers }
     val events = journal.inForce.map { if (it is Taught) it.only(left.getValue(it)) else it }
-    val base = startOf(journal, resolved.base)
+    val rests = resolved.lessons.all { it.names.isEmpty() }
+    val base = if (rests) known else startOf(journal, resolved.base)
     return Journal(base, resolved.base.filterNotNull(), events, events.size, settled = events.size, journal.limit)
 }
 

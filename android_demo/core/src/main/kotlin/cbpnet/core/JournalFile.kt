@@ -24,7 +24,7 @@ internal fun journalTensors(journal: Journal): Map<String, StoredTensor> {
         for ((name, tensor) in base) found[JOURNAL + BASE + name] = StoredTensor.of(tensor)
     }
     for ((number, event) in journal.events.withIndex()) {
-        if (event !is Taught || event.left.labels.isEmpty()) continue
+        if (event !is Taught || event.left.labels.isEmpty() && event.left.adapted.isEmpty()) continue
         val prefix = "$JOURNAL$number."
         with(event.left) {
             found["${prefix}labels"] = StoredTensor.ofIntegers(labels)
