@@ -37,11 +37,11 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect(file: Path, bundle: Path | None, as_json: bool) -> None:
-    """Show what a bundle or a state holds; its content tells which FILE is.
+    """Show what a bundle or a state holds; nothing of a bundle is run.
 
-    Of a bundle: capacity, budget, delegation and sizes. The file is verified; the program in it is
-    not run. Of a state: classes and their images, lessons, what adapted the features, the journal,
-    and with its bundle how well its classes are told apart.
+    The content of FILE tells which it is. Of a bundle: capacity, budget, delegation and sizes; the
+    file is verified. Of a state: classes and their images, lessons, what adapted the features, the
+    journal, and with its bundle, which is run then, how well its classes are told apart.
     """
     from cbpnet.run.state_file import is_safetensors
 
