@@ -41,7 +41,7 @@ def fold(learner: OnePassInterface, journal: Journal) -> Folded:
         InputError: there is no room for its classes.
     """
     if journal.rests_on_base:
-        return Folded(journal.base, journal.base_names)
+        return Folded(_solved(learner, journal.base), journal.base_names)
     base, lessons = resolve(journal)
     names = _numbered(base, lessons)
     if len(names) > learner.classes:
@@ -96,7 +96,7 @@ def drift_to_keep(
     return kept, tuple(names[row] for row in rows.tolist())
 
 
-def purged(learner: OnePassInterface, journal: Journal) -> Journal:
+def purged(journal: Journal) -> Journal:
     """Return a journal without the features of images that are of no class any more.
 
     It folds to the same; no event so far can be undone, nor what was undone be done again.
@@ -109,7 +109,7 @@ def purged(learner: OnePassInterface, journal: Journal) -> Journal:
     )
     return replace(
         journal,
-        base=_solved(learner, _base(journal, classes)),
+        base=_base(journal, classes),
         base_names=tuple(name for name in classes if name is not None),
         events=events,
         settled=journal.head,
@@ -163,13 +163,11 @@ def _settle(
         "readout.evidence": journal.base["readout.evidence"] + evidence,
         "readout.calibration": journal.base["readout.calibration"] + calibration,
     }
-    names_of = ("readout.prior", "readout.scale", "unknown.threshold")
-    chosen = {name: known.state[name] for name in names_of}
-    return _solved(learner, state.replace(said | chosen)), tuple(names)
+    return state.replace(said), tuple(names)
 
 
 def _solved(learner: OnePassInterface, state: HostState) -> HostState:
-    """Return a state that a fold may rest on: with its readout, where it knows a class."""
+    """Return a base with its readout, where it knows a class: settling leaves the one before."""
     if not state["classes.count"].any():
         return state
     return learner.solve(state, state["readout.prior"], state["readout.scale"])[0]

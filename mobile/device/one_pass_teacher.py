@@ -11,7 +11,7 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
 from cbpnet.run.advice import Recall, advise_on_features, advise_on_pictures, recall
-from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, purged, remember
+from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, remember
 from cbpnet.run.journal import Journal, Taught
 from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson, look
 from cbpnet.run.remembered import as_counted, picture_keys
@@ -126,10 +126,6 @@ class OnePassTeacher:
         x = np.concatenate([one.x for one in lessons]).astype(np.float32)
         labels = np.concatenate([one.labels for one in lessons])
         return recall(self._learner, known.state, known.class_names, x, labels)
-
-    def purged(self, journal: Journal) -> Journal:
-        """Return a journal without what is forgotten, see `cbpnet.run.fold.purged`."""
-        return purged(self._learner, journal)
 
     def fold(self, journal: Journal) -> Folded:
         """Return what is known by a journal."""

@@ -10,6 +10,7 @@ from cbpnet.data.labels import tidy_label
 from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
 from cbpnet.run.advice import Advice, Recall
+from cbpnet.run.fold import purged
 from cbpnet.run.journal import Event, Journal
 from cbpnet.run.merging import Merged
 from cbpnet.run.remembered import picture_keys
@@ -229,7 +230,7 @@ class OnDeviceLearner:
 
         def change(journal: Journal, known: Sequence[str]) -> Journal:
             without = corrections.forget(journal, known, label, _now())
-            return self._one_pass().purged(without) if for_good else without
+            return purged(without) if for_good else without
 
         return self._correct(change)
 

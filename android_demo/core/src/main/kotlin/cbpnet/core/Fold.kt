@@ -10,7 +10,7 @@ internal class Folded(val state: State, val classNames: List<String>)
  * @throws InputException there is no room for its classes.
  */
 internal fun fold(learner: OnePassProgram, journal: Journal): Folded {
-    if (journal.restsOnBase) return Folded(journal.base, journal.baseNames)
+    if (journal.restsOnBase) return Folded(solvedBase(learner, journal.base), journal.baseNames)
     val resolved = resolve(journal)
     val names = numbered(resolved.base, resolved.lessons)
     if (names.size > learner.classes) {
@@ -24,6 +24,14 @@ internal fun fold(learner: OnePassProgram, journal: Journal): Folded {
     val solved = learner.solve(chosen, chosen.number("readout.prior"), chosen.number("readout.scale"))
     return Folded(solved.state, names.keys.toList())
 }
+
+/** A base with its readout, where it knows a class: settling leaves the one from before. */
+private fun solvedBase(learner: OnePassProgram, base: State): State =
+    if (knownIn(base).isEmpty()) {
+        base
+    } else {
+        learner.solve(base, base.number("readout.prior"), base.number("readout.scale")).state
+    }
 
 /** What a journal's lessons in force are by today's features, and what others said. */
 internal fun remember(learner: OnePassProgram, journal: Journal): Remembered {
@@ -51,15 +59,13 @@ internal fun remembered(
 /**
  * A journal without the features of images that are of no class any more.
  *
- * It folds to the same; no event so far can be undone, nor what was undone be done again. Where no lesson
- * has images any more, it rests on [known], the state that it folds to.
+ * It folds to the same; no event so far can be undone, nor what was undone be done again.
  */
-internal fun purged(journal: Journal, known: State): Journal {
+internal fun purged(journal: Journal): Journal {
     val resolved = resolve(journal)
     val left = resolved.lessons.associate { it.lesson to it.numbers }
     val events = journal.inForce.map { if (it is Taught) it.only(left.getValue(it)) else it }
-    val rests = resolved.lessons.all { it.names.isEmpty() }
-    val base = if (rests) known else startOf(journal, resolved.base)
+    val base = startOf(journal, resolved.base)
     return Journal(base, resolved.base.filterNotNull(), events, events.size, settled = events.size, journal.limit)
 }
 

@@ -22,7 +22,7 @@ public class Knowledge(
     public fun taskOf(label: String): Int = state.getValue("classes.task").values[classNames.indexOf(label)].toInt()
 
     /** The same, without features of images that are of no class any more; see [cbpnet.core.purged]. */
-    internal fun purged(): Knowledge = Knowledge(state, classNames, lessons, journal?.let { purged(it, state) })
+    internal fun purged(): Knowledge = Knowledge(state, classNames, lessons, journal?.let(::purged))
 
     /** The number of images that a known class has been learnt from. */
     public fun imagesOf(label: String): Int = state.getValue("classes.count").values[classNames.indexOf(label)].toInt()

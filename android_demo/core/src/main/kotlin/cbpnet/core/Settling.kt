@@ -1,6 +1,5 @@
 package cbpnet.core
 
-private val CHOSEN = setOf("readout.prior", "readout.scale", "unknown.threshold")
 private const val LEFT = 0.75 // of the limit, so that not every lesson has to settle another
 
 /**
@@ -36,8 +35,5 @@ private fun settle(learner: OnePassProgram, journal: Journal, known: Folded, las
         "readout.evidence" to (heard?.evidence ?: old.evidence),
         "readout.calibration" to (heard?.calibration ?: old.calibration),
     )
-    val chosen = known.state.filterKeys { it in CHOSEN }
-    val prior = known.state.number("readout.prior")
-    val solved = learner.solve(state + said + chosen, prior, known.state.number("readout.scale"))
-    return Folded(solved.state, names.keys.toList())
+    return Folded(state + said, names.keys.toList())
 }
