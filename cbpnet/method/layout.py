@@ -15,6 +15,7 @@ from cbpnet.method.feature_names import feature_size
 __all__ = [
     "ADAPTATION",
     "DRIFT",
+    "DRIFT_OF_CLASSES",
     "MOMENTS",
     "POOL_OF",
     "STATE",
@@ -84,6 +85,9 @@ _ADAPTING: tuple[MethodName, ...] = ("begin_task", "gradients", "update", "compa
 # What stands before a name where a method takes or gives tensors of the state, sums over images,
 # the state of an adaptation, and pairs of features before and after it.
 STATE, SUMS, ADAPTATION, DRIFT = "state.", "sums.", "adaptation.", "drift."
+
+# The sums over pairs of features that have a row for each class.
+DRIFT_OF_CLASSES = ("count", "before", "after")
 
 # The trainables that are the current task's entry of a pool, and the pool.
 POOL_OF = {"prompts.e": "prompts.e", "prompts.key": "prompts.keys"}

@@ -5,12 +5,12 @@ remembered, each classified without itself.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from cbpnet.host.arrays import Array
-from cbpnet.method.layout import part
+from cbpnet.method.layout import DRIFT_OF_CLASSES, part
 from cbpnet.method.learner_interface import Drift, Evidence, Metric, OnePassInterface
 from cbpnet.method.state import HostState
 from cbpnet.method.threshold import unknown_threshold
@@ -21,6 +21,7 @@ from cbpnet.run.training import portions
 __all__ = [
     "choose",
     "count",
+    "drift_of_all",
     "forgotten",
     "heard",
     "leave_one_out",
@@ -124,14 +125,13 @@ def heard(
     return evidence, sums["likelihood"], (sums["count"].item(), *sums["unknown"].tolist())
 
 
-def linear_map(learner: OnePassInterface, state: HostState, drift: Drift) -> Array:
+def linear_map(learner: OnePassInterface, state: HostState, drift: Mapping[str, Array]) -> Array:
     """Return the matrix [F, F] by which an adaptation carries features.
 
     Its rows go through as the means of classes without scatter and without kept pictures; ``state``
     is any of the learner's.
     """
-    without = {name: np.zeros_like(drift[name]) for name in ("count", "before", "after")}
-    alone = dict(drift) | without
+    alone = drift_of_all(learner, drift)
     classes, width = state["classes.mean"].shape
     empty = {name: np.zeros_like(state[name]) for name in ("classes.count", "classes.scatter")}
     found = []
@@ -140,6 +140,11 @@ def linear_map(learner: OnePassInterface, state: HostState, drift: Drift) -> Arr
         carried = learner.carry(state.replace(empty | {"classes.mean": mean}), alone)
         found.append(carried["classes.mean"])
     return np.concatenate(found)[:width]
+
+
+def drift_of_all(learner: OnePassInterface, drift: Mapping[str, Array]) -> Drift:
+    """Return the sums over pairs of an adaptation, without those of single classes."""
+    return learner.zero_drift() | {n: v for n, v in drift.items() if n not in DRIFT_OF_CLASSES}
 
 
 def forgotten(state: HostState) -> HostState:

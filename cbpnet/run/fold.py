@@ -14,15 +14,15 @@ import numpy as np
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
+from cbpnet.method.layout import DRIFT_OF_CLASSES
 from cbpnet.method.learner_interface import Drift, OnePassInterface
 from cbpnet.method.state import HostState
-from cbpnet.run.counting import choose, count, heard, linear_map
-from cbpnet.run.journal import Edit, Journal, Rows, Taught, resolve
+from cbpnet.run.counting import choose, count, drift_of_all, heard, linear_map
+from cbpnet.run.journal import Edit, Journal, Rows, resolve
 from cbpnet.run.remembered import LessonRows, Remembered
 
 __all__ = ["Folded", "bounded", "drift_to_keep", "fold", "purged", "remember"]
 
-_BY_CLASS = ("count", "before", "after")  # sums of a drift that have a row for each class
 _LEFT = 0.75  # of the limit, so that not every lesson has to settle another
 
 
@@ -70,9 +70,7 @@ def _remembered(
     found = Remembered.nothing(journal.base)
     for one in lessons:
         if one.lesson.drift and found.lessons:
-            kept = {n: v for n, v in one.lesson.drift.items() if n not in _BY_CLASS}
-            drift = learner.zero_drift() | kept
-            found = found.mapped(linear_map(learner, journal.base, drift))
+            found = found.mapped(linear_map(learner, journal.base, one.lesson.drift))
         labels = np.array([names[name] for name in one.names], np.int64)
         lesson = one.lesson
         found = found.joined(
@@ -92,7 +90,7 @@ def drift_to_keep(
     if not drift or not before["classes.count"].any():
         return {}, ()
     rows = np.flatnonzero(drift["count"])
-    kept = {name: drift[name][rows] if name in _BY_CLASS else drift[name] for name in drift}
+    kept = {n: v[rows] if n in DRIFT_OF_CLASSES else v for n, v in drift.items()}
     return kept, tuple(names[row] for row in rows.tolist())
 
 
@@ -104,7 +102,7 @@ def purged(journal: Journal) -> Journal:
     classes, lessons = resolve(journal)
     rows = {one.lesson.id: one.numbers for one in lessons}
     events = tuple(
-        event if isinstance(event, Edit) else _only(event, rows[event.id])
+        event if isinstance(event, Edit) else event.with_rows(rows[event.id])
         for event in journal.in_force
     )
     return replace(
@@ -155,10 +153,9 @@ def _settle(
     state = _counted(learner, _base(journal, classes), everything[:first], names)
     places = {name: place for place, name in enumerate(known.class_names)}
     today = _remembered(learner, journal, everything, places)
-    settled = {one.lesson.id for one in everything[:first]}
-    left = [one.lesson.id in settled for one in everything if len(one.names)]
-    old = [one for one, is_old in zip(today.lessons, left, strict=True) if is_old]
-    evidence, calibration, _ = heard(learner, known.state, replace(today, lessons=tuple(old)))
+    left = sum(bool(one.names) for one in everything[:first])
+    old = replace(today, lessons=today.lessons[:left])
+    evidence, calibration, _ = heard(learner, known.state, old)
     said = {
         "readout.evidence": journal.base["readout.evidence"] + evidence,
         "readout.calibration": journal.base["readout.calibration"] + calibration,
@@ -196,12 +193,10 @@ def _counted(
 
 def _drift(learner: OnePassInterface, one: Rows, names: Mapping[str, int]) -> Drift:
     """Return the sums that a lesson keeps with a row for each class as it is numbered now."""
-    drift = learner.zero_drift() | {
-        name: value for name, value in one.lesson.drift.items() if name not in _BY_CLASS
-    }
+    drift = drift_of_all(learner, one.lesson.drift)
     for row, name in enumerate(one.kept):
         if name is not None and name in names:
-            for part in _BY_CLASS:
+            for part in DRIFT_OF_CLASSES:
                 drift[part][names[name]] += one.lesson.drift[part][row]
     return drift
 
@@ -223,13 +218,6 @@ def _numbered(base: Sequence[str | None], lessons: Sequence[Rows]) -> dict[str, 
     order = dict.fromkeys([name for name in base if name is not None])
     order |= dict.fromkeys(name for one in lessons for name in one.names)
     return {name: place for place, name in enumerate(order)}
-
-
-def _only(lesson: Taught, rows: Array) -> Taught:
-    """Return a lesson with some of its rows."""
-    return replace(
-        lesson, labels=lesson.labels[rows], pictures=lesson.pictures[rows], x=lesson.x[rows]
-    )
 
 
 def _bytes(event: object) -> int:

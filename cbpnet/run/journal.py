@@ -84,8 +84,12 @@ class Taught:
 
     def settled(self) -> "Taught":
         """Return the lesson without its arrays."""
-        none = {"labels": self.labels[:0], "pictures": self.pictures[:0], "x": self.x[:0]}
-        return replace(self, **none, adapted={}, drift={}, kept=())  # type: ignore[arg-type]
+        return replace(self.with_rows(slice(0)), adapted={}, drift={}, kept=())
+
+    def with_rows(self, rows: Array | slice) -> "Taught":
+        """Return the lesson with some of its images."""
+        labels, pictures, x = self.labels[rows], self.pictures[rows], self.x[rows]
+        return replace(self, labels=labels, pictures=pictures, x=x)
 
 
 @dataclass(frozen=True)

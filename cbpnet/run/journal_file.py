@@ -16,7 +16,7 @@ from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import drift_layout, is_adapted, prefixed, unprefixed
 from cbpnet.method.state import HostState
-from cbpnet.run.journal import Edit, EditKind, Event, Journal, Taught
+from cbpnet.run.journal import Edit, Event, Journal, Taught
 from cbpnet.run.lesson import Reason
 from cbpnet.run.state_file import JOURNAL
 from cbpnet.run.state_info import StateInfo
@@ -48,15 +48,6 @@ class _TaughtRecord:
     reason: Reason
     accuracy: float | None
     kept: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _EditRecord:
-    kind: EditKind
-    time: int
-    label: str
-    new: str
-    pictures: tuple[int, ...]
 
 
 def journal_json(journal: Journal) -> dict[str, Any]:
@@ -116,7 +107,7 @@ def read_journal(
 
 def event_json(event: Event) -> dict[str, Any]:
     """Return what is not arrays in an event, for JSON."""
-    kind = _EditRecord if isinstance(event, Edit) else _TaughtRecord
+    kind = Edit if isinstance(event, Edit) else _TaughtRecord
     found = {field.name: getattr(event, field.name) for field in fields(kind)}
     return found if isinstance(event, Edit) else {"kind": "taught"} | found
 
@@ -125,8 +116,7 @@ def _event(
     number: int, found: Mapping[str, Any], arrays: Mapping[str, Array], info: StateInfo
 ) -> Event:
     if found.get("kind") != "taught":
-        edit = from_json(_EditRecord, found)
-        return Edit(edit.kind, edit.time, edit.label, edit.new, edit.pictures)
+        return from_json(Edit, found)
     record = from_json(_TaughtRecord, {k: v for k, v in found.items() if k != "kind"})
     rows: dict[str, Any] = {
         name: arrays.get(name, np.zeros(0, dtype)) for name, dtype in _ROWS.items()

@@ -7,7 +7,7 @@ images once more.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -147,12 +147,14 @@ def learn_lesson(
         InputError: a label is outside the learner's capacity.
     """
     check_labels(learner.classes, images.labels)
+    keys = picture_keys(images.pixels)
     seen = partial(look, learner, preprocessing, progress=progress)
     x = seen(state, images)
     looked(x)
     counted = count(learner, state, x, images.labels)
     remembered = Remembered.nothing(state) if remembered is None else remembered
-    counted = choose(learner, counted, remembered.joined(_rows(x, images)))
+    rows = LessonRows(as_counted(x), images.labels, keys)
+    counted = choose(learner, counted, remembered.joined(rows))
     decision = _decide(learner, state, counted, x, images, preprocessing, training, kept)
     decided(decision)
     adapted: dict[str, Array] = {}
@@ -175,7 +177,8 @@ def learn_lesson(
             remembered = remembered.mapped(linear_map(learner, moved, drift))
         carried_state = learner.carry(moved, drift)
         counted = count(learner, carried_state, x, images.labels)
-        counted = choose(learner, counted, remembered.joined(_rows(x, images)))
+        rows = replace(rows, x=as_counted(x))
+        counted = choose(learner, counted, remembered.joined(rows))
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
     after = solved.replace({"lessons.count": state["lessons.count"] + 1})
     return LessonOutcome(after, decision, x, adapted, drift)
@@ -238,10 +241,6 @@ class _Pairs:
     before: Array
     after: Array
     kept: Array | None
-
-
-def _rows(x: Array, images: LessonImages) -> LessonRows:
-    return LessonRows(as_counted(x), images.labels, picture_keys(images.pixels))
 
 
 def _decide(

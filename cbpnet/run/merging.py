@@ -13,6 +13,7 @@ import numpy as np
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import listed
+from cbpnet.method.layout import DRIFT_OF_CLASSES
 from cbpnet.run.journal import Edit, Journal, Rows, Taught, resolve
 
 __all__ = ["Merged", "Part", "merge_journals"]
@@ -144,15 +145,12 @@ def _as_corrected(one: Rows) -> Taught:
     names = tuple(dict.fromkeys(one.names))
     labels = np.array([names.index(name) for name in one.names], np.int32)
     lesson, kept = one.lesson, [row for row, name in enumerate(one.kept) if name is not None]
-    by_class = ("count", "before", "after")
     return replace(
-        lesson,
+        lesson.with_rows(one.numbers),
         names=names,
         counts=tuple(np.bincount(labels, minlength=len(names)).tolist()),
         labels=labels,
-        pictures=lesson.pictures[one.numbers],
-        x=lesson.x[one.numbers],
-        drift={n: v[kept] if n in by_class else v for n, v in lesson.drift.items()},
+        drift={n: v[kept] if n in DRIFT_OF_CLASSES else v for n, v in lesson.drift.items()},
         kept=tuple(name for name in one.kept if name is not None),
     )
 

@@ -123,27 +123,24 @@ def _names(
 
 
 def _found(states: Sequence[Path]) -> Path:
-    """Return the one bundle, beside the states or in this folder, that they fit."""
+    """Return the first bundle, beside the states or in this folder, that they fit."""
     from cbpnet.run.state_file import load_state
     from mobile.device.bundle import read_manifest
     from mobile.device.saved import load_knowledge
 
     folders = dict.fromkeys([*(path.parent for path in states), Path()])
-    fitting = []
     for path in dict.fromkeys(p.resolve() for folder in folders for p in folder.glob("*.pte")):
         try:
             manifest = read_manifest(path)
             load_knowledge(states[0], manifest, pictures=False)
         except InputError:
             continue
-        fitting.append(path)
-    if not fitting:
-        load_state(states[0])  # which says what is wrong with it, if anything is
-        raise InputError(
-            f"no bundle that {states[0]} fits lies beside the states or here; name it with --bundle"
-        )
-    print_note(f"uses the bundle {fitting[0]}")
-    return fitting[0]
+        print_note(f"uses the bundle {path}")
+        return path
+    load_state(states[0])  # which says what is wrong with it, if anything is
+    raise InputError(
+        f"no bundle that {states[0]} fits lies beside the states or here; name it with --bundle"
+    )
 
 
 def _outcome(out: Path, images: dict[str, int], merged: "Merged") -> dict[str, Any]:

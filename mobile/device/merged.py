@@ -113,6 +113,7 @@ def _recounted(teacher: OnePassTeacher, first: Knowledge, side: Side) -> Part:
         kept=(),
     )
     adapting = [isinstance(event, Taught) and event.adapts for event in first.journal.in_force]
-    last = max((place for place, adapts in enumerate(adapting, 1) if adapts), default=0)
+    places = [place for place, adapts in enumerate(adapting, 1) if adapts]
+    last = max([first.journal.settled, *places])  # what is settled is in the base
     journal = replace(first.journal, events=first.journal.events[:last], head=last)
     return Part(side.title, journal.followed_by(lesson), side.names)

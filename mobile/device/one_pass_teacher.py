@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
@@ -15,7 +16,7 @@ from cbpnet.run.fold import Folded, bounded, drift_to_keep, fold, remember
 from cbpnet.run.journal import Journal, Taught
 from cbpnet.run.lesson import Decision, LessonOutcome, learn_lesson, look
 from cbpnet.run.remembered import as_counted, picture_keys
-from cbpnet.run.training import LessonImages, ShownImages
+from cbpnet.run.training import ShownImages
 from mobile.device.images import ImageLike, lesson_images
 from mobile.device.lessons import Forecast, Knowledge, Lesson, new_labels
 from mobile.device.one_pass_program import OnePassProgram
@@ -99,7 +100,8 @@ class OnePassTeacher:
             decision=outcome.decision,
             recall=tuple(recall(self._learner, outcome.state, names, outcome.x, shown.labels)),
         )
-        taught = _taught(before, list(images), shown, outcome, how)
+        counts = {label: len(few) for label, few in images.items()}
+        taught = _taught(before, counts, keys, outcome, how)
         known = Folded(outcome.state, names)
         journal = self.bounded(journal.followed_by(taught), known)
         return Knowledge(outcome.state, names, before.lessons + 1, filled, journal), [lesson]
@@ -134,28 +136,24 @@ class OnePassTeacher:
 
 def _taught(
     before: Knowledge,
-    names: Sequence[str],
-    shown: LessonImages,
+    counts: Mapping[str, int],
+    keys: npt.NDArray[np.uint64],
     outcome: LessonOutcome,
     how: Teaching,
 ) -> Taught:
-    """Return what the journal keeps of a lesson."""
-    everyone = (*before.class_names, *(name for name in names if name not in before.class_names))
-    numbers = [everyone.index(name) for name in names]
-    places = np.full(max(numbers) + 1, -1, np.int32)
-    places[numbers] = np.arange(len(names), dtype=np.int32)
-    labels = places[shown.labels]
+    """Return what the journal keeps of a lesson of so many images a class, one after another."""
+    images = list(counts.values())
     drift, kept = drift_to_keep(before.state, before.class_names, outcome.drift)
     return Taught(
         id=secrets.token_hex(8),
         time=int(time.time()),
         source=how.source,
-        names=tuple(names),
-        counts=tuple(np.bincount(labels, minlength=len(names)).tolist()),
+        names=tuple(counts),
+        counts=tuple(images),
         reason=outcome.decision.reason,
         accuracy=outcome.decision.accuracy,
-        labels=labels,
-        pictures=picture_keys(shown.pixels),
+        labels=np.repeat(np.arange(len(images), dtype=np.int32), images),
+        pictures=keys,
         x=as_counted(outcome.x),
         adapted=outcome.adapted,
         drift=drift,

@@ -349,9 +349,12 @@ class OnDeviceLearner:
         with self._learning:
             teacher = self._one_pass()
             sides = [
-                Side(str(path), load_knowledge(Path(path), self.manifest, True), own)
+                Side(
+                    str(path),
+                    load_knowledge(Path(path), self.manifest, pictures=True),
+                    (names or {}).get(str(path), {}),
+                )
                 for path in states
-                for own in [(names or {}).get(str(path), {})]
             ]
             self._knowledge, merged = merge_knowledge(teacher, sides, recount)
             self._program.release()
