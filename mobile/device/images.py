@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cbpnet.data.labels import tidy_label
 from cbpnet.data.pixels import load_image, normalise, prepare
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.upright import upright_rgb
@@ -16,7 +17,15 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.run.training import LessonImages
 
-__all__ = ["ImageLike", "Images", "as_list", "lesson_images", "normalised", "prepare_images"]
+__all__ = [
+    "ImageLike",
+    "Images",
+    "as_list",
+    "by_label",
+    "lesson_images",
+    "normalised",
+    "prepare_images",
+]
 
 ImageLike = str | Path | Image.Image | npt.NDArray[Any]
 Images = ImageLike | Iterable[ImageLike]
@@ -34,6 +43,23 @@ def as_list(images: Images) -> list[ImageLike]:
     if getattr(images, "ndim", 4) <= 3:  # an array or a tensor
         return [images]  # type: ignore[list-item]
     return list(images)
+
+
+def by_label(images: Mapping[str, Images]) -> dict[str, list[ImageLike]]:
+    """Return a lesson's images by tidy label, see `cbpnet.data.labels.tidy_label`.
+
+    Raises:
+        InputError: a label has no images, cannot be one, or stands there twice.
+    """
+    lists: dict[str, list[ImageLike]] = {}
+    for text, few in images.items():
+        label = tidy_label(text)
+        if label in lists:
+            raise InputError(f"label {text!r} stands there twice; right would be once")
+        lists[label] = as_list(few)
+        if not lists[label]:
+            raise InputError(f"class {label!r} has no images; right would be one or more")
+    return lists
 
 
 def prepare_images(

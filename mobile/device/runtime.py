@@ -17,7 +17,7 @@ from cbpnet.run.remembered import picture_keys
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
 from mobile.device.bundle import Manifest
 from mobile.device.corrected import corrected
-from mobile.device.images import ImageLike, Images, as_list, normalised, prepare_images
+from mobile.device.images import Images, as_list, by_label, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson, check_labels
 from mobile.device.merged import Side, merge_knowledge
@@ -188,14 +188,7 @@ class OnDeviceLearner:
                 or differs from another one in case or Unicode form only, there is no room for its
                 class or task, or an option is not for this kind of bundle.
         """
-        given: dict[str, list[ImageLike]] = {}
-        for text, few in images.items():
-            label = tidy_label(text)
-            if label in given:
-                raise InputError(f"label {text!r} stands there twice; right would be once")
-            given[label] = as_list(few)
-            if not given[label]:
-                raise InputError(f"class {label!r} has no images; right would be one or more")
+        given = by_label(images)
         for name, value in {"keep": keep, "journal": journal}.items():
             if value is not None and value < 0:
                 raise InputError(f"{name} is {value}; it must be at least 0")
