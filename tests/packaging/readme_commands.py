@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-ON_A_DEVICE = "learn|predict|evaluate|inspect|move|watch|bench|latency"
+ON_A_DEVICE = "learn|predict|history|relabel|rename|forget|undo|redo|merge|evaluate|inspect|move|watch|bench|latency"
 COMMANDS = re.findall(rf"^\$ (cbpnet-mobile (?:{ON_A_DEVICE}) .*)$", README, re.MULTILINE)
 PROGRAMS = [
     block
@@ -25,8 +25,8 @@ PROGRAMS = [
 COLOURS = {"leopard": (220, 160, 40), "rabbit": (90, 90, 90), "wolf": (40, 60, 200)}
 # What the README's lines of Python find.
 GIVEN = """\
-rex_photos = [f"photos/leopard/{number}.png" for number in range(12)]
-tom_photos = [f"photos/wolf/{number}.png" for number in range(12)]
+rex_photos = [f"photos/leopard/{number:02}.png" for number in range(12)]
+tom_photos = [f"photos/wolf/{number:02}.png" for number in range(12)]
 """
 
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = generator.integers(-30, 31, (13, 48, 64, 3))
         pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
         for number, picture in enumerate(pixels[:12]):
-            Image.fromarray(picture).save(folder / "photos" / name / f"{number}.png")
+            Image.fromarray(picture).save(folder / "photos" / name / f"{number:02}.png")
         Image.fromarray(pixels[12]).save(folder / f"{name}.png")
     shutil.copy(folder / "wolf.png", folder / "who.jpg")
     return folder
@@ -64,10 +64,11 @@ def run(folder: Path, command: list[str] | str) -> str:
 
 def test_the_commands_one_after_the_other(folder: Path) -> None:
     verbs = [command.split()[1] for command in COMMANDS]
-    assert {"learn", "predict"} <= set(verbs)
+    assert {"learn", "predict", "relabel", "forget", "undo"} <= set(verbs)
     printed = dict(zip(verbs, [run(folder, command) for command in COMMANDS], strict=True))
     assert "wrote pets.safetensors: 3 of 6 classes" in printed["learn"]
     assert printed["predict"].startswith("leopard.png: leopard ")
+    assert printed["relabel"].startswith("relabelled 1 image as leopard")
 
 
 def test_the_lines_of_python(folder: Path) -> None:

@@ -116,12 +116,20 @@ class RecogniseActivity : Activity() {
     }
 
     private fun show(prediction: Prediction, millis: Float) {
-        hint.visibility = View.GONE
+        val unknown = prediction.unlikeness?.isUnknown == true
+        val text = if (unknown) getString(R.string.like_nothing_known) else ""
+        // Only a new text is told to a screen reader, and this comes many times a second.
+        if (hint.text.toString() != text) hint.text = text
+        hint.visibility = if (unknown) View.VISIBLE else View.GONE
         ranking.show(prediction.ranking)
+        ranking.alpha = if (unknown) FAINT else 1f
         time.text = getString(R.string.image_time, millis)
     }
 
     private companion object {
+        /** How the best of the known classes are shown when an image is like none of them. */
+        const val FAINT = 0.5f
+
         /** The session of which the note has been shown, which rotations do not repeat. */
         var told: LearningSession? = null
     }

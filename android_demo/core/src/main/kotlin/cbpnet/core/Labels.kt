@@ -5,16 +5,21 @@ import java.util.Locale
 
 private const val LONGEST = 60
 
+/** Control characters, halves of a character, and breaks of a line: the same on every host. */
+private val UNPRINTABLE = setOf(
+    CharCategory.CONTROL, CharCategory.SURROGATE, CharCategory.LINE_SEPARATOR, CharCategory.PARAGRAPH_SEPARATOR,
+)
+
 /**
- * A name that a person typed, as a label: without spaces around it.
+ * A name that a person typed, as a label: without spaces around it, in Unicode's composed form (NFC).
  *
  * @throws InputException it is empty or too long, or has a line break or another control character.
  */
 public fun cleanLabel(typed: String): String {
-    val label = typed.trim()
+    val label = Normalizer.normalize(typed.trim(), Normalizer.Form.NFC)
     if (label.isEmpty()) throw InputException("The name is empty. Type what the thing is called.")
     if (label.length > LONGEST) throw InputException("The name is too long. Use at most $LONGEST letters.")
-    if (label.any(Char::isISOControl)) {
+    if (label.codePoints().anyMatch { Character.getType(it) in UNPRINTABLE.map(CharCategory::value) }) {
         throw InputException("The name has a line break or a control character. Leave it out.")
     }
     return label

@@ -198,7 +198,10 @@ public class LearningSession(program: Program, private val store: StateStore?) {
      * @throws StorageException the change could not be saved, and [unsaved] is set.
      */
     public fun importState(bytes: ByteArray, name: String): Unit =
-        synchronized(changing) { change(decodeState(bytes, manifest, name)) }
+        synchronized(changing) {
+            val imported = decodeState(bytes, manifest, name)
+            change(imported, imported.saving)
+        }
 
     /**
      * Saves what is known once more, after it could not be saved.
@@ -207,10 +210,10 @@ public class LearningSession(program: Program, private val store: StateStore?) {
      */
     public fun save(): Unit = synchronized(changing) { change(knowledge) }
 
-    private fun change(after: Knowledge) {
-        knowledge = after
+    private fun change(after: Knowledge, saving: Saving = knowledge.saving.next) {
+        knowledge = after.savedAs(saving)
         unsaved = store != null
-        store?.save(after, manifest)
+        store?.save(knowledge, manifest)
         unsaved = false
     }
 

@@ -25,7 +25,7 @@ public class DamagedStateException(message: String, cause: Throwable? = null) : 
 public fun encodeState(knowledge: Knowledge, manifest: Manifest): ByteArray {
     val fit = stateIdentity(manifest).entries
     val journal = knowledge.journal
-    val progress = mapOf("lessons" to JsonNumber(knowledge.lessons))
+    val progress = mapOf("lessons" to JsonNumber(knowledge.lessons)) + savingJson(knowledge.saving)
     val tensors = knowledge.state.mapValues { StoredTensor.of(it.value) } + journal?.let(::journalTensors).orEmpty()
     val info = JsonObject(
         fit + mapOf(
@@ -115,16 +115,24 @@ private fun read(info: JsonObject, tensors: Map<String, StoredTensor>, manifest:
                 "without them (--keep 0).",
         )
     }
-    val lessons = progress["lessons"]?.let(::integerOrNull)
-    if (!manifest.onePass) return Knowledge(grown, classNames, lessons ?: 0)
+    val lessons = progress["lessons"]?.let(::integerOrNull) ?: 0
+    val saving = Saving(
+        progress["generation"]?.let(::integerOrNull) ?: 0, (progress["inbox"] as? JsonText)?.value.orEmpty(),
+    )
+    if (!manifest.onePass) return Knowledge(grown, classNames, lessons, saving = saving)
 
-    val json = progress["journal"] ?: return Knowledge(grown, classNames, lessons ?: 0, Journal(grown, classNames))
+    val json = progress["journal"] ?: return Knowledge(grown, classNames, lessons, Journal(grown, classNames), saving)
     val arrays = ofJournal.associate { it.key to it.value }
     val base = baseTensors(arrays)
     val zeros = state.mapValues { FloatTensor.zeros(it.value.shape) }
     val start = if (base.isEmpty()) grown else grow(zeros + base, info, manifest, name)
     val read = json as? JsonObject ?: throw JsonException("the journal is no object")
-    return Knowledge(grown, classNames, lessons ?: 0, readJournal(read, arrays, start, manifest))
+    return Knowledge(grown, classNames, lessons, readJournal(read, arrays, start, manifest), saving)
+}
+
+private fun savingJson(saving: Saving): Map<String, Json> {
+    val inbox = if (saving.inbox.isEmpty()) emptyMap() else mapOf("inbox" to JsonText(saving.inbox))
+    return mapOf("generation" to JsonNumber(saving.generation)) + inbox
 }
 
 /** Checks that a state and the bundle learn both in one pass, or both in tasks. */

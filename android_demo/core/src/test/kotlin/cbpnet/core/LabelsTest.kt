@@ -10,11 +10,12 @@ class LabelsTest {
     fun spacesAroundANameGo() {
         assertEquals("my cup", cleanLabel(" \u00a0my cup\t"))
         assertEquals("杯子 🥤", cleanLabel("杯子 🥤"))
+        assertEquals("caf\u00e9", cleanLabel("cafe\u0301"))
     }
 
     @Test
     fun namesThatCannotBeUsedAreRefused() {
-        for (typed in listOf("", "  ", "\n", "a\nb", "a\u0000b", "x".repeat(61))) {
+        for (typed in listOf("", "  ", "\n", "a\nb", "a\u0000b", "a\u2028b", "a\ud800", "x".repeat(61))) {
             assertThrows(typed, InputException::class.java) { cleanLabel(typed) }
         }
     }

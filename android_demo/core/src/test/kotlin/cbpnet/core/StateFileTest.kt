@@ -26,6 +26,15 @@ class StateFileTest {
         }
     }
 
+    /** A board that gets its state back tells by it that another host wrote it, and which lesson it has. */
+    @Test
+    fun aSavingIsCountedAndTheLessonOfAnInboxKept() {
+        val session = LearningSession(FakeBundle().program(), null)
+        session.importState(encodeState(knowledge.savedAs(Saving(7, "4d6f")), manifest), "from a board")
+        session.rename("green", "blue")
+        assertEquals(Saving(8, "4d6f"), decodeState(session.exportState(), manifest, "s").saving)
+    }
+
     /** The checksum as docs/bundle.md has it, computed another way. */
     @Test
     fun theMetadataAreThoseOfTheBundlesPage() {
