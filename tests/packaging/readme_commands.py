@@ -68,7 +68,7 @@ def test_the_commands_one_after_the_other(folder: Path) -> None:
     printed = dict(zip(verbs, [run(folder, command) for command in COMMANDS], strict=True))
     assert "wrote pets.safetensors: 3 of 6 classes" in printed["learn"]
     assert printed["predict"].startswith("leopard.png: leopard ")
-    assert printed["relabel"].startswith("relabelled 1 image as leopard")
+    assert printed["relabel"].startswith("made 1 picture leopard\n")
 
 
 def test_the_lines_of_python(folder: Path) -> None:
