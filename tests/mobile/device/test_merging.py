@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cbpnet.host.errors import InputError
+from mobile.device.kept_pictures import decode_picture
 from mobile.device.runtime import OnDeviceLearner
 
 LABELS = ("red", "green", "blue", "white")
@@ -108,3 +109,29 @@ def test_states_that_cannot_be_compared_are_refused_by_name(
     for label in LABELS:
         found = learner.predict(pictures(label, 5, seed=60))
         assert sum(one.label == label for one in found) >= 4, label
+
+
+def test_kept_pictures_are_counted_on_lessons_that_the_journal_has_settled(
+    one_pass_bundle, pictures, tmp_path
+):
+    first, other = OnDeviceLearner(one_pass_bundle), OnDeviceLearner(one_pass_bundle)
+    first.learn(shown(pictures, START), journal=0)
+    first.learn(shown(pictures, {"blue": 2}), journal=1_000_000)
+    first.save(tmp_path / "first")
+    assert first.journal.settled == 1
+    other.learn(shown(pictures, {"blue": 1, "white": 1}), keep=3)
+    other.save(tmp_path / "other")
+
+    expected = OnDeviceLearner(one_pass_bundle, tmp_path / "first")
+    kept = dict(zip(other.class_names, other.kept.classes, strict=True))
+    few = {
+        label: [decode_picture(file, other.manifest.image_size) for file in files]
+        for label, files in kept.items()
+    }
+    (lesson,) = expected.learn(few)
+    assert not lesson.decision.adapts
+
+    learner = OnDeviceLearner(one_pass_bundle)
+    learner.merge_states([tmp_path / "first", tmp_path / "other"], recount=True)
+    assert learner.images == {"red": 4, "green": 4, "blue": 7, "white": 3}
+    assert_same(learner, scores(expected, pictures), pictures)
