@@ -1,0 +1,1 @@
+"""A campaign of hostile files and of faults: `python -m tests.campaign`."""
