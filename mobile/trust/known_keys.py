@@ -56,6 +56,8 @@ def known_keys() -> dict[str, KnownKey]:
             "make it readable"
         ) from error
     try:
+        if len(content) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST:,} bytes")
         found = from_json(_File, json.loads(content.decode()))
         if found.format != _FORMAT:
             raise ValueError(f"its format is {found.format!r} and not {_FORMAT!r}")

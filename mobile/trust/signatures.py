@@ -111,7 +111,7 @@ def named_key(file: Path) -> PublicKey:
     """
     path, signature = signature_path(file), _read(file)
     try:
-        return parse_public_key(_fields(signature.trusted_comment).get("key", ""))
+        return parse_public_key(_comment_fields(signature.trusted_comment).get("key", ""))
     except InputError as error:
         raise InputError(
             f"{path} does not tell its public key, which has the ID "
@@ -156,11 +156,11 @@ def _comment(file: Path, key: SecretKey) -> str:
 def _signed(signature: Signature, key: PublicKey) -> Signed:
     comment, found = signature.trusted_comment, None
     with suppress(ValueError, OverflowError, OSError):
-        found = datetime.fromtimestamp(int(_fields(comment).get("timestamp", "")), UTC)
+        found = datetime.fromtimestamp(int(_comment_fields(comment).get("timestamp", "")), UTC)
     return Signed(key_text(key), found, comment)
 
 
-def _fields(comment: str) -> dict[str, str]:
+def _comment_fields(comment: str) -> dict[str, str]:
     pairs = (part.partition(":") for part in comment.split("\t"))
     return {name: value for name, _, value in pairs}
 
