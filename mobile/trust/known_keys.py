@@ -45,6 +45,8 @@ def known_keys() -> dict[str, KnownKey]:
         InputError: the file cannot be read or is damaged.
     """
     path = _path()
+    if not os.path.isdir(path.parent):  # noqa: PTH112  a service may not even look into homes
+        return {}
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
