@@ -51,13 +51,15 @@ public class MinisignSignature private constructor(
     public val namedKey: MinisignKey?
         get() = trustedComment.split('\t').find { it.startsWith("key:") }?.let { MinisignKey(it.drop("key:".length)) }
 
+    internal fun isBy(key: MinisignKey): Boolean = key.id == keyId
+
     /**
      * Checks that a file is what the holder of a key has signed.
      *
      * @throws InputException it is not, the signature is another key's, or this Android cannot tell.
      */
     public fun verify(file: File, key: MinisignKey) {
-        if (key.id != keyId) {
+        if (!isBy(key)) {
             throw InputException("The file ${file.name} is signed by another key than ${key.text}. Ask who made it.")
         }
         val digest = blake2b(file)
@@ -77,6 +79,9 @@ public class MinisignSignature private constructor(
     }
 
     public companion object {
+        /** Whether a file that begins so is meant to be a signature. */
+        public fun beginsSo(start: ByteArray): Boolean = start.startsWith("untrusted comment:")
+
         /** @throws InputException the text is no such signature. */
         public fun parse(text: String): MinisignSignature {
             val lines = text.removeSuffix("\n").split('\n')

@@ -10,26 +10,13 @@ import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
 
-/** What Minisign 0.11 and `cbpnet-mobile sign` wrote of the eight bytes "a bundle", with one key. */
 class MinisignTest {
     @get:Rule val folder = TemporaryFolder()
 
-    private val key = MinisignKey("RWQlSliVfwPJtUPoglV45e/OvSisvQRegfcy8RP6PJBPB1rnbRgF8hmF")
+    private val key = SignedFile.key
     private val other = MinisignKey("RWQC/XemneQta4ByA3NcfnP/X919ebqtkg4coaphu3n7XwYPl81KuAyw")
-    private val ofMinisign = """
-        untrusted comment: signature from minisign secret key
-        RUQlSliVfwPJteuUwqt3C4Jb58SCvyc07kRbndq4GwhzsVeebbuulDWtFAOTcnN7X1nS1eHoUXiIJL7WA77xS6lje5b8/dyI6wA=
-        trusted comment: timestamp:1795785283${'\t'}file:bundle${'\t'}hashed
-        MdcWotdYwwYqYGjFm2wOOrtV7FxQwWTMtWBrfV79Ie5IZE4/UhRABB17zYrhLDLqX+l/LXa3/KBFikMmRvCxBg==
-
-    """.trimIndent()
-    private val ofOurs = """
-        untrusted comment: signature from minisign secret key
-        RUQlSliVfwPJteuUwqt3C4Jb58SCvyc07kRbndq4GwhzsVeebbuulDWtFAOTcnN7X1nS1eHoUXiIJL7WA77xS6lje5b8/dyI6wA=
-        trusted comment: timestamp:1795786111${'\t'}file:pets.pte${'\t'}hashed${'\t'}key:${key.text}
-        8uLN5AdDxPJbKMqL9gPLhduNUU6mvGymE4dQKJ2MD7dx52RFclbP7N+BCDUDRV+KRn+hebFTcUz1JCZQ+UQMBA==
-
-    """.trimIndent()
+    private val ofMinisign = SignedFile.ofMinisign
+    private val ofOurs = SignedFile.ofOurs
     private val file: File by lazy { folder.newFile("pets.pte").apply { writeText("a bundle") } }
 
     @Test
