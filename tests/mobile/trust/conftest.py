@@ -1,17 +1,14 @@
-"""Keys without a password, of which two make and one does not."""
+"""A file to sign, and keys without a password to sign it with."""
 
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("minisign")
-
-from mobile.trust.keys import make_keys, read_secret_key
-
 
 @pytest.fixture
 def new_key(tmp_path):
     """Return a function that makes a pair of keys of a name, and returns the secret one."""
+    from mobile.trust.keys import make_keys, read_secret_key
 
     def make(name):
         make_keys(tmp_path / name, None)
