@@ -96,6 +96,8 @@ def remember(bundle: Path, key: str, instead_of: str | None) -> None:
     with _alone():
         found = known_keys()
         now = found.get(_name(bundle))
+        if now is not None and now.key == key:
+            return  # two programs have met it at once
         if (None if now is None else now.key) != instead_of:
             raise InputError(
                 f"another program has changed whom {bundle} is trusted from; run the command again"

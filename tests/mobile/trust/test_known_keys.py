@@ -57,6 +57,13 @@ def test_another_programs_answer_is_not_written_over():
     assert known_key(Path("pets.pte")) == "theirs"
 
 
+def test_two_programs_may_meet_a_bundle_at_once():
+    remember(Path("pets.pte"), "key", None)
+    first = known_keys()
+    remember(Path("pets.pte"), "key", None)
+    assert known_keys() == first
+
+
 def test_two_writers_lose_nothing():
     writers = [subprocess.Popen([sys.executable, "-c", REMEMBERS, name]) for name in "ab"]
     assert [writer.wait() for writer in writers] == [0, 0]
