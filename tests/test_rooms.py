@@ -30,10 +30,11 @@ ROOMS = {
     "mobile": {
         "device": set(),
         "targets": set(),
+        "trust": set(),
         "export": {"device", "targets"},
         "measure": {"device"},
         "raspberry_pi": {"device"},
-        "cli": {"device", "export", "measure", "raspberry_pi", "targets"},
+        "cli": {"device", "export", "measure", "raspberry_pi", "targets", "trust"},
     },
 }
 FACES = (
@@ -43,6 +44,7 @@ FACES = (
     "mobile.export",
     "mobile.measure",
     "mobile.targets",
+    "mobile.trust",
 )
 # What a board does without: the exporter, timm, recipes for int8, what is for studies.
 NOT_ON_A_DEVICE = (

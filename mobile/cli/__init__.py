@@ -25,6 +25,7 @@ COMMANDS = {
     "forget": "Forget a class, as if it had never been taught.",
     "history": "List the lessons and corrections of a state, the oldest first.",
     "inspect": "Show what a bundle or a state holds; nothing of a bundle is run.",
+    "keygen": "Make a pair of keys: one signs bundles and states, the other tells that it did.",
     "latency": "Measure how fast, how hot and how hungry a bundle is on this board.",
     "learn": "Learn a folder of class folders on the device, and write the state.",
     "merge": "Make the states of several devices one, as if one device had learnt everything.",
@@ -38,10 +39,12 @@ COMMANDS = {
     "rename": "Give a class another name.",
     "report": "Put the results of boards side by side on one page that needs no network.",
     "sensitivity": "Find what a target with static int8 must keep in fp32.",
+    "sign": "Sign a bundle or a state: the signature stands beside it.",
     "stream": "Learn a long stream of small lessons whose domain changes, and report what is still "
     "learnt.",
     "targets": "List the targets of export: what each runs on, what was verified how.",
     "train": "Learn the classes of a data set, task after task, and write the learner's state.",
+    "trust": "Accept who signed a bundle, or say whose bundles are trusted here.",
     "undo": "Take back the last lesson or correction; again, the one before it.",
     "watch": "Learn every lesson that is put into a folder, until it is stopped.",
 }
@@ -49,6 +52,9 @@ COMMANDS = {
 # What torchao says of itself whenever it is imported, by logger: the GPU kernels that it has no use
 # for here, and a call of its own that torch finds old.
 _NOISE = {"torchao": "Failed to load ", "torch.utils._pytree": "<enum 'KernelPreference'> is an "}
+
+# What brings a package that is not installed, where that is not the exporter's extra.
+_EXTRAS = {"minisign": "sign"}
 
 
 class _Group(click.Group):
@@ -98,9 +104,10 @@ class _Group(click.Group):
             click.echo(f"error: {printable(str(error))}", err=True)
             sys.exit(1)
         except ModuleNotFoundError as error:
+            extra = _EXTRAS.get(error.name or "", "export")
             click.echo(
                 f"error: this command needs the package {error.name}, which is not installed here; "
-                "pip install 'cbpnet-mobile[export]' brings it",
+                f"pip install 'cbpnet-mobile[{extra}]' brings it",
                 err=True,
             )
             sys.exit(1)

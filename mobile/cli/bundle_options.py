@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mobile.cli.option_groups import argument, option
+from mobile.cli.options import print_note
 from mobile.cli.parameters import Choice, FilePath, Megabytes
 from mobile.device.engines.choice import ENGINES, use_engine
 
@@ -41,19 +42,22 @@ class BundleOptions:
         """Open the bundle."""
         from mobile.device.program import Program
 
-        self._start_engine()
+        self._prepare()
         return Program(self.path)
 
     def learner(self, state: Path | None, pictures: bool = False) -> "OnDeviceLearner":
         """Open the bundle, and the state to go on from if there is one, with its kept pictures."""
         from mobile.device.runtime import OnDeviceLearner
 
-        self._start_engine()
+        self._prepare()
         return OnDeviceLearner(self.path, state, pictures)
 
-    def _start_engine(self) -> None:
+    def _prepare(self) -> None:
+        """Refuse a bundle that is not from whom it was before, and choose what runs it."""
         from mobile.device.program import set_threads
+        from mobile.trust.first_use import check_first_use
 
+        check_first_use(self.path, print_note)
         if self.engine is not None:
             use_engine(self.engine)
         if self.threads is not None:

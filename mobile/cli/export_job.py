@@ -1,6 +1,7 @@
 """What one `export` is to do: checked before any long work, then done."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cbpnet.backbone.presets import check_budget, choose_preset, count_trainables, get_preset
@@ -38,6 +39,7 @@ from mobile.export.exporter import (
     export_stages,
 )
 from mobile.targets import ResolvedTarget
+from mobile.trust.sidecar import Signing, write_signed
 
 __all__ = ["ExportJob", "plan_export"]
 
@@ -65,6 +67,7 @@ class ExportJob:
     calibration: list[Path]
     report: ReportImages | None
     out: Path
+    sign: Signing | None
 
     def run(self) -> tuple[Export, dict[str, float]]:
         """Export, and return what was written and the seconds of each stage.
@@ -86,6 +89,7 @@ class ExportJob:
                 stages,
                 self.report,
                 self.calibration,
+                partial(write_signed, sign=self.sign),
             )
         return written, stages.seconds
 
@@ -137,6 +141,7 @@ def plan_export(
     photos: PhotoOptions,
     micro_batch: int,
     out: Path,
+    sign: Signing | None = None,
 ) -> ExportJob:
     """Return what an export is to do, and make the folder of ``out``.
 
@@ -169,6 +174,7 @@ def plan_export(
         read_calibration_images(photos.calibration) if photos.calibration else [],
         read_report_images(photos.images, classes) if photos.images else None,
         out,
+        sign,
     )
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from tabulate import tabulate
 
-from cbpnet.host.text import listed
+from cbpnet.host.text import listed, printable
+from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.parameters import FilePath
+from mobile.cli.signing import signed_json, signed_text, verified
 from mobile.cli.state_report import state_json, state_text
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ _NAMED = 4  # operators of a method
 Examples:
   cbpnet-mobile inspect pets.pte --json
   cbpnet-mobile inspect pets.safetensors --bundle pets.pte
+  cbpnet-mobile inspect pets.pte --verify maker.pub
 """
 )
 @click.argument("file", type=FilePath())
@@ -35,46 +38,60 @@ Examples:
     type=FilePath(),
     help="The bundle of a state, to classify the images in its journal, each left out.",
 )
+@click.option(
+    "--verify",
+    "public_key",
+    is_flag=False,
+    flag_value="",
+    metavar="[PUB]",
+    help="Verify the signature beside FILE by a public key, a .pub file or the key itself; "
+    "default: by the one trusted for its path, else the one that the signature names.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(file: Path, bundle: Path | None, as_json: bool) -> None:
+def inspect(file: Path, bundle: Path | None, public_key: str | None, as_json: bool) -> None:
     """Show what a bundle or a state holds; nothing of a bundle is run.
 
     The content of FILE tells which it is. Of a bundle: capacity, budget, delegation and sizes; the
     file is verified. Of a state: classes and their images, lessons, what adapted the features, the
-    journal, and with its bundle, which is run then, how well its classes are told apart.
+    journal, and with its bundle, which is run then, how well its classes are told apart. With
+    --verify, who signed it comes first; an exit status of 1 says that it is not signed so.
     """
     from cbpnet.run.state_file import is_safetensors
 
+    signed = None if public_key is None else verified(file, public_key)
     if is_safetensors(file):
-        _inspect_state(file, bundle, as_json)
+        found, text = _inspect_state(file, bundle)
     elif bundle is not None:
         raise click.UsageError(f"--bundle is for a state, and {file} is none")
     else:
-        _inspect_bundle(file, as_json)
+        found, text = _inspect_bundle(file)
+    if as_json:
+        signature = {} if signed is None else {"signature": signed_json(signed)}
+        click.echo(json.dumps(found | signature, indent=2))
+        return
+    if signed is not None:
+        click.echo(f"{printable(str(file))}: {signed_text(signed)}")
+    click.echo(text)
 
 
-def _inspect_state(state: Path, bundle: Path | None, as_json: bool) -> None:
-    from mobile.device.runtime import OnDeviceLearner
-
+def _inspect_state(state: Path, bundle: Path | None) -> tuple[dict[str, Any], str]:
     recall = None
     if bundle is not None:
-        learner = OnDeviceLearner(bundle, state, pictures=False)
+        learner = BundleOptions(bundle, threads=None, engine=None).learner(state)
         recall = None if learner.journal is None else learner.recall()
     found = state_json(state, recall)
-    click.echo(json.dumps(found, indent=2) if as_json else state_text(found))
+    return found, state_text(found)
 
 
-def _inspect_bundle(bundle: Path, as_json: bool) -> None:
+def _inspect_bundle(bundle: Path) -> tuple[dict[str, Any], str]:
     from mobile.device.bundle import read_manifest
 
     manifest = read_manifest(bundle)
     found = _describe(manifest, bundle.stat().st_size)
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
     backbone = manifest.backbone
     tasks = "" if manifest.config.one_pass else f" in {manifest.tasks} tasks"
-    click.echo(
+    versions = ", ".join(f"{name} {number}" for name, number in manifest.versions.items())
+    return found, (
         f"{bundle}: {backbone.name} for {manifest.target}, {manifest.precision}, "
         f"{found['file_bytes'] / 1e6:.2f} MB\n"
         f"images of {manifest.image_size} pixels, {manifest.micro_batch} at a time\n"
@@ -83,11 +100,10 @@ def _inspect_bundle(bundle: Path, as_json: bool) -> None:
         f"trains {manifest.trainable_parameters:,} parameters, "
         f"{100 * manifest.trainable_fraction:.3f} % of the backbone's {backbone.parameters:,}, and "
         f"a head of {manifest.head_parameters:,}\n"
-        f"a state has {found['state_bytes'] / 1e6:.2f} MB\n"
+        f"a state has {found['state_bytes'] / 1e6:.2f} MB\n\n"
+        f"{_table(manifest.methods)}\n\n"
+        f"made with {versions}"
     )
-    click.echo(_table(manifest.methods))
-    versions = ", ".join(f"{name} {number}" for name, number in manifest.versions.items())
-    click.echo(f"\nmade with {versions}")
 
 
 def _table(methods: Mapping[str, "MethodInfo"]) -> str:

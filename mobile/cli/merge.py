@@ -10,6 +10,7 @@ import click
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import counted, listed
+from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.option_groups import takes
 from mobile.cli.options import print_note
 from mobile.cli.parameters import FilePath
@@ -26,6 +27,7 @@ __all__ = ["merge"]
 Examples:
   cbpnet-mobile merge kitchen.safetensors hall.safetensors --out house.safetensors
   cbpnet-mobile merge a.safetensors b.safetensors --map tabby=cat --out c.safetensors
+  cbpnet-mobile merge a.safetensors b.safetensors --signed-by a.pub --signed-by b.pub --out c
 """
 )
 @click.argument("states", type=FilePath(), nargs=-1, required=True)
@@ -59,6 +61,14 @@ Examples:
     help="Count the kept pictures of a state that was adapted otherwise than the first one, in the "
     "place of its lessons.",
 )
+@click.option(
+    "--signed-by",
+    "public_keys",
+    multiple=True,
+    metavar="PUB",
+    help="Take only states that this public key signed, a .pub file or the key itself; may be "
+    "repeated. Default: states need no signature.",
+)
 @takes(writer=WriterOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def merge(
@@ -68,6 +78,7 @@ def merge(
     prefix: bool,
     renamed: tuple[str, ...],
     recount: bool,
+    public_keys: tuple[str, ...],
     writer: WriterOptions,
     as_json: bool,
 ) -> None:
@@ -76,13 +87,13 @@ def merge(
     The devices must have gone on from one state. A lesson that is in several states is counted
     once, and classes of one name are one class. The states that are merged stay as they are.
     """
-    from mobile.device.runtime import OnDeviceLearner
-
     if len(states) < 2:
         raise click.UsageError("name two states or more")
+    _check_signed(states, public_keys)
     names = _names(states, prefix, renamed)
     with writer.writing(out):
-        learner = OnDeviceLearner(_found(states) if bundle is None else bundle)
+        path = _found(states) if bundle is None else bundle
+        learner = BundleOptions(path, threads=None, engine=None).learner(None)
         merged = learner.merge_states(states, names, recount)
         learner.save(out)
     if as_json:
@@ -96,6 +107,18 @@ def merge(
     )
     command = ["cbpnet-mobile", "predict", "BUNDLE", "--state", str(out), "IMAGE..."]
     click.echo(f"classify with it: {shlex.join(command)}")
+
+
+def _check_signed(states: Sequence[Path], public_keys: Sequence[str]) -> None:
+    """Raise `InputError` unless one of the keys, if there are any, signed each state."""
+    if not public_keys:
+        return
+    from mobile.trust.keys import read_public_key
+    from mobile.trust.signatures import verify
+
+    keys = [read_public_key(each) for each in public_keys]
+    for state in states:
+        verify(state, keys)
 
 
 def _names(

@@ -157,6 +157,7 @@ def export_bundle(
     stage: Stage = lambda title: None,
     images: ReportImages | None = None,
     calibration: Sequence[Path] = (),
+    write: Callable[[Path, bytes], object] = write_atomically,
 ) -> Export:
     """Trace, lower, verify and write a bundle whose `initial_state` is ``state``.
 
@@ -164,7 +165,7 @@ def export_bundle(
     takes its ranges from the images ``calibration``, after the first stage under the title
     `CALIBRATING`. With real ``images`` the manifest gets a quantisation report, made next under the
     title `REPORTING`. An older file at ``path`` is replaced only by a bundle that passed all
-    checks.
+    checks, by ``write``, which may write more beside it.
 
     Raises:
         InputError: the backbone or target cannot be served, images to calibrate on are missing, a
@@ -200,7 +201,7 @@ def export_bundle(
         agreement = verify(
             trial, learner, state, target.precision, backbone.image_size, backend.runs_here
         )
-    write_atomically(path, bundle)
+    write(path, bundle)
     return Export(
         path,
         manifest,

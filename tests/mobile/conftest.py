@@ -27,6 +27,12 @@ SwapFree:         400000 kB
 """
 
 
+@pytest.fixture(autouse=True)
+def _nobody_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a user of this machine trusts out of the tests, and what tests do out of that."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.with_name(f"{tmp_path.name}-state")))
+
+
 @pytest.fixture(scope="session")
 def program_in() -> Callable[[Path], bytes]:
     """Take the ExecuTorch program out of a bundle: what stands before manifest and trailer."""

@@ -15,7 +15,7 @@ unset PYTHONPATH
 fail() { echo "error: $*" >&2; exit 1; }
 
 device_tests=(tests/cbpnet/host tests/cbpnet/data tests/cbpnet/run
-    tests/mobile/device tests/mobile/measure tests/mobile/raspberry_pi/test_*.py)
+    tests/mobile/device tests/mobile/measure tests/mobile/trust tests/mobile/raspberry_pi/test_*.py)
 megabytes_allowed=150 # of an environment without torch
 work="$PWD/.cache/wheel-test"
 export CBPNET_BUNDLES="${CBPNET_BUNDLES:-$work/bundles}" CBPNET_SHARED="${CBPNET_SHARED:-$PWD/../shared}"

@@ -1,7 +1,10 @@
 package cbpnet.app
 
 import android.content.res.AssetManager
+import cbpnet.core.AnotherMakerException
 import cbpnet.core.InputException
+import cbpnet.core.MakersKey
+import cbpnet.core.MinisignSignature
 import cbpnet.core.StorageException
 import cbpnet.core.readManifest
 import java.io.File
@@ -12,6 +15,7 @@ import java.io.InputStream
 class BundleFiles(private val assets: AssetManager, private val folder: File) {
     private val chosen = File(folder, "chosen.pte")
     private val builtIn = File(folder, "built-in.pte")
+    private val maker = MakersKey(File(folder, "chosen.pub"))
 
     /** Whether a person's own bundle is in use. */
     val isChosen: Boolean get() = chosen.exists()
@@ -31,17 +35,21 @@ class BundleFiles(private val assets: AssetManager, private val folder: File) {
     }
 
     /**
-     * Takes a bundle from outside, in place of the one chosen before.
+     * Takes a bundle from outside, in place of the one chosen before, perhaps with its signature.
      *
+     * @param accepted whether a person has said that it may be from another maker.
+     * @throws AnotherMakerException it is not from whom the one chosen before was.
      * @throws InputException it is no bundle that this app can use, or there is no room for it; the
      *   one before stays.
      */
-    fun choose(content: InputStream) {
+    fun choose(content: InputStream, signature: MinisignSignature?, accepted: Boolean) {
         val candidate = File(folder, "candidate.pte")
         try {
             copy(content, candidate)
+            val key = maker.check(candidate, signature, accepted)
             readManifest(candidate)
             if (!candidate.renameTo(chosen)) throw StorageException("The bundle could not be kept. Try again.")
+            maker.remember(key)
         } finally {
             candidate.delete()
         }
@@ -50,6 +58,7 @@ class BundleFiles(private val assets: AssetManager, private val folder: File) {
     /** Goes back to the bundle that came with the app. */
     fun useBuiltIn() {
         chosen.delete()
+        maker.remember(null)
     }
 
     /** An update of the app may have brought another bundle; it is told by its length. */

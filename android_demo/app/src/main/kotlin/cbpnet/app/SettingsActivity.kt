@@ -2,6 +2,7 @@ package cbpnet.app
 
 import android.app.Activity
 import android.content.Intent
+import android.net.Uri
 import android.os.Bundle
 import android.view.View
 import android.widget.AdapterView
@@ -9,6 +10,9 @@ import android.widget.ArrayAdapter
 import android.widget.Button
 import android.widget.Spinner
 import android.widget.TextView
+import cbpnet.core.AnotherMakerException
+import cbpnet.core.InputException
+import cbpnet.core.MinisignSignature
 
 /** Threads, epochs and the bundle. */
 class SettingsActivity : Activity() {
@@ -32,6 +36,7 @@ class SettingsActivity : Activity() {
         }
         view<Button>(R.id.settings_choose).setOnClickListener {
             val pick = Intent(Intent.ACTION_OPEN_DOCUMENT).setType("*/*").addCategory(Intent.CATEGORY_OPENABLE)
+                .putExtra(Intent.EXTRA_ALLOW_MULTIPLE, true) // its signature too
             whenIdle { startActivityForResult(pick, BUNDLE) }
         }
         builtIn.setOnClickListener { whenIdle { demo.learner.open { demo.bundles.useBuiltIn() } } }
@@ -48,11 +53,36 @@ class SettingsActivity : Activity() {
     }
 
     override fun onActivityResult(request: Int, result: Int, data: Intent?) {
-        val document = data?.data ?: return
-        // What is no bundle is refused before the learner is touched.
+        val several = data?.clipData
+        val documents = when {
+            several != null -> List(several.itemCount) { several.getItemAt(it).uri }
+            else -> listOfNotNull(data?.data)
+        }
+        if (documents.isNotEmpty()) choose(documents, accepted = false)
+    }
+
+    /** What is no bundle, or not from whom it should be, is refused before the learner is touched. */
+    private fun choose(documents: List<Uri>, accepted: Boolean) {
+        var question: String? = null
         inBackground({
-            contentResolver.openInputStream(document)?.use(demo.bundles::choose)
-        }) { demo.learner.open() }
+            val (signatures, bundles) = documents.partition(::isSignature)
+            if (bundles.size != 1 || signatures.size > 1) throw InputException(getString(R.string.one_bundle))
+            val signature = signatures.singleOrNull()?.let { MinisignSignature.parse(String(readDocument(it))) }
+            try {
+                contentResolver.openInputStream(bundles.single())?.use { demo.bundles.choose(it, signature, accepted) }
+            } catch (error: AnotherMakerException) {
+                question = error.message
+            }
+        }) {
+            val asked = question
+            if (asked == null) demo.learner.open() else confirm(asked, R.string.use_it) { choose(documents, accepted = true) }
+        }
+    }
+
+    private fun isSignature(document: Uri): Boolean {
+        val start = ByteArray(START)
+        contentResolver.openInputStream(document)?.use { it.read(start) }
+        return MinisignSignature.beginsSo(start)
     }
 
     private fun show(state: LearnerState) {
@@ -91,5 +121,6 @@ class SettingsActivity : Activity() {
 
     private companion object {
         const val BUNDLE = 5
+        const val START = 32 // bytes of a document that tell a signature
     }
 }
