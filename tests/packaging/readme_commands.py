@@ -15,7 +15,10 @@ import pytest
 from PIL import Image
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-ON_A_DEVICE = "learn|predict|history|relabel|rename|forget|undo|redo|merge|evaluate|inspect|move|watch|bench|latency"
+ON_A_DEVICE = (
+    "learn|predict|history|relabel|rename|forget|undo|redo|merge|evaluate|inspect|move|watch"
+    "|bench|latency"
+)
 COMMANDS = re.findall(rf"^\$ (cbpnet-mobile (?:{ON_A_DEVICE}) .*)$", README, re.MULTILINE)
 PROGRAMS = [
     block
