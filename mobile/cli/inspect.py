@@ -15,7 +15,7 @@ from mobile.cli.parameters import FilePath
 from mobile.cli.state_report import state_json, state_text
 
 if TYPE_CHECKING:
-    from mobile.device.bundle import Manifest, MethodInfo
+    from mobile.device.manifest import Manifest, MethodInfo
 
 __all__ = ["inspect"]
 

@@ -16,11 +16,13 @@ import numpy as np
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
-from cbpnet.method.layout import MethodName, methods_of
-from mobile.device.bundle import TensorInfo, open_bundle
+from cbpnet.method.layout import MethodName, forward_methods, methods_of
+from mobile.device.bundle import open_bundle
 from mobile.device.cores import free_cores
 from mobile.device.engines.choice import choose_engine
 from mobile.device.engines.engine import EngineError, LoadedProgram
+from mobile.device.manifest import Manifest, TensorInfo
+from mobile.device.program_check import check_program
 
 __all__ = ["Program", "fit_threads", "get_threads", "set_threads"]
 
@@ -100,23 +102,25 @@ class Program:
         self.path = path
         self._by_phase = by_phase
         self._phase: frozenset[MethodName] = frozenset()
-        self._file, self.manifest = open_bundle(path)
+        bundle = open_bundle(path)
+        self._file, self.manifest = bundle.file, bundle.manifest
         weakref.finalize(self, self._file.close)
         self._verified = _condition(self._file)
         self.engine = choose_engine()
         self._program: LoadedProgram | None = None
         _PROGRAMS.add(self)
+        _check_methods(path, self.manifest)
+        try:
+            check_program(bundle.file, bundle.program_bytes, self.manifest)
+        except ValueError as error:
+            raise InputError(f"bundle {path} is not run: {error}; export it again") from error
         with _TURN:
             try:
-                found = self._loaded().methods()
+                self._loaded()
             except EngineError as error:
                 raise InputError(
                     f"bundle {path} cannot be loaded by {self.engine.name}: {error}"
                 ) from error
-            for name in methods_of(self.manifest.config):
-                if name not in found or name not in self.manifest.methods:
-                    raise InputError(f"bundle {path} lacks the method {name!r}; export it again")
-                self._check_signature(name)
 
     def call(self, method: MethodName, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run a method on the arrays that it takes, by name, and return what it gives, by name.
@@ -129,6 +133,11 @@ class Program:
                 file has been overwritten.
         """
         info = self.manifest.methods[method]
+        if self.manifest.target == "qnn" and method in forward_methods(self.manifest.config):
+            raise InputError(
+                f"the method {method!r} of bundle {self.path} runs in Qualcomm's delegate, which "
+                "loads what a bundle tells it to: it is run on Android only"
+            )
         inputs = [_checked(method, wanted, arrays) for wanted in info.inputs]
         try:
             with _TURN:
@@ -166,22 +175,16 @@ class Program:
             self._program = self.engine.load(f"/dev/fd/{self._file.fileno()}")
         return self._program
 
-    def _check_signature(self, name: str) -> None:
-        """Raise `InputError` unless the program's own metadata agree with the manifest."""
-        compiled = self._loaded().signature(name)
-        info = self.manifest.methods[name]
-        for kind, described, found in (
-            ("takes", info.inputs, compiled.inputs),
-            ("gives", info.outputs, compiled.outputs),
-        ):
-            if found != [(tensor.dtype, tensor.shape) for tensor in described]:
-                raise InputError(
-                    f"bundle {self.path} contradicts itself: its method {name!r} {kind} other "
-                    f"tensors than its manifest says; export it again"
-                )
-
 
 _PROGRAMS: weakref.WeakSet[Program] = weakref.WeakSet()
+
+
+def _check_methods(path: Path, manifest: Manifest) -> None:
+    """Raise `InputError` unless a manifest has its learner's methods and no others."""
+    wanted = set(methods_of(manifest.config))
+    for name in sorted(wanted ^ manifest.methods.keys()):
+        verb = "lacks" if name in wanted else "has no use for"
+        raise InputError(f"bundle {path} {verb} the method {name!r}; export it again")
 
 
 def _give_back_freed_memory() -> None:

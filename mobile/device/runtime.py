@@ -15,11 +15,11 @@ from cbpnet.run.journal import Event, Journal
 from cbpnet.run.merging import Merged
 from cbpnet.run.remembered import picture_keys
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
-from mobile.device.bundle import Manifest
 from mobile.device.corrected import corrected
 from mobile.device.images import Images, as_list, by_label, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson, check_labels
+from mobile.device.manifest import Manifest
 from mobile.device.merged import Side, merge_knowledge
 from mobile.device.one_pass_teacher import OnePassTeacher
 from mobile.device.prediction import Prediction, rank
