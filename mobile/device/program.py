@@ -16,13 +16,15 @@ import numpy as np
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
-from cbpnet.method.layout import MethodName, forward_methods, methods_of
-from mobile.device.bundle import open_bundle
+from cbpnet.method.layout import MethodName, methods_of
+from mobile.device.bundle import Bundle, open_bundle
 from mobile.device.cores import free_cores
 from mobile.device.engines.choice import choose_engine
-from mobile.device.engines.engine import EngineError, LoadedProgram
+from mobile.device.engines.engine import Engine, EngineError, LoadedProgram
 from mobile.device.manifest import Manifest, TensorInfo
-from mobile.device.program_check import check_program
+from mobile.device.program_check import check_program, runs_here
+from mobile.device.trial import try_bundle
+from mobile.device.verified import is_verified, remember, verification_key
 
 __all__ = ["Program", "fit_threads", "get_threads", "set_threads"]
 
@@ -109,11 +111,7 @@ class Program:
         self.engine = choose_engine()
         self._program: LoadedProgram | None = None
         _PROGRAMS.add(self)
-        _check_methods(path, self.manifest)
-        try:
-            check_program(bundle.file, bundle.program_bytes, self.manifest)
-        except ValueError as error:
-            raise InputError(f"bundle {path} is not run: {error}; export it again") from error
+        _verify(path, bundle, self.engine)
         with _TURN:
             try:
                 self._loaded()
@@ -133,7 +131,7 @@ class Program:
                 file has been overwritten.
         """
         info = self.manifest.methods[method]
-        if self.manifest.target == "qnn" and method in forward_methods(self.manifest.config):
+        if not runs_here(self.manifest, method):
             raise InputError(
                 f"the method {method!r} of bundle {self.path} runs in Qualcomm's delegate, which "
                 "loads what a bundle tells it to: it is run on Android only"
@@ -177,6 +175,24 @@ class Program:
 
 
 _PROGRAMS: weakref.WeakSet[Program] = weakref.WeakSet()
+
+
+def _verify(path: Path, bundle: Bundle, engine: Engine) -> None:
+    """Check and try a bundle that was not verified on this host.
+
+    Raises:
+        InputError: it is not what an export writes, or does not survive the trial.
+    """
+    _check_methods(path, bundle.manifest)
+    key = verification_key(bundle, engine)
+    if is_verified(key):
+        return
+    try:
+        check_program(bundle.file, bundle.program_bytes, bundle.manifest)
+    except ValueError as error:
+        raise InputError(f"bundle {path} is not run: {error}; export it again") from error
+    try_bundle(path, bundle.file, bundle.manifest, engine.name)
+    remember(key)
 
 
 def _check_methods(path: Path, manifest: Manifest) -> None:

@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from cbpnet.method.layout import forward_methods
+from cbpnet.method.layout import MethodName, forward_methods
 from mobile.device.flatbuffer import read_flatbuffer
 from mobile.device.manifest import Manifest
 from mobile.device.method_check import Allowed, check_method
 from mobile.device.program_schema import DataSegment, Program
 
-__all__ = ["DELEGATES", "check_program", "planned_bytes"]
+__all__ = ["DELEGATES", "check_program", "planned_bytes", "runs_here"]
 
 # What a target's passes through the backbone forwards run in, where that is not XNNPACK.
 DELEGATES = {
@@ -73,6 +73,14 @@ def check_program(file: BinaryIO, size: int, manifest: Manifest) -> None:
             check_method(plan, manifest.methods[plan.name], allowed)
         except ValueError as error:
             raise ValueError(f"its method {plan.name!r} {error}") from error
+
+
+def runs_here(manifest: Manifest, method: MethodName) -> bool:
+    """Return whether a method may be loaded on this host.
+
+    Qualcomm's delegate loads the libraries that a bundle's options name, so it is left to Android.
+    """
+    return manifest.target != "qnn" or method not in forward_methods(manifest.config)
 
 
 def planned_bytes(program: bytes) -> int:
