@@ -45,12 +45,14 @@ _PROGRAM_MAGIC = slice(4, 8)  # of an ExecuTorch program: ET12 and the like
 class Bundle:
     """A bundle that is intact: the open file, what it says of itself, and where its program ends.
 
-    The program is the file's first ``program_bytes``; ``sha256`` is theirs.
+    The program is the file's first ``program_bytes``, whose SHA-256 is ``program_sha256``;
+    ``sha256`` is that of all before it in the file.
     """
 
     file: BinaryIO
     manifest: Manifest
     program_bytes: int
+    program_sha256: bytes
     sha256: bytes
 
 
@@ -106,7 +108,7 @@ def _read(file: BinaryIO, path: Path) -> Bundle:
     digest = hashlib.sha256()
     file.seek(0)
     _update(digest, file, program_bytes)
-    sha256 = digest.digest()
+    program_sha256 = digest.digest()
     _update(digest, file, size - _DIGEST - program_bytes)
     # The checksum is of the same form in every version, so that damage is not taken for a version.
     if digest.digest() != trailer[-_DIGEST:]:
@@ -133,7 +135,7 @@ def _read(file: BinaryIO, path: Path) -> Bundle:
         raise InputError(
             f"the manifest of bundle {path} cannot be read ({error}); export the bundle again"
         ) from error
-    return Bundle(file, manifest, program_bytes, sha256)
+    return Bundle(file, manifest, program_bytes, program_sha256, digest.digest())
 
 
 def _parsed(text: bytes) -> Any:

@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,12 +24,13 @@ from mobile.device.engines.engine import Engine, EngineError, LoadedProgram
 from mobile.device.manifest import Manifest, TensorInfo
 from mobile.device.program_check import check_program, runs_here
 from mobile.device.trial import try_bundle
+from mobile.device.turn import Turn
 from mobile.device.verified import is_verified, remember, verification_key
 
 __all__ = ["Program", "fit_threads", "get_threads", "set_threads"]
 
 # An engine's threads and working memory are the process's: one call runs at a time.
-_TURN = threading.RLock()
+_TURN = Turn(threading.RLock)
 _FIXED = threading.Event()  # that the number of threads was asked for
 
 # Methods that are called in turns. Each other one has its turn, as long as these or longer.
@@ -83,7 +84,9 @@ class Program:
 
     The file stays open: it may be renamed, replaced or deleted meanwhile, but not overwritten. It
     may be called by several threads: of all programs of a process, one call runs at a time. What a
-    call returns are copies, which no later call changes.
+    call returns are copies, which no later call changes. Unpickled, it is opened anew from its
+    path, where the same file has to be. A process that is forked from one that runs bundles lacks
+    its threads, and runs none.
 
     Args:
         path: the `.pte` file.
@@ -105,7 +108,7 @@ class Program:
         self._by_phase = by_phase
         self._phase: frozenset[MethodName] = frozenset()
         bundle = open_bundle(path)
-        self._file, self.manifest = bundle.file, bundle.manifest
+        self._file, self.manifest, self._sha256 = bundle.file, bundle.manifest, bundle.sha256
         weakref.finalize(self, self._file.close)
         self._verified = _condition(self._file)
         self.engine = choose_engine()
@@ -120,6 +123,9 @@ class Program:
                     f"bundle {path} cannot be loaded by {self.engine.name}: {error}"
                 ) from error
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened_again, (self.path, self._by_phase, self._sha256)
+
     def call(self, method: MethodName, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run a method on the arrays that it takes, by name, and return what it gives, by name.
 
@@ -127,8 +133,8 @@ class Program:
 
         Raises:
             ValueError: an array is missing, or its shape or dtype is not the one in the manifest.
-            InputError: the engine refuses the method, for instance for lack of a backend, or the
-                file has been overwritten.
+            InputError: the engine refuses the method, for instance for lack of a backend, the file
+                has been overwritten, or this process was forked.
         """
         info = self.manifest.methods[method]
         if not runs_here(self.manifest, method):
@@ -175,6 +181,16 @@ class Program:
 
 
 _PROGRAMS: weakref.WeakSet[Program] = weakref.WeakSet()
+
+
+def _opened_again(path: Path, by_phase: bool, sha256: bytes) -> Program:
+    program = Program(path, by_phase)
+    if program._sha256 != sha256:
+        raise InputError(
+            f"bundle {path} is another one than was pickled; right would be the file with the "
+            f"SHA-256 {sha256.hex()} in its last 32 bytes"
+        )
+    return program
 
 
 def _verify(path: Path, bundle: Bundle, engine: Engine) -> None:

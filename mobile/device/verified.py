@@ -30,7 +30,7 @@ def verification_key(bundle: Bundle, engine: Engine) -> str:
     manifest = asdict(bundle.manifest)
     said = {name: manifest[name] for name in ("target", "config", "limits", "methods")}
     versions = [_CHECKER, engine.name, engine.versions]
-    text = json.dumps([bundle.sha256.hex(), said, versions], sort_keys=True)
+    text = json.dumps([bundle.program_sha256.hex(), said, versions], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

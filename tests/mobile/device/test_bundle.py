@@ -89,7 +89,8 @@ def test_what_was_sealed_opens(sealed):
         assert bundle.file.name == str(sealed)
     assert bundle.manifest == read_manifest(sealed) == MANIFEST
     assert bundle.program_bytes == len(PROGRAM)
-    assert bundle.sha256 == hashlib.sha256(PROGRAM).digest()
+    assert bundle.program_sha256 == hashlib.sha256(PROGRAM).digest()
+    assert bundle.sha256 == sealed.read_bytes()[-32:]
 
 
 @pytest.mark.parametrize("name", ["missing.pte", "."])

@@ -341,7 +341,7 @@ def test_operators_are_handed_what_their_schemas_say():
     assert checked > 60
 
 
-def test_a_thousand_times_mutated_the_process_lives(bundle, program_in, tmp_path):
+def test_hundreds_of_times_mutated_it_is_refused_or_read(bundle, program_in, tmp_path):
     """In a process of its own: bits, bytes and words of the graphs, with a right checksum."""
     code = """
 import io, random, sys
@@ -351,7 +351,7 @@ from mobile.device.program_check import check_program
 opened, rng, refused = open_bundle(Path(sys.argv[1])), random.Random(0), 0
 program = opened.file.seek(0) or opened.file.read(opened.program_bytes)
 graphs = int.from_bytes(program[16:24], "little")
-for _ in range(1000):
+for _ in range(300):
     changed = bytearray(program)
     for _ in range(rng.randint(1, 3)):
         place = rng.randrange(graphs // 4) * 4
@@ -362,7 +362,7 @@ for _ in range(1000):
     except ValueError as error:
         assert str(error)
         refused += 1
-print(refused > 500)
+print(refused > 150)
 """
     command = [sys.executable, "-c", code, str(bundle)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What was verified is remembered in the user's cache, and a cache that cannot be trusted is none."""
+"""What was verified is remembered in the user's cache, if that can be trusted."""
 
 import dataclasses
 import os
@@ -85,7 +85,7 @@ def test_a_key_is_of_all_that_is_checked(bundle):
     changed = dataclasses.replace(opened.manifest, target="vgf")
     others = [
         verification_key(dataclasses.replace(opened, manifest=changed), engine),
-        verification_key(dataclasses.replace(opened, sha256=bytes(32)), engine),
+        verification_key(dataclasses.replace(opened, program_sha256=bytes(32)), engine),
         verification_key(opened, SimpleNamespace(name="two", versions={"one": "1"})),
         verification_key(opened, SimpleNamespace(name="one", versions={"one": "2"})),
     ]
