@@ -133,7 +133,8 @@ def _read(file: BinaryIO, path: Path) -> Bundle:
         check_manifest(manifest)
     except ValueError as error:
         raise InputError(
-            f"the manifest of bundle {path} cannot be read ({error}); export the bundle again"
+            f"the manifest of bundle {path} cannot be read ({error!s:.400}); "
+            "export the bundle again"
         ) from error
     return Bundle(file, manifest, program_bytes, program_sha256, digest.digest())
 

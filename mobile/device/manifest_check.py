@@ -54,7 +54,9 @@ def check_manifest(manifest: Manifest) -> None:
         tidy_label(name, "class_names:")
     _check_once("class_names", manifest.class_names)
     known = len(manifest.class_names)
-    _check("class_names", known, known <= manifest.classes, f"at most {manifest.classes}")
+    _check(
+        "the number of class_names", known, known <= manifest.classes, f"at most {manifest.classes}"
+    )
     for name, tensors in (("state", manifest.state), ("adaptation", manifest.adaptation)):
         _check_once(name, [tensor.name for tensor in tensors])
         for tensor in tensors:

@@ -206,7 +206,7 @@ def _verify(path: Path, bundle: Bundle, engine: Engine) -> None:
     try:
         check_program(bundle.file, bundle.program_bytes, bundle.manifest)
     except ValueError as error:
-        raise InputError(f"bundle {path} is not run: {error}; export it again") from error
+        raise InputError(f"bundle {path} is not run: {error!s:.400}; export it again") from error
     try_bundle(path, bundle.file, bundle.manifest, engine.name)
     remember(key)
 
