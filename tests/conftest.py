@@ -10,6 +10,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Remember verified bundles for all test processes, and not in the user's own cache.
+
+    matplotlib, which would list all fonts again, keeps its own.
+    """
+    os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    os.environ["XDG_CACHE_HOME"] = str(root / "cache")
+
+
 if find_spec("torch"):  # a device has none, and its rooms are tested without it too
     import torch
 

@@ -15,7 +15,7 @@ from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.option_groups import takes
 
 if TYPE_CHECKING:
-    from mobile.device.bundle import Manifest
+    from mobile.device.manifest import Manifest
     from mobile.measure.speed import Memory, Times
 
 __all__ = ["bench"]

@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from cbpnet.method.layout import forward_methods
-from mobile.device.bundle import Manifest
+from mobile.device.manifest import Manifest
 from mobile.export.comparison import Agreement
 from mobile.export.exporter import Export
 from mobile.export.lowering import Delegation

@@ -17,7 +17,7 @@ from mobile.cli.signing import signed_json, signed_text, verified
 from mobile.cli.state_report import state_json, state_text
 
 if TYPE_CHECKING:
-    from mobile.device.bundle import Manifest, MethodInfo
+    from mobile.device.manifest import Manifest, MethodInfo
 
 __all__ = ["inspect"]
 

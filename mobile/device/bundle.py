@@ -6,7 +6,7 @@ ignores what follows the program:
 | bytes | what |
 |---|---|
 | 8 | `CBPNETMB` |
-| 4 | format version, unsigned, little-endian: 3 |
+| 4 | format version, unsigned, little-endian: 4 |
 | 4 | bytes of the manifest, unsigned, little-endian |
 | 32 | SHA-256 of everything before it |
 
@@ -22,26 +22,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
-from cbpnet.method.config import LearnerConfig
-from cbpnet.method.layout import Counted, Layout
-from cbpnet.run.state_info import StateInfo
+from mobile.device.manifest import Manifest
+from mobile.device.manifest_check import check_manifest
 
-__all__ = [
-    "VERSION",
-    "BackboneInfo",
-    "Manifest",
-    "MethodInfo",
-    "StateTensor",
-    "TensorInfo",
-    "open_bundle",
-    "read_manifest",
-    "seal",
-]
+__all__ = ["VERSION", "Bundle", "open_bundle", "read_manifest", "seal"]
 
-VERSION = 3
+VERSION = 4
 
 _MAGIC = b"CBPNETMB"
 _HEAD = struct.Struct("<8sII")
@@ -54,102 +42,18 @@ _PROGRAM_MAGIC = slice(4, 8)  # of an ExecuTorch program: ET12 and the like
 
 
 @dataclass(frozen=True)
-class TensorInfo:
-    """A tensor that a method takes or gives; ``dtype`` is "float32" or "int64"."""
+class Bundle:
+    """A bundle that is intact: the open file, what it says of itself, and where its program ends.
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class StateTensor:
-    """A tensor of the learner's state, all of which are fp32.
-
-    ``counts`` is what its first axis counts, "classes" or "tasks", if either: a host appends
-    entries to it where a state gets more capacity, and drops one where a class is forgotten.
+    The program is the file's first ``program_bytes``, whose SHA-256 is ``program_sha256``;
+    ``sha256`` is that of all before it in the file.
     """
 
-    name: str
-    shape: tuple[int, ...]
-    counts: Counted | None
-
-
-@dataclass(frozen=True)
-class MethodInfo:
-    """A method's tensors in the order in which they are passed, and where its arithmetic runs.
-
-    ``undelegated`` counts the operators outside the delegates by name; ``macs`` are the
-    multiply-accumulates of one call, ``undelegated_macs`` those among them outside the delegates.
-    """
-
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    delegate_calls: int
-    undelegated: dict[str, int]
-    macs: int
-    undelegated_macs: int
-
-
-@dataclass(frozen=True)
-class BackboneInfo:
-    """The backbone's timm name, size without head, width D and fp32 weights' fingerprint."""
-
-    name: str
-    parameters: int
-    dim: int
-    weights: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a bundle says of itself.
-
-    ``classes`` and ``tasks`` are the capacity, ``class_names`` the labels that `initial_state`
-    knows, by class number. Images are [``micro_batch``, 3, ``image_size``, ``image_size``].
-    ``trainable_parameters`` are prompts and block, ``trainable_fraction`` their share of the
-    backbone's; the head is in neither. ``state`` is the layout, in order; ``adaptation`` is that of
-    what a one-pass learner trains and throws away, and empty where it trains nothing.
-    """
-
-    target: str
-    target_options: dict[str, str]
-    precision: str
-    backbone: BackboneInfo
-    preprocessing: Preprocessing
-    config: LearnerConfig
-    classes: int
-    tasks: int
-    class_names: tuple[str, ...]
-    micro_batch: int
-    image_size: int
-    trainable_parameters: int
-    trainable_fraction: float
-    head_parameters: int
-    state: tuple[StateTensor, ...]
-    adaptation: tuple[StateTensor, ...]
-    methods: dict[str, MethodInfo]
-    quantisation: dict[str, Any] | None
-    versions: dict[str, str]
-
-    @property
-    def layout(self) -> Layout:
-        """The layout of the state's tensors."""
-        return {tensor.name: tensor.shape for tensor in self.state}
-
-    def state_info(self, class_names: tuple[str, ...], progress: dict[str, Any]) -> StateInfo:
-        """Return what a state of this bundle's learner says of itself."""
-        return StateInfo(
-            backbone=self.backbone.name,
-            weights=self.backbone.weights,
-            dim=self.backbone.dim,
-            preprocessing=self.preprocessing,
-            config=self.config,
-            classes=self.classes,
-            tasks=self.tasks,
-            class_names=class_names,
-            progress=progress,
-        )
+    file: BinaryIO
+    manifest: Manifest
+    program_bytes: int
+    program_sha256: bytes
+    sha256: bytes
 
 
 def seal(program: bytes, manifest: Manifest) -> bytes:
@@ -165,12 +69,12 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         InputError: as `open_bundle`.
     """
-    file, manifest = open_bundle(path)
-    file.close()
-    return manifest
+    bundle = open_bundle(path)
+    bundle.file.close()
+    return bundle.manifest
 
 
-def open_bundle(path: Path) -> tuple[BinaryIO, Manifest]:
+def open_bundle(path: Path) -> Bundle:
     """Open a bundle, verify it and read its manifest; of the program nothing is kept in memory.
 
     Raises:
@@ -180,7 +84,7 @@ def open_bundle(path: Path) -> tuple[BinaryIO, Manifest]:
     try:
         file = path.open("rb")
         try:
-            return file, _read_manifest(file, path)
+            return _read(file, path)
         except BaseException:
             file.close()
             raise
@@ -191,46 +95,48 @@ def open_bundle(path: Path) -> tuple[BinaryIO, Manifest]:
         ) from error
 
 
-def _read_manifest(file: BinaryIO, path: Path) -> Manifest:
+def _read(file: BinaryIO, path: Path) -> Bundle:
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _TRAILER))
-    trailer = file.read()
-    _verify(file, size, trailer, path)
-    length = _HEAD.unpack_from(trailer)[2]
-    most = min(size - _TRAILER, _LARGEST)
-    if length > most:
-        raise InputError(
-            f"bundle {path} says that its manifest has {length:,} bytes; at most {most:,} would be "
-            "right here, so export the bundle again"
-        )
-    file.seek(size - _TRAILER - length)
-    try:
-        return from_json(Manifest, _parsed(file.read(length)))
-    except ValueError as error:
-        raise InputError(
-            f"the manifest of bundle {path} cannot be read ({error}); export the bundle again"
-        ) from error
-
-
-def _verify(file: BinaryIO, size: int, trailer: bytes, path: Path) -> None:
-    """Raise `InputError` unless a file is an intact bundle of this format."""
     file.seek(0)
     start = file.read(_PROGRAM_MAGIC.stop)
+    file.seek(max(0, size - _TRAILER))
+    trailer = file.read()
     if size <= _TRAILER or trailer[: len(_MAGIC)] != _MAGIC:
         raise InputError(f"{path} is {_kind(start)}; export it again with `cbpnet-mobile export`")
+    _, version, length = _HEAD.unpack_from(trailer)
+    program_bytes = max(0, size - _TRAILER - length)
+    digest = hashlib.sha256()
     file.seek(0)
+    _update(digest, file, program_bytes)
+    program_sha256 = digest.digest()
+    _update(digest, file, size - _DIGEST - program_bytes)
     # The checksum is of the same form in every version, so that damage is not taken for a version.
-    if _sha256(file, size - _DIGEST) != trailer[-_DIGEST:]:
+    if digest.digest() != trailer[-_DIGEST:]:
         raise InputError(
             f"bundle {path} is damaged: its checksum does not match; use an intact copy"
         )
-    version = _HEAD.unpack_from(trailer)[1]
     if version != VERSION:
         right = "update cbpnet-mobile" if version > VERSION else "export the bundle again"
         raise InputError(
             f"bundle {path} has format version {version}; this version of cbpnet-mobile reads "
             f"version {VERSION}, so {right}"
         )
+    most = min(size - _TRAILER, _LARGEST)
+    if length > most:
+        raise InputError(
+            f"bundle {path} says that its manifest has {length:,} bytes; at most {most:,} would be "
+            "right here, so export the bundle again"
+        )
+    file.seek(program_bytes)
+    try:
+        manifest = from_json(Manifest, _parsed(file.read(length)))
+        check_manifest(manifest)
+    except ValueError as error:
+        raise InputError(
+            f"the manifest of bundle {path} cannot be read ({error!s:.400}); "
+            "export the bundle again"
+        ) from error
+    return Bundle(file, manifest, program_bytes, program_sha256, digest.digest())
 
 
 def _parsed(text: bytes) -> Any:
@@ -253,13 +159,11 @@ def _deeper(value: Any, levels: int) -> bool:
     return levels == 0 or any(_deeper(part, levels - 1) for part in parts)
 
 
-def _sha256(file: BinaryIO, size: int) -> bytes:
-    """Return the SHA-256 of a file's next ``size`` bytes."""
-    digest = hashlib.sha256()
+def _update(digest: "hashlib._Hash", file: BinaryIO, size: int) -> None:
+    """Take a file's next ``size`` bytes into a digest."""
     while piece := file.read(min(size, _PIECE)):
         digest.update(piece)
         size -= len(piece)
-    return digest.digest()
 
 
 def _kind(start: bytes) -> str:

@@ -10,22 +10,27 @@ import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.layout import MethodName, methods_of
-from mobile.device.bundle import TensorInfo, open_bundle
+from mobile.device.bundle import Bundle, open_bundle
 from mobile.device.cores import free_cores
 from mobile.device.engines.choice import choose_engine
-from mobile.device.engines.engine import EngineError, LoadedProgram
+from mobile.device.engines.engine import Engine, EngineError, LoadedProgram
+from mobile.device.manifest import Manifest, TensorInfo
+from mobile.device.program_check import check_program, runs_here
+from mobile.device.trial import try_bundle
+from mobile.device.turn import Turn
+from mobile.device.verified import is_verified, remember, verification_key
 
 __all__ = ["Program", "fit_threads", "get_threads", "set_threads"]
 
 # An engine's threads and working memory are the process's: one call runs at a time.
-_TURN = threading.RLock()
+_TURN = Turn(threading.RLock)
 _FIXED = threading.Event()  # that the number of threads was asked for
 
 # Methods that are called in turns. Each other one has its turn, as long as these or longer.
@@ -79,7 +84,9 @@ class Program:
 
     The file stays open: it may be renamed, replaced or deleted meanwhile, but not overwritten. It
     may be called by several threads: of all programs of a process, one call runs at a time. What a
-    call returns are copies, which no later call changes.
+    call returns are copies, which no later call changes. Unpickled, it is opened anew from its
+    path, where the same file has to be. A process that is forked from one that runs bundles lacks
+    its threads, and runs none.
 
     Args:
         path: the `.pte` file.
@@ -100,23 +107,24 @@ class Program:
         self.path = path
         self._by_phase = by_phase
         self._phase: frozenset[MethodName] = frozenset()
-        self._file, self.manifest = open_bundle(path)
+        bundle = open_bundle(path)
+        self._file, self.manifest, self._sha256 = bundle.file, bundle.manifest, bundle.sha256
         weakref.finalize(self, self._file.close)
         self._verified = _condition(self._file)
         self.engine = choose_engine()
         self._program: LoadedProgram | None = None
         _PROGRAMS.add(self)
+        _verify(path, bundle, self.engine)
         with _TURN:
             try:
-                found = self._loaded().methods()
+                self._loaded()
             except EngineError as error:
                 raise InputError(
                     f"bundle {path} cannot be loaded by {self.engine.name}: {error}"
                 ) from error
-            for name in methods_of(self.manifest.config):
-                if name not in found or name not in self.manifest.methods:
-                    raise InputError(f"bundle {path} lacks the method {name!r}; export it again")
-                self._check_signature(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened_again, (self.path, self._by_phase, self._sha256)
 
     def call(self, method: MethodName, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Run a method on the arrays that it takes, by name, and return what it gives, by name.
@@ -125,10 +133,15 @@ class Program:
 
         Raises:
             ValueError: an array is missing, or its shape or dtype is not the one in the manifest.
-            InputError: the engine refuses the method, for instance for lack of a backend, or the
-                file has been overwritten.
+            InputError: the engine refuses the method, for instance for lack of a backend, the file
+                has been overwritten, or this process was forked.
         """
         info = self.manifest.methods[method]
+        if not runs_here(self.manifest, method):
+            raise InputError(
+                f"the method {method!r} of bundle {self.path} runs in Qualcomm's delegate, which "
+                "loads what a bundle tells it to: it is run on Android only"
+            )
         inputs = [_checked(method, wanted, arrays) for wanted in info.inputs]
         try:
             with _TURN:
@@ -166,22 +179,44 @@ class Program:
             self._program = self.engine.load(f"/dev/fd/{self._file.fileno()}")
         return self._program
 
-    def _check_signature(self, name: str) -> None:
-        """Raise `InputError` unless the program's own metadata agree with the manifest."""
-        compiled = self._loaded().signature(name)
-        info = self.manifest.methods[name]
-        for kind, described, found in (
-            ("takes", info.inputs, compiled.inputs),
-            ("gives", info.outputs, compiled.outputs),
-        ):
-            if found != [(tensor.dtype, tensor.shape) for tensor in described]:
-                raise InputError(
-                    f"bundle {self.path} contradicts itself: its method {name!r} {kind} other "
-                    f"tensors than its manifest says; export it again"
-                )
-
 
 _PROGRAMS: weakref.WeakSet[Program] = weakref.WeakSet()
+
+
+def _opened_again(path: Path, by_phase: bool, sha256: bytes) -> Program:
+    program = Program(path, by_phase)
+    if program._sha256 != sha256:
+        raise InputError(
+            f"bundle {path} is another one than was pickled; right would be the file with the "
+            f"SHA-256 {sha256.hex()} in its last 32 bytes"
+        )
+    return program
+
+
+def _verify(path: Path, bundle: Bundle, engine: Engine) -> None:
+    """Check and try a bundle that was not verified on this host.
+
+    Raises:
+        InputError: it is not what an export writes, or does not survive the trial.
+    """
+    _check_methods(path, bundle.manifest)
+    key = verification_key(bundle, engine)
+    if is_verified(key):
+        return
+    try:
+        check_program(bundle.file, bundle.program_bytes, bundle.manifest)
+    except ValueError as error:
+        raise InputError(f"bundle {path} is not run: {error!s:.400}; export it again") from error
+    try_bundle(path, bundle.file, bundle.manifest, engine.name)
+    remember(key)
+
+
+def _check_methods(path: Path, manifest: Manifest) -> None:
+    """Raise `InputError` unless a manifest has its learner's methods and no others."""
+    wanted = set(methods_of(manifest.config))
+    for name in sorted(wanted ^ manifest.methods.keys()):
+        verb = "lacks" if name in wanted else "has no use for"
+        raise InputError(f"bundle {path} {verb} the method {name!r}; export it again")
 
 
 def _give_back_freed_memory() -> None:

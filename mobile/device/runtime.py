@@ -15,11 +15,11 @@ from cbpnet.run.journal import Event, Journal
 from cbpnet.run.merging import Merged
 from cbpnet.run.remembered import picture_keys
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
-from mobile.device.bundle import Manifest
 from mobile.device.corrected import corrected
 from mobile.device.images import Images, as_list, by_label, normalised, prepare_images
 from mobile.device.kept_pictures import KeptPictures
 from mobile.device.lessons import Forecast, Knowledge, Lesson, check_labels
+from mobile.device.manifest import Manifest
 from mobile.device.merged import Side, merge_knowledge
 from mobile.device.one_pass_teacher import OnePassTeacher
 from mobile.device.prediction import Prediction, rank
@@ -27,6 +27,7 @@ from mobile.device.program import Program, fit_threads
 from mobile.device.saved import Saving, load_knowledge, read_saving, save_knowledge
 from mobile.device.task_teacher import TaskTeacher
 from mobile.device.teacher import Teacher, Teaching
+from mobile.device.turn import Turn
 
 __all__ = ["OnDeviceLearner"]
 
@@ -37,7 +38,8 @@ class OnDeviceLearner:
     It may be used by several threads: `predict` answers with what was known when it was called,
     and of two calls of `learn` the second waits for the first. What is learnt lives in memory until
     `save` writes it; `mobile.device.state_lock.writing` keeps other programs from writing the file
-    meanwhile. `mobile.device.program.set_threads` sets the runtime's threads.
+    meanwhile. `mobile.device.program.set_threads` sets the runtime's threads. It can be pickled;
+    unpickled, it opens the same bundle from its path.
 
     Args:
         bundle: the `.pte` file.
@@ -56,7 +58,7 @@ class OnDeviceLearner:
         self.manifest: Manifest = program.manifest
         one_pass = self.manifest.config.one_pass
         self._teacher: Teacher = OnePassTeacher(program) if one_pass else TaskTeacher(program)
-        self._learning = threading.Lock()
+        self._learning = Turn(threading.Lock)
         stored, names = self._teacher.stored_state(), self.manifest.class_names
         journal = Journal(stored, names) if one_pass else None
         self._knowledge = Knowledge(stored, names, lessons=0, journal=journal)

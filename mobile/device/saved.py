@@ -21,10 +21,10 @@ from cbpnet.run.journal import Journal
 from cbpnet.run.journal_file import journal_json, journal_tensors, read_journal
 from cbpnet.run.state_file import load_state, load_with_journal, save_state
 from cbpnet.run.state_info import StateInfo, check_fit
-from mobile.device.bundle import Manifest
 from mobile.device.kept_file import KeptRecord, kept_path, pack, read_kept, remove_others
 from mobile.device.kept_pictures import NO_PICTURES
 from mobile.device.lessons import Knowledge
+from mobile.device.manifest import Manifest
 
 __all__ = ["NEVER", "Saving", "journal_of", "load_knowledge", "read_saving", "save_knowledge"]
 

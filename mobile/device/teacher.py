@@ -8,9 +8,9 @@ from cbpnet.host.arrays import Array
 from cbpnet.method.state import HostState
 from cbpnet.run.advice import Advice
 from cbpnet.run.training import Progress, TrainingConfig
-from mobile.device.bundle import Manifest
 from mobile.device.images import ImageLike
 from mobile.device.lessons import Forecast, Knowledge, Lesson
+from mobile.device.manifest import Manifest
 
 __all__ = ["Answers", "Teacher", "Teaching"]
 

@@ -30,14 +30,16 @@ from cbpnet.method.layout import (
 )
 from cbpnet.method.state import HostState, LearnerState
 from cbpnet.method.tensors import as_tensors
-from mobile.device.bundle import (
+from mobile.device.bundle import seal
+from mobile.device.manifest import (
     BackboneInfo,
+    Limits,
     Manifest,
     MethodInfo,
     StateTensor,
     TensorInfo,
-    seal,
 )
+from mobile.device.program_check import planned_bytes
 from mobile.export.bundle_learner import (
     BundleLearner,
     bundle_functions,
@@ -191,9 +193,11 @@ def export_bundle(
             lowered = lower(programs, backend.partitioner)
         else:
             lowered = lower(programs, learning.partitioner, backend.partitioner, backend.passes)
-        manifest = _manifest(backbone, learner, state, settings, programs, lowered, report)
         stage(_SERIALISING)
-        bundle = seal(lowered.serialise(), manifest)
+        program = lowered.serialise()
+    limits = Limits(planned_bytes(program))
+    manifest = _manifest(backbone, learner, state, settings, programs, lowered, limits, report)
+    bundle = seal(program, manifest)
     stage(_VERIFYING)
     with TemporaryDirectory() as folder:
         trial = Path(folder) / path.name
@@ -287,6 +291,7 @@ def _manifest(
     settings: ExportSettings,
     programs: Sequence[TracedProgram],
     lowered: Lowered,
+    limits: Limits,
     report: dict[str, Any] | None,
 ) -> Manifest:
     budget: Budget = count_trainables(
@@ -315,6 +320,7 @@ def _manifest(
         if trained is None or trained is learner
         else _tensors(trained.config, backbone.dim, trained.layout),
         methods={program.name: _method(program, lowered) for program in programs},
+        limits=limits,
         quantisation=report,
         versions={package: version(package) for package in _PACKAGES},
     )

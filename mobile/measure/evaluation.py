@@ -17,7 +17,7 @@ from cbpnet.run.protocol import ProtocolRecord, check_every_task_is_tested, run_
 from cbpnet.run.result_store import ResultStore
 from cbpnet.run.session import StatefulContender, TrainingSession
 from cbpnet.run.training import Progress, TrainingConfig
-from mobile.device.bundle import Manifest
+from mobile.device.manifest import Manifest
 from mobile.device.one_pass_program import OnePassProgram
 from mobile.device.program import Program
 from mobile.device.program_learner import ProgramLearner

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from cbpnet.host.atomic import write_atomically
 from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
-from mobile.device.bundle import Manifest
+from mobile.device.manifest import Manifest
 from mobile.measure.accuracy import Accuracy
 from mobile.measure.board import Board, describe_board
 from mobile.measure.latency import Latency

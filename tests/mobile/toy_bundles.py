@@ -21,14 +21,16 @@ from cbpnet.method.layout import counted_axes
 from cbpnet.method.learner import Learner
 from cbpnet.method.one_pass import OnePassLearner
 from cbpnet.method.state import LearnerState
-from mobile.device.bundle import (
+from mobile.device.bundle import seal
+from mobile.device.manifest import (
     BackboneInfo,
+    Limits,
     Manifest,
     MethodInfo,
     StateTensor,
     TensorInfo,
-    seal,
 )
+from mobile.device.program_check import planned_bytes
 from mobile.export.bundle_learner import bundle_functions
 from mobile.export.lowering import lower
 from mobile.export.tracing import trace
@@ -93,6 +95,7 @@ def build_toy(
     dim = learner.backbone.dim
     budget = count_trainables(learner.config, dim, 10**6)
     counts = counted_axes(learner.config, dim)
+    program = lowered.serialise()
     manifest = Manifest(
         target="portable",
         target_options={},
@@ -123,10 +126,11 @@ def build_toy(
             )
             for part in traced
         },
+        limits=Limits(planned_bytes(program)),
         quantisation=None,
         versions={"torch": torch.__version__},
     )
-    path.write_bytes(seal(lowered.serialise(), manifest))
+    path.write_bytes(seal(program, manifest))
     return path
 
 

@@ -9,7 +9,7 @@ from cbpnet.host.packages import installed_version
 from mobile.device.cores import free_cores
 from mobile.device.engines.engine import Engine
 
-__all__ = ["ENGINES", "ENGINE_VARIABLE", "choose_engine", "use_engine"]
+__all__ = ["ENGINES", "ENGINE_VARIABLE", "check_process", "choose_engine", "use_engine"]
 
 ENGINE_VARIABLE = "CBPNET_ENGINE"
 
@@ -20,6 +20,7 @@ _NEEDS = {
     "executorch-numpy-runtime": {"executorch-numpy-runtime": "1.4"},
 }
 ENGINES = tuple(_NEEDS)
+_PROCESSES: set[int] = set()  # in which an engine has started, this one or one before its fork
 
 
 def choose_engine(name: str | None = None) -> Engine:
@@ -29,8 +30,9 @@ def choose_engine(name: str | None = None) -> Engine:
     `ENGINES` that is installed.
 
     Raises:
-        InputError: there is no such engine, or what it needs is not installed.
+        InputError: there is no such engine, what it needs is not installed, or as `check_process`.
     """
+    check_process()
     name = name or os.environ.get(ENGINE_VARIABLE) or None
     if name is None:
         complete = [engine for engine in ENGINES if not _lacking(engine)]
@@ -46,6 +48,18 @@ def choose_engine(name: str | None = None) -> Engine:
     return _started(name)
 
 
+def check_process() -> None:
+    """Raise `InputError` where this process was forked from one in which an engine had started.
+
+    It has none of the engine's threads, and would wait for them.
+    """
+    if _PROCESSES and os.getpid() not in _PROCESSES:
+        raise InputError(
+            "this process was forked from one that runs bundles, and cannot run any; right would "
+            "be a process that multiprocessing starts with its method 'spawn'"
+        )
+
+
 def use_engine(name: str) -> None:
     """Run all bundles from now on with an engine, here and in processes that are started here.
 
@@ -59,6 +73,7 @@ def use_engine(name: str) -> None:
 @cache
 def _started(name: str) -> Engine:
     """Import an engine, which takes its package or two, and start it."""
+    _PROCESSES.add(os.getpid())
     engine: Engine
     if name == "executorch":
         from mobile.device.engines.executorch import ExecuTorch

@@ -1,31 +1,15 @@
 """What a bundle's program asks of the engine that runs it."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 from cbpnet.host.arrays import Array
 
-__all__ = ["SCALAR_TYPES", "Described", "Engine", "EngineError", "LoadedProgram", "Signature"]
-
-SCALAR_TYPES = {6: "float32", 4: "int64"}  # as ExecuTorch's metadata number them
-
-Described = tuple[str | None, tuple[int, ...]]
+__all__ = ["Engine", "EngineError", "LoadedProgram"]
 
 
 class EngineError(Exception):
     """An engine refuses a program or a call; the message says why, without a name of a file."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """The dtype and shape of each array that a method takes and gives, as they were compiled.
-
-    A dtype that no bundle has is None.
-    """
-
-    inputs: list[Described]
-    outputs: list[Described]
 
 
 class LoadedProgram(Protocol):
@@ -33,12 +17,6 @@ class LoadedProgram(Protocol):
 
     Its memory is given back when nothing refers to it any more.
     """
-
-    def methods(self) -> Collection[str]:
-        """Return the names of the methods."""
-
-    def signature(self, method: str) -> Signature:
-        """Return what a method takes and gives."""
 
     def run(self, method: str, arrays: Sequence[Array]) -> list[Array]:
         """Run a method on arrays of its signature, and return copies of what it gives.

@@ -14,7 +14,7 @@ import torch
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.packages import installed_version
-from mobile.device.engines.engine import SCALAR_TYPES, Described, EngineError, Signature
+from mobile.device.engines.engine import EngineError
 
 __all__ = ["ExecuTorch"]
 
@@ -45,7 +45,8 @@ class ExecuTorch:
 
     def load(self, path: str) -> "_Program":
         with _listened():
-            return _Program(self._runtime._load_program(path))
+            checked = self._runtime.Verification.InternalConsistency
+            return _Program(self._runtime._load_program(path, program_verification=checked))
 
 
 class _Program:
@@ -53,27 +54,12 @@ class _Program:
         self._program = program
         self._methods: dict[str, Any] = {}
 
-    def methods(self) -> set[str]:
-        count = self._program.num_methods()
-        return {self._program.get_method_name(index) for index in range(count)}
-
-    def signature(self, method: str) -> Signature:
-        meta = self._program.method_meta(method)
-        return Signature(
-            [_described(meta.input_tensor_meta(index)) for index in range(meta.num_inputs())],
-            [_described(meta.output_tensor_meta(index)) for index in range(meta.num_outputs())],
-        )
-
     def run(self, method: str, arrays: Sequence[Array]) -> list[Array]:
         inputs = [torch.from_numpy(array) for array in arrays]
         with _listened(), _one_torch_thread():
             if method not in self._methods:
                 self._methods[method] = self._program.load_method(method)
             return [output.numpy() for output in self._methods[method].call(inputs)]
-
-
-def _described(meta: Any) -> Described:
-    return SCALAR_TYPES.get(meta.dtype()), tuple(meta.sizes())
 
 
 @contextmanager

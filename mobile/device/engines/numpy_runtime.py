@@ -14,7 +14,7 @@ from typing import Any
 
 from cbpnet.host.arrays import Array
 from cbpnet.host.packages import installed_version
-from mobile.device.engines.engine import SCALAR_TYPES, Described, EngineError, Signature
+from mobile.device.engines.engine import EngineError
 
 __all__ = ["NumpyRuntime"]
 
@@ -124,21 +124,7 @@ class _Program:
         self._engine = engine
         self._program = program
 
-    def methods(self) -> set[str]:
-        return set(self._program.method_names)
-
-    def signature(self, method: str) -> Signature:
-        meta = self._program.load_method(method).metadata
-        return Signature(
-            [_described(one) for one in meta["inputs"]],
-            [_described(one) for one in meta["outputs"]],
-        )
-
     def run(self, method: str, arrays: Sequence[Array]) -> list[Array]:
         with self._engine.listened():
             outputs: list[Array] = self._program.load_method(method)(arrays)
         return outputs
-
-
-def _described(meta: dict[str, Any]) -> Described:
-    return SCALAR_TYPES.get(meta["scalar_type"]), tuple(meta["shape"])

@@ -124,7 +124,7 @@ def flipped(bundle: Path, path: Path) -> None:
 
 def newer(bundle: Path, path: Path) -> None:
     content = bytearray(bundle.read_bytes())
-    content[-40] = 4
+    content[-40] = 5
     path.write_bytes(content[:-32] + hashlib.sha256(content[:-32]).digest())
 
 
@@ -139,7 +139,7 @@ def letter(bundle: Path, path: Path) -> None:
         (without_trailer, "is a plain ExecuTorch program"),
         (truncated, "a bundle cut short"),
         (flipped, "is damaged: its checksum does not match"),
-        (newer, "has format version 4; this version of cbpnet-mobile reads version 3"),
+        (newer, "has format version 5; this version of cbpnet-mobile reads version 4"),
         (lambda bundle, path: None, "cannot be read: No such file"),
     ],
 )

@@ -14,15 +14,14 @@ import pytest
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import LearnerConfig, OptimiserConfig
-from mobile.device.bundle import (
+from mobile.device.bundle import open_bundle, read_manifest, seal
+from mobile.device.manifest import (
     BackboneInfo,
+    Limits,
     Manifest,
     MethodInfo,
     StateTensor,
     TensorInfo,
-    open_bundle,
-    read_manifest,
-    seal,
 )
 from mobile.device.program import Program
 
@@ -36,7 +35,7 @@ MANIFEST = Manifest(
     config=LearnerConfig(optimiser=OptimiserConfig(max_norm=float("inf"))),
     classes=10,
     tasks=4,
-    class_names=("apple", "Apple", "\N{LATIN SMALL LETTER O WITH DIAERESIS} \N{SNOWMAN}\n", ""),
+    class_names=("apple", "Apple", "\N{LATIN SMALL LETTER O WITH DIAERESIS} \N{SNOWMAN}"),
     micro_batch=2,
     image_size=224,
     trainable_parameters=9600,
@@ -54,6 +53,7 @@ MANIFEST = Manifest(
             7,
         )
     },
+    limits=Limits(planned_bytes=4096),
     quantisation={"agreement": {"all": 0.5}, "layers": [1, None, "x"]},
     versions={"torch": "2.13.0"},
 )
@@ -78,16 +78,19 @@ def test_the_file_is_what_its_documentation_says():
     assert content[: len(PROGRAM)] == PROGRAM
     text, trailer = content[len(PROGRAM) : -48], content[-48:]
     assert json.loads(text.decode("utf-8")) == VALUES
-    assert trailer[:12] == b"CBPNETMB" + (3).to_bytes(4, "little")
+    assert trailer[:12] == b"CBPNETMB" + (4).to_bytes(4, "little")
     assert trailer[12:16] == len(text).to_bytes(4, "little")
     assert trailer[16:] == hashlib.sha256(content[:-32]).digest()
 
 
 def test_what_was_sealed_opens(sealed):
-    file, manifest = open_bundle(sealed)
-    with file:
-        assert file.name == str(sealed)
-    assert manifest == read_manifest(sealed) == MANIFEST
+    bundle = open_bundle(sealed)
+    with bundle.file:
+        assert bundle.file.name == str(sealed)
+    assert bundle.manifest == read_manifest(sealed) == MANIFEST
+    assert bundle.program_bytes == len(PROGRAM)
+    assert bundle.program_sha256 == hashlib.sha256(PROGRAM).digest()
+    assert bundle.sha256 == sealed.read_bytes()[-32:]
 
 
 @pytest.mark.parametrize("name", ["missing.pte", "."])
@@ -129,11 +132,11 @@ def test_any_flipped_bit_is_found(sealed):
 
 @pytest.mark.parametrize(
     ("version", "right"),
-    [(1, "export the bundle again"), (2, "export the bundle again"), (4, "update cbpnet-mobile")],
+    [(1, "export the bundle again"), (3, "export the bundle again"), (5, "update cbpnet-mobile")],
 )
 def test_another_format_is_named(sealed, version, right):
     sealed.write_bytes(with_trailer(PROGRAM, version, 0))
-    with pytest.raises(InputError, match=f"has format version {version}; .* version 3, so {right}"):
+    with pytest.raises(InputError, match=f"has format version {version}; .* version 4, so {right}"):
         open_bundle(sealed)
 
 
@@ -160,9 +163,9 @@ print(refused)
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "200\n"
 
 
-def test_what_is_no_program_is_not_loaded(tmp_path):
-    (tmp_path / "x.pte").write_bytes(seal(b"\0" * 4000, MANIFEST))
-    with pytest.raises(InputError, match=r"x.pte cannot be loaded by executorch"):
+def test_what_is_no_program_is_not_loaded(bundle, tmp_path):
+    (tmp_path / "x.pte").write_bytes(seal(b"\0" * 4000, read_manifest(bundle)))
+    with pytest.raises(InputError, match=r"x.pte is not run: it does not begin as a program of"):
         Program(tmp_path / "x.pte")
 
 
@@ -190,7 +193,7 @@ print(read_manifest(Path(sys.argv[1])).backbone.name)
 
 def refused(path, text, length=None):
     """The sentence for a bundle with a manifest of other bytes, or said to be of another length."""
-    path.write_bytes(with_trailer(PROGRAM + text, 3, len(text) if length is None else length))
+    path.write_bytes(with_trailer(PROGRAM + text, 4, len(text) if length is None else length))
     with pytest.raises(InputError) as raised:
         open_bundle(path)
     (sentence,) = str(raised.value).splitlines()

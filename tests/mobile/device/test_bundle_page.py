@@ -44,7 +44,7 @@ class Host:
     def __init__(self, path):
         self.bytes = path.read_bytes()
         magic, version, length = struct.unpack("<8sII", self.bytes[-48:-32])
-        assert (magic, version) == (b"CBPNETMB", 3)
+        assert (magic, version) == (b"CBPNETMB", 4)
         assert hashlib.sha256(self.bytes[:-32]).digest() == self.bytes[-32:]
         self.manifest = json.loads(self.bytes[-48 - length : -48])
         self.program = _portable_lib._load_program_from_buffer(self.bytes)

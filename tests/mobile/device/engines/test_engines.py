@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobile.device.bundle import read_manifest
 from mobile.device.engines.choice import choose_engine
 from mobile.device.engines.engine import EngineError
 from mobile.device.program import Program
@@ -57,10 +58,11 @@ def test_what_is_no_program_is_refused_with_a_reason(
 def test_a_call_that_does_not_fit_is_refused_with_a_reason(
     engine: str, vectors: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    program = choose_engine(engine).load(str(vectors / "tasks_fp32" / "bundle.pte"))
-    (images,) = program.signature("query").inputs
+    path = vectors / "tasks_fp32" / "bundle.pte"
+    (images,) = read_manifest(path).methods["query"].inputs
+    program = choose_engine(engine).load(str(path))
     with pytest.raises(EngineError, match=r"[Dd]ouble|expected"):
-        program.run("query", [np.zeros(images[1])])
+        program.run("query", [np.zeros(images.shape)])
     assert capfd.readouterr() == ("", "")
 
 

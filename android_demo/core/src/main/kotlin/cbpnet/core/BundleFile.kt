@@ -7,7 +7,7 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.security.MessageDigest
 
-private const val BUNDLE_VERSION = 3
+private const val BUNDLE_VERSION = 4
 private const val MAGIC = "CBPNETMB"
 private const val DIGEST = 32
 private const val TRAILER = 16 + DIGEST

@@ -16,7 +16,7 @@ class BundleFileTest {
 
     private val program = ByteArray(200_000) { (it * 31).toByte() }
     private val manifest = FakeBundle().manifestJson.toString().toByteArray()
-    private val bundle = sealed(program + manifest, 3, manifest.size)
+    private val bundle = sealed(program + manifest, 4, manifest.size)
 
     @Test
     fun anIntactBundleSaysWhatItIs() {
@@ -42,8 +42,8 @@ class BundleFileTest {
 
     @Test
     fun anotherFormatIsNotTakenForDamage() {
-        refused(sealed(program, 4, 0), "version 4", "newer", "Update the app")
-        for (older in 1..2) {
+        refused(sealed(program, 5, 0), "version 5", "newer", "Update the app")
+        for (older in 1..3) {
             refused(sealed(program, older, 0), "version $older", "older", "Export the bundle again")
         }
     }
@@ -53,20 +53,20 @@ class BundleFileTest {
         val there = program.size + manifest.size
         for (length in listOf(there + 1, Int.MAX_VALUE, -1)) {
             val said = length.toUInt().toString()
-            refused(sealed(program + manifest, 3, length), said, "at most $there", "Export the bundle again")
+            refused(sealed(program + manifest, 4, length), said, "at most $there", "Export the bundle again")
         }
     }
 
     @Test
     fun aHugeManifestIsNotRead() {
         val size = (1 shl 22) + 1
-        refused(sealed(ByteArray(size), 3, size), "4194305 bytes", "at most 4194304")
+        refused(sealed(ByteArray(size), 4, size), "4194305 bytes", "at most 4194304")
     }
 
     @Test
     fun aManifestOfAnotherLengthThanSaidIsRefused() {
         for (length in listOf(0, 1, manifest.size - 1, manifest.size + 1)) {
-            refused(sealed(program + manifest, 3, length), "cannot be read", "Export the bundle again")
+            refused(sealed(program + manifest, 4, length), "cannot be read", "Export the bundle again")
         }
     }
 
