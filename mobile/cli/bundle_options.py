@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mobile.cli.option_groups import argument, option
+from mobile.cli.options import print_note
 from mobile.cli.parameters import Choice, FilePath, Megabytes
 from mobile.device.engines.choice import ENGINES, use_engine
 
@@ -49,7 +50,7 @@ class BundleOptions:
         from mobile.device.runtime import OnDeviceLearner
 
         self._start_engine()
-        return OnDeviceLearner(self.path, state, pictures)
+        return OnDeviceLearner(self.path, state, pictures, print_note)
 
     def _start_engine(self) -> None:
         from mobile.device.program import set_threads

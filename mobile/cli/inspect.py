@@ -43,9 +43,10 @@ def inspect(file: Path, bundle: Path | None, as_json: bool) -> None:
     file is verified. Of a state: classes and their images, lessons, what adapted the features, the
     journal, and with its bundle, which is run then, how well its classes are told apart.
     """
+    from cbpnet.run.previous_state import previous_path
     from cbpnet.run.state_file import is_safetensors
 
-    if is_safetensors(file):
+    if is_safetensors(file) or is_safetensors(previous_path(file)):
         _inspect_state(file, bundle, as_json)
     elif bundle is not None:
         raise click.UsageError(f"--bundle is for a state, and {file} is none")
@@ -58,7 +59,7 @@ def _inspect_state(state: Path, bundle: Path | None, as_json: bool) -> None:
 
     recall = None
     if bundle is not None:
-        learner = OnDeviceLearner(bundle, state, pictures=False)
+        learner = OnDeviceLearner(bundle, state, pictures=False, say=lambda note: None)
         recall = None if learner.journal is None else learner.recall()
     found = state_json(state, recall)
     click.echo(json.dumps(found, indent=2) if as_json else state_text(found))
