@@ -29,6 +29,10 @@ def from_json(kind: type[T], value: Any) -> T:
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
         raise InputError(_sentence(place.strip(".`"), reason)) from error
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{error.object[:50]!r} holds half a character; right would be whole ones"
+        ) from error
     for place, reason in _other_fields(found, value):
         raise InputError(_sentence(place, reason))
     return found
