@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
@@ -50,7 +50,8 @@ VERSION = 3
 JOURNAL = "journal."  # what the names of a journal's arrays begin with
 
 _DTYPES = ("F16", "F32", "F64", "I32", "I64", "U64")  # as safetensors call them
-_MOST_HEADER = 1 << 24  # bytes: a hundred thousand lessons
+_KEYS = {"format", "format_version", "info", "sha256"}
+_MOST_HEADER = 1 << 23  # bytes: some ten thousand lessons
 
 
 def save_state(
@@ -72,10 +73,6 @@ def save_state(
             contradicts another one.
         ValueError: the state does not have the layout that ``info`` describes.
     """
-    try:
-        check_state(HostState(info.layout, dict(state)), info.class_names)
-    except InputError as error:
-        raise InputError(f"what is known is not written to {path}: {error}") from error
     tensors = {
         name: np.ascontiguousarray(value) for name, value in {**state, **(more or {})}.items()
     }
@@ -86,7 +83,11 @@ def save_state(
         "info": text,
         "sha256": _checksum(text, tensors),
     }
-    content = _as_safetensors(tensors, metadata)
+    try:
+        check_state(HostState(info.layout, dict(state)), info.class_names)
+        content = _as_safetensors(tensors, metadata)
+    except InputError as error:
+        raise InputError(f"what is known is not written to {path}: {error}") from error
     older = previous_path(path) if _is_intact(path) else damaged_path(path)
     write_atomically(path, content, older)
 
@@ -213,17 +214,21 @@ def _read_metadata(path: Path, file: BinaryIO) -> dict[str, str]:
         length = int.from_bytes(file.read(8), "little")
         if length > _MOST_HEADER:
             raise ValueError(f"its header has {length:,} bytes, of at most {_MOST_HEADER:,}")
-        header = read_json(dict[str, dict[str, Any]], file.read(length).decode())
-        metadata = from_json(dict[str, str], header.pop("__metadata__", {}))
-    except (OSError, ValueError) as error:
+        header = json.loads(file.read(length))
+        if not isinstance(header, dict):
+            raise ValueError("its header is no object")
+        metadata = header.pop("__metadata__", {})
+        strings = from_json(dict[str, str], {key: metadata[key] for key in _KEYS & metadata.keys()})
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(path, error) from error
     for name, entry in header.items():
-        if entry.get("dtype") not in _DTYPES:
+        dtype = entry.get("dtype") if isinstance(entry, dict) else None
+        if dtype not in _DTYPES:
             raise DamageError(
                 f"state file {path} cannot be read: its tensor {name!r} is of type "
-                f"{entry.get('dtype')!r}; right would be one of {', '.join(_DTYPES)}"
+                f"{dtype!r}; right would be one of {', '.join(_DTYPES)}"
             )
-    return metadata
+    return strings
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
@@ -243,6 +248,11 @@ def _as_safetensors(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -
         {"__metadata__": metadata} | json.loads(plain[8:end]), separators=(",", ":")
     )
     aligned = header.encode() + b" " * (-len(header) % 8)
+    if len(aligned) > _MOST_HEADER:
+        raise InputError(
+            f"what it says of its lessons takes {len(aligned):,} bytes, of at most "
+            f"{_MOST_HEADER:,}; right would be fewer lessons in one state"
+        )
     return len(aligned).to_bytes(8, "little") + aligned + plain[end:]
 
 
