@@ -180,3 +180,12 @@ def test_the_same_state_makes_the_same_bytes_in_any_process(tmp_path, seed):
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     subprocess.run([sys.executable, "-c", AGAIN, first, again], check=True, env=environment)
     assert again.read_bytes() == first.read_bytes()
+
+
+def test_more_lessons_than_a_reader_takes_are_not_written(path):
+    before = path.read_bytes()
+    state, info = numbered(3)
+    long = dataclasses.replace(info, progress={"lessons": ["x" * 1000] * 9000})
+    with pytest.raises(InputError, match=r"bytes, of at most 8,388,608; right would be fewer"):
+        save_state(path, state, long)
+    assert path.read_bytes() == before
