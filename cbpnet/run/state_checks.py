@@ -10,7 +10,7 @@ from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
 
-__all__ = ["check_names", "check_numbers", "check_state"]
+__all__ = ["check_finite", "check_names", "check_numbers", "check_state"]
 
 _INFINITE = "unknown.threshold"  # while no image could be judged
 _ABOVE_ZERO = ("readout.prior", "readout.scale")
@@ -50,13 +50,19 @@ def check_numbers(tensors: Mapping[str, Array]) -> None:
     for name, value in tensors.items():
         if value.dtype != np.float32:
             raise InputError(f"state tensor {name!r} is {value.dtype}; it must be float32")
-        odd = np.isnan(value) | (value == -np.inf) if name == _INFINITE else ~np.isfinite(value)
-        if odd.any():
-            place = [int(index) for index in np.argwhere(odd)[0]]
-            raise InputError(
-                f"state tensor {name!r} holds {value[tuple(place)]} at {place}; right would be a "
-                "finite number"
-            )
+        if not (name == _INFINITE and (value > -np.inf).all()):
+            check_finite(name, value)
+
+
+def check_finite(name: str, value: Array) -> None:
+    """Raise `InputError` unless all numbers of a tensor are finite."""
+    odd = np.argwhere(~np.isfinite(value))
+    if len(odd):
+        place = odd[0].tolist()
+        raise InputError(
+            f"state tensor {name!r} holds {value[tuple(place)]} at {place}; right would be a finite "
+            "number"
+        )
 
 
 def check_names(names: Sequence[str], what: str) -> None:

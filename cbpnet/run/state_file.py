@@ -30,7 +30,7 @@ from cbpnet.run.previous_state import (
     read_newest,
     warn,
 )
-from cbpnet.run.state_checks import check_state
+from cbpnet.run.state_checks import check_finite, check_state
 from cbpnet.run.state_info import StateInfo
 
 __all__ = [
@@ -85,6 +85,8 @@ def save_state(
     }
     try:
         check_state(HostState(info.layout, dict(state)), info.class_names)
+        for name, value in (more or {}).items():
+            check_finite(name, value)
         content = _as_safetensors(tensors, metadata)
     except InputError as error:
         raise InputError(f"what is known is not written to {path}: {error}") from error

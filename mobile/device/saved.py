@@ -66,8 +66,8 @@ class Progress(Saving):
     def __post_init__(self) -> None:
         for name in ("generation", "lessons"):
             value = getattr(self, name)
-            if not 0 <= value < _MOST:
-                raise InputError(f"progress.{name} is {value}; right would be 0 or more")
+            if not 0 <= value <= _MOST:
+                raise InputError(f"progress.{name} is {value}; right would be from 0 to {_MOST}")
 
 
 def save_knowledge(path: Path, known: Knowledge, manifest: Manifest, saving: Saving) -> None:

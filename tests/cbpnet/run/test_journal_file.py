@@ -147,3 +147,12 @@ def test_rows_that_a_journal_cannot_have_are_one_sentence(tmp_path, forge, chang
     forge(path, {**state, **arrays, **changes})
     with pytest.raises(InputError, match=re.escape(reason)):
         read(path)
+
+
+def test_rows_that_are_not_finite_are_not_written(tmp_path):
+    write(tmp_path / "state")
+    state, info, arrays = load_with_journal(tmp_path / "state")
+    arrays["journal.0.x"] = np.full((3, 4), np.inf, np.float16)
+    with pytest.raises(InputError, match=r"'journal\.0\.x' holds inf at \[0, 0\]; right would be"):
+        save_state(tmp_path / "state", state, info, arrays)
+    read(tmp_path / "state")
