@@ -57,7 +57,7 @@ def adapted_features(bundle: Path, dataset: Dataset, out: Path) -> AdaptedFeatur
     if not state.exists():
         _teach_first(bundle, stream, state)
     learner = OnePassProgram(Program(bundle))
-    known = load_knowledge(state, learner.program.manifest, pictures=False)
+    known, _ = load_knowledge(state, learner.program.manifest, pictures=False)
     assert known.journal is not None  # of a one-pass bundle
     parts: dict[str, list[tuple[ImageSource, Indices, Array]]] = {
         "train": [(stream.train_source, task.train, task.train_labels) for task in stream.tasks],
@@ -87,7 +87,7 @@ def features_of(
     """Return the features [N, F] of some images by a state file, kept in a file."""
     if not kept.exists():
         preprocessing = learner.program.manifest.preprocessing
-        known = load_knowledge(state, learner.program.manifest, pictures=False)
+        known, _ = load_knowledge(state, learner.program.manifest, pictures=False)
         found = []
         with progress_bar(kept.stem, len(indices)) as bar:
             for few in portions(indices, IMAGES_AT_ONCE):

@@ -300,7 +300,7 @@ def measure_adapting(bundle: Path, signs: Dataset, state: Path) -> list[int]:
         change()
         again = state.with_name("changed.safetensors")
         learner.save(again)
-        one, two = (load_knowledge(path, manifest, False).state for path in (wanted, again))
+        one, two = (load_knowledge(path, manifest, False)[0].state for path in (wanted, again))
         found.append(_unequal(one, two))
     return found
 

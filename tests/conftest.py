@@ -1,12 +1,18 @@
 """What all tests share: the project's files, real data beside the checkout, a repeatable torch."""
 
+import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,6 +42,33 @@ if find_spec("torch"):  # a device has none, and its rooms are tested without it
     def _seeded_torch() -> None:
         """Seed torch anew for each test, so that no test depends on which ran before it."""
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def forge() -> Callable[..., None]:
+    """Rewrite a state file with other tensors, info or metadata, and the checksum that they need.
+
+    The checksum is computed as its documentation says.
+    """
+
+    def rewrite(
+        path: Path,
+        tensors: Mapping[str, npt.NDArray[Any]] | None = None,
+        info: str | None = None,
+        **metadata: str,
+    ) -> None:
+        with safe_open(path, "numpy") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            old = file.metadata()
+        tensors = found if tensors is None else tensors
+        content = (old["info"] if info is None else info).encode()
+        text = content.decode()
+        for name, value in sorted(tensors.items()):
+            content += name.encode() + value.tobytes()
+        digest = hashlib.sha256(content).hexdigest()
+        path.write_bytes(save(dict(tensors), old | {"info": text, "sha256": digest} | metadata))
+
+    return rewrite
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@ from .atomic import (
     final_path as final_path,
     flush_folder as flush_folder,
     make_folder as make_folder,
+    real_path as real_path,
+    remove_temporary as remove_temporary,
     write_atomically as write_atomically,
 )
 from .errors import InputError as InputError

@@ -1,5 +1,6 @@
 """Dataclasses back from the JSON that `dataclasses.asdict` and `json.dumps` make of them."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
@@ -8,7 +9,7 @@ import msgspec
 
 from cbpnet.host.errors import InputError
 
-__all__ = ["from_json"]
+__all__ = ["from_json", "read_json"]
 
 T = TypeVar("T")
 
@@ -28,13 +29,35 @@ def from_json(kind: type[T], value: Any) -> T:
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
         raise InputError(_sentence(place.strip(".`"), reason)) from error
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{error.object[:50]!r} holds half a character; right would be whole ones"
+        ) from error
     for place, reason in _other_fields(found, value):
         raise InputError(_sentence(place, reason))
     return found
 
 
+def read_json(kind: type[T], text: str) -> T:
+    """Return JSON text as `from_json` does its value.
+
+    Raises:
+        InputError: it is no JSON, nested too deeply, or something else.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"it is no JSON: {error}") from error
+    try:
+        return from_json(kind, value)
+    except RecursionError as error:
+        raise InputError("its JSON is nested too deeply; right would be a few levels") from error
+
+
 def _other_fields(found: Any, value: Any, place: str = "") -> Iterator[tuple[str, str]]:
     """Yield where a dataclass was given a field too many or too few, which msgspec lets pass."""
+    if found is value:  # of any type: there are no fields to compare
+        return
     if is_dataclass(found):
         names = {field.name for field in fields(found)}
         for name in sorted(names ^ value.keys()):

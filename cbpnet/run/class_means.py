@@ -1,6 +1,5 @@
 """What an older state knows that a one-pass learner can use: its classes' counts and means."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,8 +9,10 @@ import numpy as np
 
 from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.host.arrays import Array
-from cbpnet.host.dataclass_json import from_json
+from cbpnet.host.dataclass_json import from_json, read_json
 from cbpnet.host.errors import InputError
+from cbpnet.run.previous_state import Say, read_newest, warn
+from cbpnet.run.state_checks import check_names
 from cbpnet.run.state_file import VERSION, read_intact
 
 __all__ = ["ClassMeans", "read_class_means"]
@@ -41,20 +42,24 @@ class ClassMeans(_Origin):
     mean: Array
 
 
-def read_class_means(path: Path) -> ClassMeans:
+def read_class_means(path: Path, say: Say = warn) -> ClassMeans:
     """Read them from a state file of the paper's learner, of any format version.
+
+    ``say`` is told where the file is damaged and the one before it is read.
 
     Raises:
         InputError: the file is missing, damaged, no learner state, that of a one-pass learner, or
             its tensors are not those that its info describes.
     """
-    text, tensors = read_intact(path, range(_OLDEST, VERSION + 1))
+    versions = range(_OLDEST, VERSION + 1)
+    text, tensors = read_newest(path, lambda file: read_intact(file, versions), say)
     try:
-        info = from_json(dict[str, Any], json.loads(text))
+        info = read_json(dict[str, Any], text)
         known = {field.name: info[field.name] for field in fields(_Origin) if field.name in info}
         origin = from_json(_Origin, known)
         if "classes.scatter" in tensors:
             raise ValueError("it is a one-pass learner's already; go on from it with --state")
+        check_names(origin.class_names, "class")
         count, mean = _known_part(origin, tensors)
     except ValueError as error:
         raise InputError(f"nothing can be taken over from state file {path}: {error}") from error

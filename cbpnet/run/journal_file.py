@@ -5,8 +5,9 @@ and where it adapted them `journal.3.adapted.*` and `journal.3.drift.*`. What th
 is `journal.base.*`, without tensors of zeros; it is left out where that is the state itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from cbpnet.method.layout import drift_layout, is_adapted, prefixed, unprefixed
 from cbpnet.method.state import HostState
 from cbpnet.run.journal import Edit, Event, Journal, Taught
 from cbpnet.run.lesson import Reason
+from cbpnet.run.state_checks import check_names, check_state
 from cbpnet.run.state_file import JOURNAL
 from cbpnet.run.state_info import StateInfo
 
 __all__ = ["event_json", "journal_json", "journal_tensors", "read_journal"]
 
 _BASE, _ADAPTED, _DRIFT = "base.", "adapted.", "drift."
+_LATEST = 253402300799  # the last second of the year 9999
 _ROWS = {"labels": np.int32, "pictures": np.uint64, "x": np.float16}
 
 
@@ -83,9 +86,11 @@ def read_journal(
         InputError: they contradict each other, the state or what it belongs to.
     """
     record = from_json(_Record, found)
+    check_names(record.base_names, "the journal's class")
     own = unprefixed(JOURNAL, tensors)
+    arrays = _by_event(own)
     events = tuple(
-        _event(number, event, unprefixed(f"{number}.", own), info)
+        _event(number, event, arrays.get(str(number), {}), info)
         for number, event in enumerate(record.events)
     )
     if not 0 <= record.settled <= record.head <= len(events) or record.limit < 0:
@@ -93,12 +98,7 @@ def read_journal(
             f"the journal has {len(events)} events, {record.head} of them in force, "
             f"{record.settled} settled, and a limit of {record.limit}; these cannot be together"
         )
-    base = _base(unprefixed(_BASE, own), state)
-    known = int((base["classes.count"] > 0).sum())
-    if known != len(record.base_names):
-        raise InputError(
-            f"the journal starts from {known} classes and names {len(record.base_names)}"
-        )
+    base = _base(unprefixed(_BASE, own), state, record.base_names)
     journal = Journal(base, record.base_names, events, record.head, record.settled, record.limit)
     for name in prefixed(JOURNAL, own).keys() ^ journal_tensors(journal).keys():
         raise InputError(f"the journal's tensor {name!r} is missing or belongs to no event")
@@ -112,12 +112,24 @@ def event_json(event: Event) -> dict[str, Any]:
     return found if isinstance(event, Edit) else {"kind": "taught"} | found
 
 
+def _by_event(arrays: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Return the journal's arrays by what stands before the first dot of their names."""
+    found: dict[str, dict[str, Array]] = {}
+    for name, value in arrays.items():
+        event, _, rest = name.partition(".")
+        found.setdefault(event, {})[rest] = value
+    return found
+
+
 def _event(
     number: int, found: Mapping[str, Any], arrays: Mapping[str, Array], info: StateInfo
 ) -> Event:
     if found.get("kind") != "taught":
-        return from_json(Edit, found)
+        edit = from_json(Edit, found)
+        _check_edit(number, edit)
+        return edit
     record = from_json(_TaughtRecord, {k: v for k, v in found.items() if k != "kind"})
+    _check_record(number, record)
     rows: dict[str, Any] = {
         name: arrays.get(name, np.zeros(0, dtype)) for name, dtype in _ROWS.items()
     }
@@ -128,6 +140,43 @@ def _event(
     )
     _check_arrays(number, lesson, info)
     return lesson
+
+
+def _check_edit(number: int, edit: Edit) -> None:
+    """Raise `InputError` unless a correction says what it corrects, as its kind wants it."""
+    _check_time(number, edit.time)
+    named = {"label": edit.label} if edit.kind != "relabel" else {}
+    named |= {"new": edit.new} if edit.kind != "forget" else {}
+    for name in named.values():
+        check_names([name], f"the journal's event {number}, class")
+    if any(not 0 <= key < 1 << 64 for key in edit.pictures):
+        raise InputError(
+            f"the journal's event {number} has a key of a picture that is no number of 64 bits"
+        )
+
+
+def _check_record(number: int, record: _TaughtRecord) -> None:
+    """Raise `InputError` unless what a lesson says of itself can be."""
+    _check_time(number, record.time)
+    check_names(record.names, f"the journal's event {number}, class")
+    if len(record.counts) != len(record.names) or min(record.counts, default=0) < 0:
+        raise InputError(
+            f"the journal's event {number} has counts {short(record.counts)} of "
+            f"{len(record.names)} classes; right would be one of 0 or more for each"
+        )
+    if record.accuracy is not None and not 0 <= record.accuracy <= 1:
+        raise InputError(
+            f"the journal's event {number} has an accuracy of {record.accuracy}; right would be in "
+            "[0, 1]"
+        )
+
+
+def _check_time(number: int, time: int) -> None:
+    if not 0 <= time <= _LATEST:
+        raise InputError(
+            f"the journal's event {number} is of second {time} since 1970; right would be from 0 "
+            f"to {_LATEST}"
+        )
 
 
 def _check_arrays(number: int, lesson: Taught, info: StateInfo) -> None:
@@ -167,15 +216,12 @@ def _finite(value: Array) -> bool:
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
-def _base(found: Mapping[str, Array], state: HostState) -> HostState:
-    if not found:
-        return state
+def _base(found: Mapping[str, Array], state: HostState, names: Sequence[str]) -> HostState:
+    """Return what a journal starts from: the state itself where there are no tensors of it."""
     try:
         zeros = {name: np.zeros_like(value) for name, value in state.items()}
-        base = HostState(state.layout, zeros | dict(found))
+        base = HostState(state.layout, zeros | dict(found)) if found else state
+        check_state(base, names)
     except ValueError as error:
         raise InputError(f"what the journal starts from is no such state: {error}") from error
-    for name, value in base.items():  # a threshold may be infinite
-        if value.dtype != np.float32 or np.isnan(value).any():
-            raise InputError(f"the journal's {name!r} is {value.dtype} or holds NaN")
     return base

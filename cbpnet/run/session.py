@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cbpnet.data.stream import Task, TaskStream, fingerprint_stream
+from cbpnet.host.dataclass_json import from_json
 from cbpnet.host.errors import InputError
 from cbpnet.method.config import ReadoutKind
 from cbpnet.method.state import HostState
+from cbpnet.run.previous_state import Say, state_exists, warn
 from cbpnet.run.protocol import Contender, Learnt, TaskAccuracy
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.state_info import StateInfo, check_fit
@@ -48,7 +50,8 @@ class TrainingSession:
 
     ``identity`` says what states of the learner belong to; its class names and progress are
     replaced. ``arithmetic`` is what the backbone computes in, for instance "float32": a run is not
-    resumed in another.
+    resumed in another. ``say`` is told where the file is damaged and the one before it is gone on
+    from.
 
     Attributes:
         contender: who learns.
@@ -60,7 +63,12 @@ class TrainingSession:
     """
 
     def __init__(
-        self, path: Path, contender: StatefulContender, identity: StateInfo, arithmetic: str
+        self,
+        path: Path,
+        contender: StatefulContender,
+        identity: StateInfo,
+        arithmetic: str,
+        say: Say = warn,
     ) -> None:
         stream = contender.stream
         _check_capacity("classes", identity.classes, len(stream.class_names))
@@ -74,8 +82,8 @@ class TrainingSession:
             "training images of each task": [len(task.train) for task in stream.tasks],
             "images": fingerprint_stream(stream),
         }
-        if path.exists():
-            contender.go_on(*self._resume())
+        if state_exists(path):
+            contender.go_on(*self._resume(say))
 
     @property
     def finished(self) -> int:
@@ -106,23 +114,33 @@ class TrainingSession:
             progress={"run": self.run, "finished": finished},
         )
 
-    def _resume(self) -> tuple[HostState, int]:
+    def _resume(self, say: Say) -> tuple[HostState, int]:
         """Return the saved state and the number of finished tasks."""
-        state, info = load_state(self.path)
+        state, info = load_state(self.path, say)
         try:
             check_fit(info, self._info(0))
             _check_run(info.progress.get("run"), self.run)
+            finished = from_json(int, info.progress.get("finished"))
+            _check_finished(finished, len(info.class_names), self.contender.stream)
         except InputError as error:
             raise InputError(
                 f"{self.path} is of another run: {error}; repeat that run's command or name "
                 "another file"
             ) from error
-        return state, info.progress["finished"]
+        return state, finished
 
 
 def _check_capacity(name: str, capacity: int, needed: int) -> None:
     if capacity < needed:
         raise InputError(f"the capacity is {capacity} {name}; the tasks to learn need {needed}")
+
+
+def _check_finished(finished: int, known: int, stream: TaskStream) -> None:
+    sizes = [len(task.classes) for task in stream.tasks]
+    if not 0 <= finished <= len(sizes) or sum(sizes[:finished]) != known:
+        raise InputError(
+            f"it knows {known} classes after {finished} finished tasks, which cannot be"
+        )
 
 
 def _check_run(found: object, expected: Mapping[str, object]) -> None:

@@ -1,5 +1,6 @@
 """What the commands on a bundle share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,12 +46,17 @@ class BundleOptions:
         self._prepare()
         return Program(self.path)
 
-    def learner(self, state: Path | None, pictures: bool = False) -> "OnDeviceLearner":
+    def learner(
+        self,
+        state: Path | None,
+        pictures: bool = False,
+        say: Callable[[str], object] = print_note,
+    ) -> "OnDeviceLearner":
         """Open the bundle, and the state to go on from if there is one, with its kept pictures."""
         from mobile.device.runtime import OnDeviceLearner
 
         self._prepare()
-        return OnDeviceLearner(self.path, state, pictures)
+        return OnDeviceLearner(self.path, state, pictures, say)
 
     def _prepare(self) -> None:
         """Refuse a bundle that is not from whom it was before, and choose what runs it."""

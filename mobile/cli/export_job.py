@@ -24,6 +24,7 @@ from mobile.cli.export_options import (
     StateOptions,
 )
 from mobile.cli.learner_options import LearnerOptions
+from mobile.cli.options import print_note
 from mobile.cli.stages import Stages
 from mobile.export.calibration import (
     ReportImages,
@@ -151,7 +152,7 @@ def plan_export(
     """
     _check_calibration(target, photos)
     make_folder(out.parent)
-    learnt = Learnt(*load_state(state.state)) if state.state else None
+    learnt = Learnt(*load_state(state.state, print_note)) if state.state else None
     if state.tasks is not None and _of_its_kind(learner, learnt).one_pass:
         raise InputError(
             f"--tasks is {state.tasks}, and a one-pass learner knows no tasks; leave it out, or "

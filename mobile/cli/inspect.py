@@ -56,10 +56,11 @@ def inspect(file: Path, bundle: Path | None, public_key: str | None, as_json: bo
     journal, and with its bundle, which is run then, how well its classes are told apart. With
     --verify, who signed it comes first; an exit status of 1 says that it is not signed so.
     """
+    from cbpnet.run.previous_state import previous_path
     from cbpnet.run.state_file import is_safetensors
 
     signed = None if public_key is None else verified(file, public_key)
-    if is_safetensors(file):
+    if is_safetensors(file) or is_safetensors(previous_path(file)):
         found, text = _inspect_state(file, bundle)
     elif bundle is not None:
         raise click.UsageError(f"--bundle is for a state, and {file} is none")
@@ -77,7 +78,9 @@ def inspect(file: Path, bundle: Path | None, public_key: str | None, as_json: bo
 def _inspect_state(state: Path, bundle: Path | None) -> tuple[dict[str, Any], str]:
     recall = None
     if bundle is not None:
-        learner = BundleOptions(bundle, threads=None, engine=None).learner(state)
+        learner = BundleOptions(bundle, threads=None, engine=None).learner(
+            state, say=lambda note: None
+        )  # which reading it for its words will say
         recall = None if learner.journal is None else learner.recall()
     found = state_json(state, recall)
     return found, state_text(found)

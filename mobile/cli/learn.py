@@ -161,8 +161,10 @@ class StateOptions(FoundStateOptions):
 
         Raises `InputError` if the file to write is there and is not that state.
         """
+        from cbpnet.run.previous_state import state_exists
+
         state = self.find(bundle)
-        if out != state and out.exists():
+        if out != state and state_exists(out):
             raise InputError(
                 f"{out} exists and is not the state to go on from; pass --state {out} to go on "
                 "from it, or name another file with --out"

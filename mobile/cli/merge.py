@@ -139,7 +139,8 @@ def _names(
         return {str(path): pairs for path in states}
     return {
         str(path): {
-            name: f"{path.stem}-{pairs.get(name, name)}" for name in load_state(path)[1].class_names
+            name: f"{path.stem}-{pairs.get(name, name)}"
+            for name in load_state(path, _unsaid)[1].class_names
         }
         for path in states
     }
@@ -155,15 +156,19 @@ def _found(states: Sequence[Path]) -> Path:
     for path in dict.fromkeys(p.resolve() for folder in folders for p in folder.glob("*.pte")):
         try:
             manifest = read_manifest(path)
-            load_knowledge(states[0], manifest, pictures=False)
+            load_knowledge(states[0], manifest, False, _unsaid)
         except InputError:
             continue
         print_note(f"uses the bundle {path}")
         return path
-    load_state(states[0])  # which says what is wrong with it, if anything is
+    load_state(states[0], _unsaid)  # which says what is wrong with it, if anything is
     raise InputError(
         f"no bundle that {states[0]} fits lies beside the states or here; name it with --bundle"
     )
+
+
+def _unsaid(_: str) -> None:
+    """Leave a note to `OnDeviceLearner.merge_states`, which reads the states once more."""
 
 
 def _outcome(out: Path, images: dict[str, int], merged: "Merged") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions
+from mobile.cli.options import print_note
 from mobile.cli.parameters import FilePath
 
 __all__ = ["move"]
@@ -39,7 +40,7 @@ def move(old: Path, bundle: Path, out: Path, as_json: bool) -> None:
     from mobile.device.one_pass_program import OnePassProgram
     from mobile.device.saved import Saving, save_knowledge
 
-    means = read_class_means(old)
+    means = read_class_means(old, print_note)
     make_folder(out.parent)
     if out.exists():
         raise InputError(f"{out} exists; name a file that does not, with --out")

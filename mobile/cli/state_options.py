@@ -34,12 +34,14 @@ class FoundStateOptions:
 
     def find(self, bundle: Path) -> Path | None:
         """Return the state to go on from, None for the one in the bundle."""
+        from cbpnet.run.previous_state import state_exists
+
         if self.no_state and self.state is not None:
             raise click.UsageError("--no-state is for doing without a state, and --state names one")
         if self.no_state or self.state is not None:
             return self.state
         found = default_state(bundle)
-        if not found.exists():
+        if not state_exists(found):
             return None
         print_note(f"goes on from {found}, which lies beside the bundle; --no-state leaves it out")
         return found

@@ -9,6 +9,7 @@ from cbpnet.host.tables import plain_table
 from cbpnet.host.text import counted, listed, printable
 from mobile.cli.correction import event_time
 from mobile.cli.lesson_report import reason_words
+from mobile.cli.options import print_note
 
 if TYPE_CHECKING:
     from cbpnet.method.state import HostState
@@ -27,10 +28,11 @@ def state_json(path: Path, recall: "Sequence[Recall] | None") -> dict[str, Any]:
         InputError: the file is no intact state.
     """
     from cbpnet.run.state_file import load_with_journal
-    from mobile.device.saved import journal_of
+    from mobile.device.saved import journal_of, progress_of
 
-    state, info, arrays = load_with_journal(path)
+    state, info, arrays = load_with_journal(path, print_note)
     journal = journal_of(state, info, arrays)
+    progress = progress_of(info)
     judged = {one.label: one for one in recall or ()}
     counts = state["classes.count"].astype(int).tolist()
     found: dict[str, Any] = {
@@ -39,12 +41,12 @@ def state_json(path: Path, recall: "Sequence[Recall] | None") -> dict[str, Any]:
         "backbone": info.backbone,
         "backbone_weights": info.weights,
         "image_size": info.preprocessing.image_size,
-        "generation": info.progress.get("generation", 0),
+        "generation": progress.generation,
         "capacity": info.classes,
         "free": info.classes - len(info.class_names),
         "tasks": None if info.config.one_pass else info.tasks,
         "lessons": state.known_tasks,
-        "kept_a_class": info.progress.get("kept", {}).get("limit", 0),
+        "kept_a_class": 0 if progress.kept is None else progress.kept.limit,
         "classes": [
             {"label": name, "images": images, "left_out": _left_out(judged.get(name))}
             for name, images in zip(info.class_names, counts, strict=False)

@@ -17,7 +17,7 @@ from cbpnet.host.text import counted, listed
 from mobile.cli.learner_options import LearnerOptions, TrainingOptions
 from mobile.cli.lesson_report import decision_json, decision_words
 from mobile.cli.option_groups import option, takes
-from mobile.cli.options import BackboneOptions, DatasetOptions, TaskOptions
+from mobile.cli.options import BackboneOptions, DatasetOptions, TaskOptions, print_note
 from mobile.cli.parameters import FilePath
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class StateOptions:
             progress={},
         )
         contender = _contender(backbone, config, classes, tasks, stream, training, self.seed)
-        return TrainingSession(self.out, contender, identity, dtype)
+        return TrainingSession(self.out, contender, identity, dtype, print_note)
 
 
 def _contender(

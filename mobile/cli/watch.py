@@ -81,10 +81,11 @@ def watch(
     programs may write the state between two lessons: nothing of theirs is lost. Where a bundle's
     tasks are all begun, new classes join the last one.
     """
+    from cbpnet.run.previous_state import state_exists
     from mobile.device.inbox import Inbox
 
     make_folder(state.parent)
-    learner = lesson.open(bundle, state if state.exists() else None)
+    learner = lesson.open(bundle, state if state_exists(state) else None)
     lessons = Inbox(inbox, learner, state, pictures=lesson.keep != 0, say=print_note)
     click.echo(f"watching {lessons.waiting}; {_known(learner.class_names)}")
     while True:

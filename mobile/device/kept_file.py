@@ -10,12 +10,12 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cbpnet.host.atomic import final_path
+from cbpnet.host.atomic import final_path, real_path, remove_temporary
 from cbpnet.host.errors import InputError
 from mobile.device.kept_pictures import KeptPictures, decode_picture
 
@@ -26,7 +26,7 @@ _FORMAT = "cbpnet-mobile kept pictures, version 1"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same pictures make the same file
 _SUFFIX = ".kept.zip"
 _DIGITS = 16  # of the SHA-256, in a name
-_SHORT = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
+_KEPT = re.compile(rf"\.([0-9a-f]{{{_DIGITS}}}){re.escape(_SUFFIX)}$")
 _ENTRY = re.compile(r"(0|[1-9][0-9]{0,5})/(0|[1-9][0-9]{0,5})\.(png|jpg)")
 _BYTES_A_PIXEL, _HEADERS = 4, 4096  # of a picture at most: noise that no format makes smaller
 _PNG = b"\x89PNG"
@@ -49,7 +49,8 @@ class KeptRecord:
 
 def kept_path(state: Path, sha256: str) -> Path:
     """Return where the pictures stand that belong to a state file."""
-    return state.with_name(f"{state.name}.{sha256[:_DIGITS]}{_SUFFIX}")
+    path = real_path(state)
+    return path.with_name(f"{path.name}.{sha256[:_DIGITS]}{_SUFFIX}")
 
 
 def pack(kept: KeptPictures, class_names: Sequence[str]) -> tuple[bytes, KeptRecord]:
@@ -91,15 +92,19 @@ def read_kept(state: Path, record: KeptRecord, classes: int, size: int) -> KeptP
         raise InputError(f"{path} cannot be used: {error}; {remedy}") from error
 
 
-def remove_others(state: Path, kept: Path | None) -> None:
-    """Remove what older states, and writers that were killed, left beside a state file."""
+def remove_others(state: Path, needed: Collection[Path]) -> None:
+    """Remove kept pictures but those needed, and what writers that were killed left of others."""
+    folder = real_path(state).parent
     with suppress(OSError):  # they are in nobody's way
-        for path in list(state.parent.iterdir()):
+        for path in list(folder.iterdir()):
             final = final_path(path)
-            digits = final.name.removeprefix(f"{state.name}.").removesuffix(_SUFFIX)
-            pictures = _SHORT.fullmatch(digits) and final == kept_path(state, digits)
-            if (pictures or final == state) and path not in (state, kept):
+            found = _KEPT.search(final.name)
+            if found is None or final != kept_path(state, found[1]) or path in needed:
+                continue
+            if path == final:
                 path.unlink()
+            else:
+                remove_temporary(path)
 
 
 def _unpack(data: bytes, limit: int, classes: int, size: int) -> tuple[tuple[bytes, ...], ...]:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cbpnet.data.labels import tidy_label
+from cbpnet.host.atomic import real_path
 from cbpnet.host.errors import InputError
 from cbpnet.run import corrections
 from cbpnet.run.advice import Advice, Recall
 from cbpnet.run.fold import purged
 from cbpnet.run.journal import Event, Journal
 from cbpnet.run.merging import Merged
+from cbpnet.run.previous_state import Say, warn
 from cbpnet.run.remembered import picture_keys
 from cbpnet.run.training import IMAGES_AT_ONCE, Progress
 from mobile.device.corrected import corrected
@@ -46,13 +48,18 @@ class OnDeviceLearner:
         state: a state file to go on from; without it, the state in the bundle.
         pictures: whether to go on with the pictures that are kept with the state, if there are any.
             To classify, none are needed.
+        say: is told where a state file is damaged and the one before it is gone on from.
 
     Raises:
         InputError: the bundle or the state cannot be used; the message says why.
     """
 
     def __init__(
-        self, bundle: str | Path, state: str | Path | None = None, pictures: bool = True
+        self,
+        bundle: str | Path,
+        state: str | Path | None = None,
+        pictures: bool = True,
+        say: Say = warn,
     ) -> None:
         program = self._program = Program(Path(bundle), by_phase=True)
         self.manifest: Manifest = program.manifest
@@ -63,7 +70,7 @@ class OnDeviceLearner:
         journal = Journal(stored, names) if one_pass else None
         self._knowledge = Knowledge(stored, names, lessons=0, journal=journal)
         self._savings: dict[Path, Saving] = {}  # of the files that were read or written
-        self._inbox = ""
+        self._inbox, self._say = "", say
         self._unknown_above: float | None = None
         if state is not None:
             self.resume(state, pictures)
@@ -282,7 +289,7 @@ class OnDeviceLearner:
     def save(self, path: str | Path, inbox: str = "") -> None:
         """Write what has been learnt; an older file at ``path`` is replaced whole or not at all.
 
-        Kept pictures go to a file of their own beside it, see `mobile.device.kept_file`.
+        It stays as `previous_path`; kept pictures go to a file of their own (`kept_path`).
 
         Args:
             path: the state file.
@@ -293,7 +300,7 @@ class OnDeviceLearner:
                 a file cannot be written; the older ones are as they were.
         """
         path = Path(path)
-        there, ours = read_saving(path), self._savings.get(_place(path))
+        there, ours = read_saving(path), self._savings.get(real_path(path))
         if ours is not None and there.generation != ours.generation and path.exists():
             raise InputError(
                 f"{path} was written by another program meanwhile: it is of generation "
@@ -302,7 +309,7 @@ class OnDeviceLearner:
             )
         saving = Saving(there.generation + 1, inbox or self._inbox)
         save_knowledge(path, self._knowledge, self.manifest, saving)
-        self._savings[_place(path)], self._inbox = saving, saving.inbox
+        self._savings[real_path(path)], self._inbox = saving, saving.inbox
 
     def resume(self, path: str | Path, pictures: bool = True) -> None:
         """Go on from a state file, which another host may have written with less capacity.
@@ -317,9 +324,8 @@ class OnDeviceLearner:
         """
         path = Path(path)
         with self._learning:
-            saving = read_saving(path)
-            self._knowledge = load_knowledge(path, self.manifest, pictures)
-            self._savings[_place(path)] = saving
+            self._knowledge, saving = load_knowledge(path, self.manifest, pictures, self._say)
+            self._savings[real_path(path)] = read_saving(path)
             self._inbox = saving.inbox
 
     def merge_states(
@@ -346,7 +352,7 @@ class OnDeviceLearner:
             sides = [
                 Side(
                     str(path),
-                    load_knowledge(Path(path), self.manifest, pictures=True),
+                    load_knowledge(Path(path), self.manifest, True, self._say)[0],
                     (names or {}).get(str(path), {}),
                 )
                 for path in states
@@ -357,7 +363,7 @@ class OnDeviceLearner:
 
     def is_current(self, path: str | Path) -> bool:
         """Return whether a state file is still what this learner last read from it or wrote."""
-        return self._savings.get(_place(Path(path))) == read_saving(Path(path))
+        return self._savings.get(real_path(Path(path))) == read_saving(Path(path))
 
     def _one_pass(self) -> OnePassTeacher:
         if isinstance(self._teacher, OnePassTeacher):
@@ -389,7 +395,3 @@ class OnDeviceLearner:
 
 def _now() -> int:
     return int(time.time())
-
-
-def _place(path: Path) -> Path:
-    return path.parent.resolve() / path.name

@@ -7,7 +7,7 @@ beside it.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,24 @@ from cbpnet.method.capacity import grow
 from cbpnet.method.state import HostState
 from cbpnet.run.journal import Journal
 from cbpnet.run.journal_file import journal_json, journal_tensors, read_journal
-from cbpnet.run.state_file import load_state, load_with_journal, save_state
+from cbpnet.run.previous_state import Say, previous_path, warn
+from cbpnet.run.state_file import load_with_journal, read_info, save_state
 from cbpnet.run.state_info import StateInfo, check_fit
 from mobile.device.kept_file import KeptRecord, kept_path, pack, read_kept, remove_others
 from mobile.device.kept_pictures import NO_PICTURES
 from mobile.device.lessons import Knowledge
 from mobile.device.manifest import Manifest
 
-__all__ = ["NEVER", "Saving", "journal_of", "load_knowledge", "read_saving", "save_knowledge"]
+__all__ = [
+    "NEVER",
+    "Progress",
+    "Saving",
+    "journal_of",
+    "load_knowledge",
+    "progress_of",
+    "read_saving",
+    "save_knowledge",
+]
 
 
 @dataclass(frozen=True)
@@ -42,15 +52,33 @@ class Saving:
 
 
 NEVER = Saving()
+_MOST = 1 << 53  # that every host can count
+
+
+@dataclass(frozen=True)
+class Progress(Saving):
+    """What a device writes to `StateInfo.progress`, and reads: others may write more."""
+
+    lessons: int = 0
+    kept: KeptRecord | None = None
+    journal: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("generation", "lessons"):
+            value = getattr(self, name)
+            if not 0 <= value <= _MOST:
+                raise InputError(f"progress.{name} is {value}; right would be from 0 to {_MOST}")
 
 
 def save_knowledge(path: Path, known: Knowledge, manifest: Manifest, saving: Saving) -> None:
-    """Write a state file, and its kept pictures if there are any; older ones go.
+    """Write a state file, and its kept pictures if there are any.
 
+    The state that is there stays as the one before it, with its pictures; older ones go.
     ``saving`` is what `read_saving` will say of it.
 
     Raises:
-        InputError: a file cannot be written; the older ones are as they were.
+        InputError: a file cannot be written, or what is known cannot be right; the older ones are
+            as they were.
     """
     progress: dict[str, Any] = {"lessons": known.lessons, "generation": saving.generation}
     if saving.inbox:
@@ -64,7 +92,7 @@ def save_knowledge(path: Path, known: Knowledge, manifest: Manifest, saving: Sav
         progress["kept"] = asdict(record)
         pictures = kept_path(path, record.sha256)
         fresh = not pictures.exists()
-        write_atomically(pictures, data)
+        write_atomically(pictures, data, None, path)
     try:
         info = manifest.state_info(known.class_names, progress)
         save_state(path, known.state, info, {} if journal is None else journal_tensors(journal))
@@ -73,53 +101,61 @@ def save_knowledge(path: Path, known: Knowledge, manifest: Manifest, saving: Sav
             with suppress(OSError):
                 pictures.unlink()
         raise
-    remove_others(path, pictures)
+    before = _kept_pictures(previous_path(path), path)
+    remove_others(path, [kept for kept in (pictures, before) if kept is not None])
 
 
 def read_saving(path: Path) -> Saving:
-    """Return which saving a state file holds, `NEVER` where there is no state that can be read."""
+    """Return which saving a state file holds, `NEVER` where there is no state.
+
+    Of one that is damaged where it says that, it is the one after the state before it.
+    """
     try:
-        _, info = load_state(path)
+        found = _read_progress(path)
+        return Saving(found.generation, found.inbox)
+    except InputError:
+        pass
+    try:
+        return Saving(_read_progress(previous_path(path)).generation + 1)
     except InputError:
         return NEVER
-    return Saving(info.progress.get("generation", 0), info.progress.get("inbox", ""))
 
 
-def load_knowledge(path: Path, manifest: Manifest, pictures: bool) -> Knowledge:
+def load_knowledge(
+    path: Path, manifest: Manifest, pictures: bool, say: Say = warn
+) -> tuple[Knowledge, Saving]:
     """Read what `save_knowledge` wrote, perhaps of a bundle with less capacity.
 
     Args:
         path: the state file.
         manifest: the bundle's.
         pictures: whether its kept pictures are read, if there are any; else they are given up.
+        say: is told where the state is damaged and the one before it is read.
+
+    Returns:
+        What is known, and which saving it is of.
 
     Raises:
         InputError: the file is no intact state, or one of another backbone, other settings or more
             capacity; or its kept pictures are not beside it.
     """
-    state, info, arrays = load_with_journal(path)
+    state, info, arrays = load_with_journal(path, say)
     try:
         _check_kind(path, info, manifest)
         expected = manifest.state_info(info.class_names, info.progress)
         check_fit(info, replace(expected, classes=info.classes, tasks=info.tasks))
+        progress = progress_of(info)
         journal = journal_of(state, info, arrays)
         state = _grown(state, info, manifest)
         if journal is not None:
             journal = replace(journal, base=_grown(journal.base, info, manifest))
-        record = _kept_record(info)
     except InputError as error:
         raise InputError(f"{path} does not fit this bundle: {error}") from error
-    known = state.known_classes
-    if known != len(info.class_names):
-        raise InputError(
-            f"{path} knows {known} classes and names {len(info.class_names)} of them; "
-            "use a state that `cbpnet-mobile` wrote"
-        )
     kept = NO_PICTURES
-    if record is not None and pictures:
-        kept = read_kept(path, record, known, manifest.image_size)
-    lessons = info.progress.get("lessons", 0)
-    return Knowledge(state, info.class_names, lessons, kept, journal)
+    if progress.kept is not None and pictures:
+        kept = read_kept(path, progress.kept, len(info.class_names), manifest.image_size)
+    known = Knowledge(state, info.class_names, progress.lessons, kept, journal)
+    return known, Saving(progress.generation, progress.inbox)
 
 
 def _check_kind(path: Path, info: StateInfo, manifest: Manifest) -> None:
@@ -135,19 +171,38 @@ def _check_kind(path: Path, info: StateInfo, manifest: Manifest) -> None:
         )
 
 
-def _kept_record(info: StateInfo) -> KeptRecord | None:
-    found = info.progress.get("kept")
-    return None if found is None else from_json(KeptRecord, found)
-
-
 def journal_of(state: HostState, info: StateInfo, arrays: Mapping[str, Array]) -> Journal | None:
     """Return the journal in a state file; of a state without one it starts from there."""
     if not info.config.one_pass:
         return None
-    found = info.progress.get("journal")
+    found = progress_of(info).journal
     if found is None:
         return Journal(state, info.class_names)
     return read_journal(found, arrays, state, info)
+
+
+def progress_of(info: StateInfo) -> Progress:
+    """Return what a device wrote to a state's progress.
+
+    Raises:
+        InputError: it is of another type, or a number out of its range.
+    """
+    names = {field.name for field in fields(Progress)}
+    given = {name: value for name, value in info.progress.items() if name in names}
+    return from_json(Progress, asdict(Progress()) | given)
+
+
+def _read_progress(path: Path) -> Progress:
+    return progress_of(read_info(path))
+
+
+def _kept_pictures(state: Path, beside: Path) -> Path | None:
+    """Return where the kept pictures of a state are whose files stand beside another one."""
+    try:
+        kept = _read_progress(state).kept
+    except InputError:
+        return None
+    return None if kept is None else kept_path(beside, kept.sha256)
 
 
 def _grown(state: HostState, info: StateInfo, manifest: Manifest) -> HostState:

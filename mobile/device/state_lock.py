@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from cbpnet.host.atomic import real_path
 from cbpnet.host.errors import InputError
 
 __all__ = ["lock_path", "writing"]
@@ -28,8 +29,9 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.
 
 
 def lock_path(state: Path) -> Path:
-    """Return where the lock of a state file stands."""
-    return state.with_name(f"{state.name}.lock")
+    """Return where the lock of a state file stands: beside the file that a link points to."""
+    path = real_path(state)
+    return path.with_name(f"{path.name}.lock")
 
 
 @contextmanager

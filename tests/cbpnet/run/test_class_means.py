@@ -38,6 +38,9 @@ def write(path, config=PAPER, names=("cat", "dog")):
     mean = RandomStream(0, 1).normal(*state["classes.mean"].shape)
     count = np.array([5, 2, 0], np.float32)
     state = state.replace({"classes.count": count, "classes.mean": mean})
+    if "classes.task" in state:
+        task, begun = np.array([0, 0, -1], np.float32), np.array([1, 0], np.float32)
+        state = state.replace({"classes.task": task, "tasks.known": begun})
     save_state(path, state, info(config, names))
     return count, mean
 

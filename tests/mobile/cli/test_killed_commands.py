@@ -44,7 +44,9 @@ with suppress(ImportError):
 from mobile.cli import main
 
 before, folder, command, most = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-STEPS = {"open", "write", "flush", "fsync", "replace", "unlink", "ftruncate", "pwrite", "flock"}
+STEPS = {"open", "write", "flush", "fsync", "replace", "link", "unlink", "ftruncate", "pwrite"} | {
+    "flock"
+}
 WRITERS = {"cbpnet.host.atomic", "mobile.device.kept_file", "mobile.device.state_lock"}
 
 
@@ -160,5 +162,8 @@ def test_a_killed_command_leaves_the_old_state_or_the_new_one(
         run("rename pets.pte green leaf")
         after = content(place)
         assert "leaf" in after[1].class_names
-        kept = f"{STATE}.{after[1].progress['kept']['sha256'][:16]}.kept.zip"
-        assert {path.name for path in place.iterdir()} == {*others, kept}
+        states = f"{STATE}.1", STATE
+        progress = [load_with_journal(place / name)[1].progress for name in states]
+        assert progress[0]["generation"] + 1 == progress[1]["generation"]
+        kept = [f"{STATE}.{one['kept']['sha256'][:16]}.kept.zip" for one in progress]
+        assert {path.name for path in place.iterdir()} == {*others, *states, *kept}

@@ -105,11 +105,11 @@ def test_only_what_belongs_to_this_state_is_removed(tmp_path):
     others += [kept_path(tmp_path / "c.a.b", "0" * 64), kept_path(tmp_path / "a", "0" * 64)]
     for path in own + others:
         path.write_bytes(b"x")
-    remove_others(state, own[0])
+    remove_others(state, [own[0]])
     assert sorted(tmp_path.iterdir()) == sorted([own[0], *others])
-    remove_others(state, None)
+    remove_others(state, [])
     assert sorted(tmp_path.iterdir()) == sorted(others)
-    remove_others(tmp_path / "nowhere" / "a", None)
+    remove_others(tmp_path / "nowhere" / "a", [])
 
 
 def picture(size=(SIZE, SIZE), mode="RGB", form="PNG"):

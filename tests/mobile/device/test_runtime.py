@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from cbpnet.data.pixels import normalise
 from cbpnet.host.errors import InputError
 from cbpnet.host.random_streams import RandomStream
+from cbpnet.method.capacity import grow
 from cbpnet.run.state_file import load_state, save_state
 from cbpnet.run.training import TaskImages, TrainingConfig, learn_task
 from mobile.device.images import prepare_images
@@ -140,7 +142,7 @@ def test_lessons_do_not_share_random_numbers_unless_asked(bundle, pictures, tmp_
 
 
 def test_a_state_with_less_room_moves_in_and_others_are_refused(
-    bundle, other_bundle, pictures, tmp_path
+    bundle, other_bundle, pictures, tmp_path, forge
 ):
     path = tmp_path / "state"
     learner = OnDeviceLearner(bundle)
@@ -158,7 +160,8 @@ def test_a_state_with_less_room_moves_in_and_others_are_refused(
         save_state(path, state, dataclasses.replace(info, **change))
         with pytest.raises(InputError, match=reason):
             learner.resume(path)
-    save_state(path, state, dataclasses.replace(info, class_names=("red", "blue")))
+    two = dataclasses.replace(info, class_names=("red", "blue"))
+    forge(path, info=json.dumps(dataclasses.asdict(two)))
     with pytest.raises(InputError, match="knows 1 classes and names 2 of them"):
         learner.resume(path)
     assert learner.predict(pictures("red", 2)) == before
@@ -172,8 +175,7 @@ def test_a_state_with_less_room_moves_in_and_others_are_refused(
     assert moved.known_tasks == 2
 
     large = dataclasses.replace(info, classes=9)
-    grown = {n: np.zeros(s, np.float32) for n, s in large.layout.items()}
-    save_state(path, type(state)(large.layout, grown), large)
+    save_state(path, grow(state, large.config, large.dim, large.classes, large.tasks), large)
     with pytest.raises(InputError, match="room for 9 classes, more than the 6 asked for"):
         OnDeviceLearner(bundle, path)
 
@@ -286,10 +288,10 @@ def learn_and_save(path, moment):
         if not moment:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def watched_write(path, content):
+    def watched_write(*arguments):
         # Told of each function that is called, Python's or C's.
         sys.setprofile(lambda _, event, __: count_down() if "call" in event else None)
-        write(path, content)
+        write(*arguments)
         sys.setprofile(None)
 
     state_file.write_atomically = watched_write
@@ -325,7 +327,8 @@ def test_killed_at_any_moment_the_state_is_the_last_or_the_one_before(
     command = [sys.executable, "-c", KILLS, str(bundle), str(before), str(folder)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    found = [content(folder / str(1 + n)) for n in range(len(list(folder.glob("[0-9]*"))))]
+    moments = sum(path.name.isdigit() for path in folder.iterdir())
+    found = [content(folder / str(1 + n)) for n in range(moments)]
     first, last = content(before), found[-1]
     assert last[1].progress == {"lessons": 2}
     renewed = found.index(last)
