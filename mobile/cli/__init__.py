@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -62,12 +63,13 @@ class _Group(click.Group):
     the terminal's encoding lacks is printed as an escape.
     """
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run as a program, whose work is done in a child process; `main` runs in this one."""
-        # No process that is started imports from the working directory, where anything may lie.
-        os.environ["PYTHONSAFEPATH"] = "1"
-        in_a_child()
-        return super().__call__(*args, **kwargs)
+    def __call__(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:
+        """Run a command; the process's own, which is not given, is run in a child process."""
+        if args is None:
+            # No process that is started imports from the working directory, where anything may lie.
+            os.environ["PYTHONSAFEPATH"] = "1"
+            in_a_child()
+        return super().__call__(args, **kwargs)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):

@@ -1,6 +1,5 @@
 """What the commands share that correct a state: read, change and write it as one step."""
 
-import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import click
 from cbpnet.host.text import counted, listed
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.option_groups import option
+from mobile.cli.options import print_json
 from mobile.cli.state_options import FoundStateOptions, WriterOptions, default_state
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class CorrectionOptions(FoundStateOptions, WriterOptions):
         after = learner.images
         if self.as_json:
             found = {"state": str(out), "event": event_json(event), "classes": after}
-            click.echo(json.dumps(found, indent=2))
+            print_json(found)
             return
         click.echo(f"{said}{event_sentence(event)}")
         for line in _changes(before, after):

@@ -1,6 +1,5 @@
 """``cbpnet-mobile export``: one file that classifies and learns on a device."""
 
-import json
 from pathlib import Path
 
 import click
@@ -8,6 +7,7 @@ import click
 from mobile.cli.export_options import BackboneOptions, PhotoOptions, StateOptions, TargetOptions
 from mobile.cli.learner_options import LearnerOptions
 from mobile.cli.option_groups import takes
+from mobile.cli.options import print_json
 from mobile.cli.parameters import FilePath
 
 __all__ = ["export"]
@@ -68,6 +68,6 @@ def export(
     job = plan_export(resolved, backbone, learner, state, photos, micro_batch, out)
     written, seconds = job.run()
     if as_json:
-        click.echo(json.dumps(as_document(written, seconds), indent=2))
+        print_json(as_document(written, seconds))
     else:
         click.echo(as_text(written, seconds))

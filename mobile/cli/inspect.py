@@ -1,6 +1,5 @@
 """``cbpnet-mobile inspect``: what a bundle or a state says of itself."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,6 +10,7 @@ import click
 from tabulate import tabulate
 
 from cbpnet.host.text import listed
+from mobile.cli.options import print_json
 from mobile.cli.parameters import FilePath
 from mobile.cli.state_report import state_json, state_text
 
@@ -61,7 +61,10 @@ def _inspect_state(state: Path, bundle: Path | None, as_json: bool) -> None:
         learner = OnDeviceLearner(bundle, state, pictures=False)
         recall = None if learner.journal is None else learner.recall()
     found = state_json(state, recall)
-    click.echo(json.dumps(found, indent=2) if as_json else state_text(found))
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(state_text(found))
 
 
 def _inspect_bundle(bundle: Path, as_json: bool) -> None:
@@ -70,7 +73,7 @@ def _inspect_bundle(bundle: Path, as_json: bool) -> None:
     manifest = read_manifest(bundle)
     found = _describe(manifest, bundle.stat().st_size)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     backbone = manifest.backbone
     tasks = "" if manifest.config.one_pass else f" in {manifest.tasks} tasks"

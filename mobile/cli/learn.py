@@ -1,6 +1,5 @@
 """``cbpnet-mobile learn``: new classes, or more images of known ones, on the device."""
 
-import json
 import shlex
 import sys
 import time
@@ -31,7 +30,7 @@ from mobile.cli.lesson_report import (
     recall_sentences,
 )
 from mobile.cli.option_groups import option, takes
-from mobile.cli.options import print_notes
+from mobile.cli.options import print_json, print_notes
 from mobile.cli.parameters import FilePath
 from mobile.cli.state_options import FoundStateOptions, WriterOptions, default_state
 
@@ -227,7 +226,7 @@ def learn(
             _write_result(files.result, bundle.path, learner, source, learnt)
         if as_json:
             indent = None if source.live else 2  # one a line where others follow
-            click.echo(json.dumps(_outcome(out, learner, learnt), indent=indent))
+            print_json(_outcome(out, learner, learnt), indent)
         else:
             _print(bundle.path, out, learner, learnt)
         if source.live and capture is not None:

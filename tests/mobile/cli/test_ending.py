@@ -33,7 +33,8 @@ def work(**options):
         print("tidied", flush=True)
 presets.callback = work
 {before}
-main(["presets"])
+sys.argv[1:] = ["presets"]
+main()
 """
 
 
