@@ -118,6 +118,7 @@ def watch(
                 keep=lesson.keep,
                 source=printable(str(inbox)),
                 journal=lesson.journal,
+                prepared=lessons.progress,
             )
         )
         if found is not None:
