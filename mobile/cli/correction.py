@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cbpnet.host.text import counted, listed
+from cbpnet.host.text import counted, listed, printable
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.option_groups import option
 from mobile.cli.options import print_json
@@ -76,7 +76,7 @@ def event_sentence(event: "Event") -> str:
         pictures = counted(len(event.pictures), "picture")
         return _CORRECTED[event.kind].format(label=event.label, new=event.new, pictures=pictures)
     taught = listed([f"{n} {name}" for name, n in zip(event.names, event.counts, strict=True)])
-    source = f" from {event.source}" if event.source else ""
+    source = f" from {printable(event.source)}" if event.source else ""
     adapted = "; the features were adapted" if event.reason in ADAPTING else ""
     return f"taught {taught}{source}{adapted}"
 

@@ -19,7 +19,7 @@ from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
 from cbpnet.host.progress import progress_bar, with_progress
-from cbpnet.host.text import counted
+from cbpnet.host.text import counted, printable
 from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.camera_options import CameraOptions, recognise
 from mobile.cli.lesson_report import (
@@ -94,7 +94,7 @@ class SourceOptions(CameraOptions):
     @property
     def words(self) -> str:
         """Where the images come from, for the journal and for a report."""
-        return self.camera or str(self.images)
+        return self.camera or printable(str(self.images))
 
     def read(self, capture: "Capture | None") -> "Classes":
         """Return the images of each class."""
