@@ -13,7 +13,7 @@ import click
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import printable
-from mobile.cli.ending import STOPPED, Stopped, in_a_child, stoppable
+from mobile.cli.ending import STOPPED, Stopped, in_a_child, leave_at_once, stoppable
 from mobile.cli.parameters import close_to
 
 __all__ = ["COMMANDS", "main"]
@@ -65,11 +65,13 @@ class _Group(click.Group):
 
     def __call__(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:
         """Run a command; the process's own, which is not given, is run in a child process."""
-        if args is None:
-            # No process that is started imports from the working directory, where anything may lie.
-            os.environ["PYTHONSAFEPATH"] = "1"
-            in_a_child()
-        return super().__call__(args, **kwargs)
+        if args is not None:
+            return super().__call__(args, **kwargs)
+        # No process that is started imports from the working directory, where anything may lie.
+        os.environ["PYTHONSAFEPATH"] = "1"
+        in_a_child()
+        with leave_at_once():
+            return super().__call__(**kwargs)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):

@@ -8,6 +8,7 @@ every signal at once, and kills the child where it has not ended in time.
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,12 +19,13 @@ import click
 
 from cbpnet.host.processes import end_with
 
-__all__ = ["STOPPED", "Stopped", "in_a_child", "stoppable"]
+__all__ = ["STOPPED", "Stopped", "in_a_child", "leave_at_once", "stoppable"]
 
 STOPPED = (
     "stopped; a state is that of the last finished lesson; benchmark, evaluate, stream, train and "
     "watch, run again, go on from what was finished"
 )
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 _GRACE = 1.5  # seconds from a signal to the end
 
 
@@ -74,10 +76,25 @@ def in_a_child() -> None:
     tempfile.template = _temporary(os.getpid())
 
 
+@contextmanager
+def leave_at_once() -> Iterator[None]:
+    """End a child that was told to stop, without what libraries tidy up when Python ends.
+
+    That may take longer than there is.
+    """
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.code, int) and end.code - 128 in _STOPS:
+            with suppress(OSError):
+                sys.stdout.flush()
+            os._exit(end.code)
+        raise
+
+
 def _stops() -> list[signal.Signals]:
     """Return the signals that end a command; a shell has background jobs ignore SIGINT."""
-    both = (signal.SIGINT, signal.SIGTERM)
-    return [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
+    return [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _wait(child: int, stops: list[signal.Signals], heard: set[signal.Signals]) -> int:
@@ -101,8 +118,9 @@ def _wait(child: int, stops: list[signal.Signals], heard: set[signal.Signals]) -
 
 def _status(status: int, asked: int, killed: int, child: int) -> int:
     """Return the status to end with, and say what a child that a signal ended could not say."""
-    if status < 0:
+    if status < 0 or asked:
         _remove_temporaries(child)
+    if status < 0:
         if asked:
             click.echo(STOPPED, err=True)
         else:
