@@ -1,8 +1,10 @@
 """How an image file becomes an image, whatever its name and size, in as little memory as it can."""
 
 import importlib
+import os
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Literal, Protocol
 
 from PIL import Image, ImageFile as PillowFile, UnidentifiedImageError
@@ -10,8 +12,18 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from cbpnet.data.upright import upright_rgb
 from cbpnet.host.errors import InputError
+from cbpnet.host.regular_file import open_regular
 
-__all__ = ["ImageFile", "NotAnImageError", "decode_image", "is_image"]
+__all__ = ["ImageFile", "NotAnImageError", "decode_image", "is_image", "open_picture"]
+
+# What is read, by Pillow's names. It knows more, among them programs, which it has Ghostscript run,
+# and formats that nobody photographs in. Of a telephone's MPO the first picture is taken, a JPEG.
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "GIF", "BMP", "TIFF", "PPM")
+# Bytes that a pixel takes at most while it is decoded, with the upright RGB that it becomes.
+_BYTES_A_PIXEL = {"WEBP": 16, "AVIF": 16, "JPEG2000": 16}
+_BYTES_OF_ANOTHER = 8
+_MOST_DECODED = 2**29
+_MOST_IN_FILE = 2**28
 
 _HEIF_BRANDS = (b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")
 _RIGHT = "right would be a complete JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, GIF, BMP or TIFF file"
@@ -41,15 +53,17 @@ def decode_image(path: ImageFile, least: int | None = None) -> Image.Image:
 
     Raises `NotAnImageError` for content in no image format, and InputError for a file that is
     missing, truncated, of a pixel type without a fixed white, or for which there is not memory
-    enough. So that no small file fills it, more than Pillow's limit against decompression bombs,
-    179 million pixels, are refused before they are decoded; for a JPEG that is not progressive, the
-    pixels that `least` leaves count.
+    enough, and for a pipe, a device or a folder, none of which is waited for. So that no small file
+    fills the memory, what takes more than 512 MiB to decode is refused before, as are 179 million
+    pixels (Pillow's limit against decompression bombs) and files of more than 256 MiB. A pixel
+    takes 16 bytes of a WebP, AVIF or JPEG 2000, 8 of all else; of a JPEG that is not progressive,
+    the pixels that `least` leaves count.
     """
     try:
         with warnings.catch_warnings():
             # Pillow warns of corrupt EXIF and odd metadata, which do not hurt the pixels.
             warnings.simplefilter("ignore")
-            with path.open("rb") as file, _identify(path, file) as image:
+            with open_picture(path) as file, _identify(path, file) as image:
                 return _decode(path, image, least)
     except InputError:
         raise
@@ -73,7 +87,7 @@ def is_image(path: ImageFile) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with path.open("rb") as file, _identify(path, file):
+            with open_picture(path) as file, _identify(path, file):
                 return True
     except OSError:  # of Pillow, which knows no such format, or of the file
         return False
@@ -81,10 +95,22 @@ def is_image(path: ImageFile) -> bool:
         return True
 
 
+def open_picture(path: ImageFile) -> IO[bytes]:
+    """Open a file for reading, unless it is a pipe, a device or a folder; raises OSError."""
+    return open_regular(path) if isinstance(path, Path) else path.open("rb")
+
+
 def _identify(path: ImageFile, file: IO[bytes]) -> PillowFile.ImageFile:
     """Read the header alone."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size > _MOST_IN_FILE:
+        raise InputError(
+            f"{path}: is a file of {size} bytes; right would be a picture of at most "
+            f"{_MOST_IN_FILE}"
+        )
     try:
-        image = Image.open(file)
+        return _open(file)
     except Image.DecompressionBombError:
         # Pillow's limit is for all pixels in memory; of a JPEG, a reduced picture may be.
         file.seek(0)
@@ -95,10 +121,12 @@ def _identify(path: ImageFile, file: IO[bytes]) -> PillowFile.ImageFile:
         if not _is_heif(file):
             raise
         _learn_heif(path)
-        image = _open_heif(file)
-    if image.format == "EPS":
-        raise UnidentifiedImageError("EPS is a program, which Pillow has Ghostscript run")
-    return image
+        return _open_heif(file)
+
+
+def _open(file: IO[bytes]) -> PillowFile.ImageFile:
+    Image.init()
+    return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
 
 
 def _is_heif(file: IO[bytes]) -> bool:
@@ -120,7 +148,7 @@ def _learn_heif(path: ImageFile) -> None:
 
 def _open_heif(file: IO[bytes]) -> PillowFile.ImageFile:
     try:
-        return Image.open(file)
+        return _open(file)
     except UnidentifiedImageError as error:
         raise ValueError("its HEIC data are damaged") from error
 
@@ -133,6 +161,13 @@ def _decode(path: ImageFile, image: PillowFile.ImageFile, least: int | None) -> 
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and held > 2 * limit:
         raise Image.DecompressionBombError(f"{held} pixels exceed the limit of {2 * limit}")
+    needed = _bytes_to_decode(image, width * height)
+    if needed > _MOST_DECODED:
+        raise InputError(
+            f"{path}: has {width} x {height} pixels, which take {needed / 1e6:.0f} MB to decode; "
+            f"right would be at most {_MOST_DECODED / 1e6:.0f} MB: a smaller picture, or a JPEG "
+            "that is not progressive"
+        )
     try:
         return upright_rgb(image)
     except (MemoryError, RuntimeError, OSError) as error:
@@ -142,6 +177,20 @@ def _decode(path: ImageFile, image: PillowFile.ImageFile, least: int | None) -> 
                 f"{_SMALLER}"
             ) from error
         raise
+
+
+def _bytes_to_decode(image: PillowFile.ImageFile, pixels: int) -> int:
+    """Return about how much memory a picture takes at most, of so many pixels in its file."""
+    if not isinstance(image, JpegImageFile):
+        return pixels * _BYTES_A_PIXEL.get(image.format or "", _BYTES_OF_ANOTHER)
+    reduced = _BYTES_OF_ANOTHER * image.width * image.height
+    if not image.info.get("progressive"):
+        return reduced
+    # All coefficients are held, of 2 bytes each: one a pixel, and fewer where it is subsampled.
+    sampling = [(across, down) for _, across, down, _ in image.layer]
+    blocks = sum(across * down for across, down in sampling)
+    most = max(across for across, _ in sampling) * max(down for _, down in sampling)
+    return reduced + 2 * pixels * blocks // most
 
 
 def _reason(error: Exception) -> str:

@@ -113,7 +113,13 @@ def read_class_folders(
     `load_folder` raises.
     """
     findings = _Findings(strict)
-    images = _read_classes(root, _class_folders(root, findings), findings, progress)
+    try:
+        images = _read_classes(root, _class_folders(root, findings), findings, progress)
+    except OSError as error:  # what lies within cannot even be looked at
+        raise InputError(
+            f"{error.filename}: cannot be read ({error.strerror}); right would be folders and "
+            "pictures that this program may read"
+        ) from error
     empty = [name for name, paths in images.items() if not paths]
     if empty:
         findings.problem(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cbpnet.data.decoding import ImageFile, decode_image
+from cbpnet.data.decoding import ImageFile, decode_image, open_picture
 from cbpnet.host.errors import InputError
 
 __all__ = ["ArrayImages", "FileImages", "ImageSource", "Labels"]
@@ -98,7 +98,7 @@ class FileImages:
     def content(self, index: int) -> bytes:
         path = self.paths[index]
         try:
-            with path.open("rb") as file:
+            with open_picture(path) as file:
                 return file.read()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -3,14 +3,17 @@
 import importlib
 import io
 import logging
+import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import printable
+from mobile.cli.ending import STOPPED, Stopped, in_a_child, leave_at_once, stoppable
 from mobile.cli.parameters import close_to
 
 __all__ = ["COMMANDS", "main"]
@@ -66,6 +69,16 @@ class _Group(click.Group):
     the terminal's encoding lacks is printed as an escape.
     """
 
+    def __call__(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:
+        """Run a command; the process's own, which is not given, is run in a child process."""
+        if args is not None:
+            return super().__call__(args, **kwargs)
+        # No process that is started imports from the working directory, where anything may lie.
+        os.environ["PYTHONSAFEPATH"] = "1"
+        in_a_child()
+        with leave_at_once():
+            return super().__call__(**kwargs)
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -95,11 +108,11 @@ class _Group(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        before = signal.signal(signal.SIGTERM, _terminate)
         for logger in _NOISE:
             logging.getLogger(logger).addFilter(_is_no_noise)
         try:
-            return super().invoke(ctx)
+            with stoppable():
+                return super().invoke(ctx)
         except InputError as error:
             click.echo(f"error: {printable(str(error))}", err=True)
             sys.exit(1)
@@ -111,23 +124,9 @@ class _Group(click.Group):
                 err=True,
             )
             sys.exit(1)
-        except (KeyboardInterrupt, _Terminated) as stop:
-            click.echo(
-                "stopped; a state is that of the last finished lesson; benchmark, evaluate, "
-                "stream, train and watch, run again, go on from what was finished",
-                err=True,
-            )
-            sys.exit(128 + (signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT))
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-
-class _Terminated(BaseException):
-    """The process was asked to end; what it has open is closed on the way."""
-
-
-def _terminate(*_: object) -> None:
-    raise _Terminated
+        except (KeyboardInterrupt, Stopped) as stop:
+            click.echo(STOPPED, err=True)
+            sys.exit(stop.status if isinstance(stop, Stopped) else 128 + signal.SIGINT)
 
 
 def _is_no_noise(record: logging.LogRecord) -> bool:

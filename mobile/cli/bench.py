@@ -1,6 +1,5 @@
 """``cbpnet-mobile bench``: how fast a bundle is on this machine, and how much memory it takes."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from cbpnet.host.tables import plain_table
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.option_groups import takes
+from mobile.cli.options import print_json
 
 if TYPE_CHECKING:
     from mobile.device.manifest import Manifest
@@ -51,7 +51,7 @@ def bench(bundle: BundleOptions, runs: int, as_json: bool) -> None:
     memory = measure_memory(bundle.path)
     conditions = _conditions(bundle.path, manifest, runs) | {"warm_up": WARM_UP}
     if as_json:
-        click.echo(json.dumps(conditions | _figures(times, memory), indent=2))
+        print_json(conditions | _figures(times, memory))
     else:
         _print(conditions, times, memory)
 

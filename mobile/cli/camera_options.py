@@ -1,6 +1,5 @@
 """What the commands with a camera share."""
 
-import json
 import os
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mobile.cli.option_groups import option
+from mobile.cli.options import print_json
 from mobile.cli.prediction_report import best_classes, prediction_json
 
 if TYPE_CHECKING:
@@ -64,6 +64,6 @@ def recognise(
         since, took = start - begin, time.monotonic() - start
         if as_json:
             row = {"seconds": since, "took": took, **prediction_json(found, top)}
-            click.echo(json.dumps(row))
+            print_json(row, indent=None)
         else:
             click.echo(f"{since:.1f} s: {best_classes(found, top)} ({1e3 * took:.0f} ms)")

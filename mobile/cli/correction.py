@@ -1,6 +1,5 @@
 """What the commands share that correct a state: read, change and write it as one step."""
 
-import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cbpnet.host.text import counted, listed
+from cbpnet.host.text import counted, listed, printable
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.option_groups import option
+from mobile.cli.options import print_json
 from mobile.cli.state_options import FoundStateOptions, WriterOptions, default_state
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class CorrectionOptions(FoundStateOptions, WriterOptions):
         after = learner.images
         if self.as_json:
             found = {"state": str(out), "event": event_json(event), "classes": after}
-            click.echo(json.dumps(found, indent=2))
+            print_json(found)
             return
         click.echo(f"{said}{event_sentence(event)}")
         for line in _changes(before, after):
@@ -76,7 +76,7 @@ def event_sentence(event: "Event") -> str:
         pictures = counted(len(event.pictures), "picture")
         return _CORRECTED[event.kind].format(label=event.label, new=event.new, pictures=pictures)
     taught = listed([f"{n} {name}" for name, n in zip(event.names, event.counts, strict=True)])
-    source = f" from {event.source}" if event.source else ""
+    source = f" from {printable(event.source)}" if event.source else ""
     adapted = "; the features were adapted" if event.reason in ADAPTING else ""
     return f"taught {taught}{source}{adapted}"
 

@@ -1,6 +1,5 @@
 """``cbpnet-mobile evaluate``: a bundle on test images, or learning task after task."""
 
-import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.learner_options import KeepOptions, TrainingOptions
 from mobile.cli.method_report import report_methods
 from mobile.cli.option_groups import option, takes
-from mobile.cli.options import OptionalDatasetOptions, ProtocolOptions, print_notes
+from mobile.cli.options import OptionalDatasetOptions, ProtocolOptions, print_json, print_notes
 from mobile.cli.parameters import FilePath
 
 if TYPE_CHECKING:
@@ -259,7 +258,7 @@ def _test(
     result = take(described, found)
     write_result(report.out / _RESULT, result)
     if report.as_json:
-        click.echo(json.dumps(asdict(result), indent=2))
+        print_json(asdict(result))
         return
     click.echo(result.board.model)
     _print_accuracy(found)

@@ -1,6 +1,5 @@
 """``cbpnet-mobile export``: one file that classifies and learns on a device."""
 
-import json
 from pathlib import Path
 
 import click
@@ -8,6 +7,7 @@ import click
 from mobile.cli.export_options import BackboneOptions, PhotoOptions, StateOptions, TargetOptions
 from mobile.cli.learner_options import LearnerOptions
 from mobile.cli.option_groups import takes
+from mobile.cli.options import print_json
 from mobile.cli.parameters import FilePath
 from mobile.cli.signing import SECRET_KEY, signing
 from mobile.trust.sidecar import signature_path
@@ -82,8 +82,7 @@ def export(
     written, seconds = job.run()
     signature = None if sign is None else str(signature_path(out))
     if as_json:
-        found = as_document(written, seconds) | {"signature": signature}
-        click.echo(json.dumps(found, indent=2))
+        print_json(as_document(written, seconds) | {"signature": signature})
         return
     click.echo(as_text(written, seconds))
     if signature is not None:

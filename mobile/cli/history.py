@@ -1,13 +1,12 @@
 """``cbpnet-mobile history``: what a state was taught, and how it was corrected."""
 
-import json
-
 import click
 from tabulate import tabulate
 
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.correction import event_json, event_sentence, event_time
 from mobile.cli.option_groups import takes
+from mobile.cli.options import print_json
 from mobile.cli.state_options import FoundStateOptions
 
 __all__ = ["history"]
@@ -35,7 +34,7 @@ def history(bundle: BundleOptions, files: FoundStateOptions, as_json: bool) -> N
         rows.append((number + 1, event, kept if number < journal.head else "undone"))
     if as_json:
         found = [event_json(event) | {"number": n, "is": state} for n, event, state in rows]
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     click.echo(
         tabulate(

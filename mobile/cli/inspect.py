@@ -1,6 +1,5 @@
 """``cbpnet-mobile inspect``: what a bundle or a state says of itself."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from tabulate import tabulate
 
 from cbpnet.host.text import listed, printable
 from mobile.cli.bundle_options import BundleOptions
+from mobile.cli.options import print_json
 from mobile.cli.parameters import FilePath
 from mobile.cli.signing import signed_json, signed_text, verified
 from mobile.cli.state_report import state_json, state_text
@@ -68,7 +68,7 @@ def inspect(file: Path, bundle: Path | None, public_key: str | None, as_json: bo
         found, text = _inspect_bundle(file)
     if as_json:
         signature = {} if signed is None else {"signature": signed_json(signed)}
-        click.echo(json.dumps(found | signature, indent=2))
+        print_json(found | signature)
         return
     if signed is not None:
         click.echo(f"{printable(str(file))}: {signed_text(signed)}")

@@ -1,6 +1,5 @@
 """``cbpnet-mobile latency``: how fast, how hot and how hungry a bundle is on this board."""
 
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from cbpnet.host.tables import plain_table
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions, bundle_argument
 from mobile.cli.option_groups import option, takes
+from mobile.cli.options import print_json
 from mobile.cli.parameters import FilePath
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def latency(bundle: Path, measured: PlanOptions, out: Path, as_json: bool) -> No
     result = take(describe_bundle(bundle, manifest), found)
     write_result(out, result)
     if as_json:
-        click.echo(json.dumps(asdict(result), indent=2))
+        print_json(asdict(result))
         return
     _print(result, found, measured.runs)
     click.echo(f"wrote {out}; next: cbpnet-mobile report {out.parent}")

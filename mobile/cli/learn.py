@@ -1,6 +1,5 @@
 """``cbpnet-mobile learn``: new classes, or more images of known ones, on the device."""
 
-import json
 import shlex
 import sys
 import time
@@ -20,7 +19,7 @@ from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb
 from cbpnet.host.progress import progress_bar, with_progress
-from cbpnet.host.text import counted
+from cbpnet.host.text import counted, printable
 from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.camera_options import CameraOptions, recognise
 from mobile.cli.lesson_report import (
@@ -31,7 +30,7 @@ from mobile.cli.lesson_report import (
     recall_sentences,
 )
 from mobile.cli.option_groups import option, takes
-from mobile.cli.options import print_notes
+from mobile.cli.options import print_json, print_notes
 from mobile.cli.parameters import FilePath
 from mobile.cli.state_options import FoundStateOptions, WriterOptions, default_state
 
@@ -95,7 +94,7 @@ class SourceOptions(CameraOptions):
     @property
     def words(self) -> str:
         """Where the images come from, for the journal and for a report."""
-        return self.camera or str(self.images)
+        return self.camera or printable(str(self.images))
 
     def read(self, capture: "Capture | None") -> "Classes":
         """Return the images of each class."""
@@ -229,7 +228,7 @@ def learn(
             _write_result(files.result, bundle.path, learner, source, learnt)
         if as_json:
             indent = None if source.live else 2  # one a line where others follow
-            click.echo(json.dumps(_outcome(out, learner, learnt), indent=indent))
+            print_json(_outcome(out, learner, learnt), indent)
         else:
             _print(bundle.path, out, learner, learnt)
         if source.live and capture is not None:

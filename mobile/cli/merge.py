@@ -1,6 +1,5 @@
 """``cbpnet-mobile merge``: what several devices learnt, in one state."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from cbpnet.host.errors import InputError
 from cbpnet.host.text import counted, listed
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.option_groups import takes
-from mobile.cli.options import print_note
+from mobile.cli.options import print_json, print_note
 from mobile.cli.parameters import FilePath
 from mobile.cli.state_options import WriterOptions
 
@@ -97,7 +96,7 @@ def merge(
         merged = learner.merge_states(states, names, recount)
         learner.save(out)
     if as_json:
-        click.echo(json.dumps(_outcome(out, learner.images, merged), indent=2))
+        print_json(_outcome(out, learner.images, merged))
         return
     for name, titles in merged.clashes.items():
         click.echo(f"class {name!r} was taught in {listed(titles)}, and is one class now")

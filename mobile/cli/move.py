@@ -1,6 +1,5 @@
 """``cbpnet-mobile move``: an older state's classes in a bundle that learns in one pass."""
 
-import json
 import shlex
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from cbpnet.host.atomic import make_folder
 from cbpnet.host.errors import InputError
 from cbpnet.host.text import counted
 from mobile.cli.bundle_options import BundleOptions
-from mobile.cli.options import print_note
+from mobile.cli.options import print_json, print_note
 from mobile.cli.parameters import FilePath
 
 __all__ = ["move"]
@@ -54,7 +53,7 @@ def move(old: Path, bundle: Path, out: Path, as_json: bool) -> None:
     save_knowledge(out, known, program.manifest, Saving(generation=1))
     if as_json:
         found = {"state": str(out), "bytes": out.stat().st_size, "classes": known.class_names}
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     click.echo(
         f"wrote {out}: {counted(len(known.class_names), 'class')}, {out.stat().st_size / 1e6:.2f} "

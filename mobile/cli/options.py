@@ -1,5 +1,6 @@
 """Options that several commands share, and what they build."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from cbpnet.backbone.presets import PRESETS, check_budget, count_trainables, get
 from cbpnet.data.catalogue import DATASETS, load_dataset
 from cbpnet.data.dataset import Dataset
 from cbpnet.data.stream import Holdout, TaskStream, make_stream
+from cbpnet.host.errors import InputError
 from cbpnet.host.text import printable
 from cbpnet.method.config import LearnerConfig
 from mobile.cli.option_groups import option
@@ -29,6 +31,7 @@ __all__ = [
     "SampleOptions",
     "TaskOptions",
     "WeightsOptions",
+    "print_json",
     "print_note",
     "print_notes",
 ]
@@ -45,6 +48,22 @@ def print_notes(notes: Iterable[str]) -> None:
 def print_note(note: str) -> None:
     """Say a sentence on standard error."""
     click.echo(f"note: {printable(note)}", err=True)
+
+
+def print_json(document: object, indent: int | None = 2) -> None:
+    """Print a document as JSON, which knows neither NaN nor infinity.
+
+    Raises:
+        InputError: a figure is one of them.
+    """
+    try:
+        text = json.dumps(document, indent=indent, allow_nan=False)
+    except ValueError as error:
+        raise InputError(
+            "a figure is NaN or infinite, which no JSON holds; right would be a bundle and a state "
+            "whose numbers are finite"
+        ) from error
+    click.echo(text)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """``cbpnet-mobile predict``: what some images are taken for."""
 
-import json
 import shlex
 import sys
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from cbpnet.host.text import counted, printable
 from mobile.cli.bundle_options import BundleOptions
 from mobile.cli.camera_options import CameraOptions, recognise
 from mobile.cli.option_groups import takes
-from mobile.cli.options import print_note
+from mobile.cli.options import print_json, print_note
 from mobile.cli.parameters import FilePath
 from mobile.cli.prediction_report import best_classes, prediction_json
 from mobile.cli.state_options import FoundStateOptions
@@ -80,7 +79,7 @@ def predict(
             skipped += 1
             print_note(f"skipped {found}")
         elif as_json:
-            click.echo(json.dumps({"image": str(image), **prediction_json(found, top)}))
+            print_json({"image": str(image), **prediction_json(found, top)}, indent=None)
         else:
             click.echo(_line(image, found, top))
     if skipped:

@@ -1,6 +1,5 @@
 """``cbpnet-mobile train``: learn tasks into a state file that any host can continue from."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from cbpnet.host.text import counted, listed
 from mobile.cli.learner_options import LearnerOptions, TrainingOptions
 from mobile.cli.lesson_report import decision_json, decision_words
 from mobile.cli.option_groups import option, takes
-from mobile.cli.options import BackboneOptions, DatasetOptions, TaskOptions, print_note
+from mobile.cli.options import BackboneOptions, DatasetOptions, TaskOptions, print_json, print_note
 from mobile.cli.parameters import FilePath
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ def train(
     if as_json:
         outcome = _outcome(state, stream, rows, found)
         outcome |= {"resumed_after": resumed, "head_parameters": head}
-        click.echo(json.dumps(outcome, indent=2))
+        print_json(outcome)
         return
     click.echo(
         f"trained {found.trainable:,} parameters, {100 * found.share:.3f} % of the backbone's "

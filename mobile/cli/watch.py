@@ -3,18 +3,20 @@
 import importlib.resources
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cbpnet.host.atomic import make_folder
-from cbpnet.host.text import counted, listed
+from cbpnet.host.text import counted, listed, printable
 from mobile.cli.bundle_options import BundleOptions, TeachingOptions
 from mobile.cli.lesson_report import decision_words
 from mobile.cli.option_groups import takes
 from mobile.cli.options import print_note
 from mobile.cli.parameters import FilePath
+from mobile.raspberry_pi.service import notify
 
 if TYPE_CHECKING:
     from mobile.device.lessons import Lesson
@@ -58,6 +60,14 @@ Examples:
     help="Seconds between two looks into the inbox.",
 )
 @click.option(
+    "--patience",
+    type=click.FloatRange(min=1, max=1e6),
+    default=600,
+    show_default=True,
+    help="Seconds without a picture that is done with after which a lesson has hung, and the "
+    "process is ended.",
+)
+@click.option(
     "--service",
     is_flag=True,
     is_eager=True,
@@ -72,12 +82,14 @@ def watch(
     inbox: Path,
     state: Path,
     every: float,
+    patience: float,
     once: bool,
 ) -> None:
     """Learn every lesson that is put into a folder, until it is stopped.
 
     Each lesson is learnt once, whenever the power goes. One that cannot be used, or that has ended
-    the process twice, goes to the inbox's folder `refused`, with the reason beside it. Other
+    the process twice, goes to the inbox's folder `refused`, with the reason beside it; what was
+    left out of one stands beside it in `learnt`. Other
     programs may write the state between two lessons: nothing of theirs is lost. Where a bundle's
     tasks are all begun, new classes join the last one.
     """
@@ -86,9 +98,16 @@ def watch(
 
     make_folder(state.parent)
     learner = lesson.open(bundle, state if state_exists(state) else None)
-    lessons = Inbox(inbox, learner, state, pictures=lesson.keep != 0, say=print_note)
-    click.echo(f"watching {lessons.waiting}; {_known(learner.class_names)}")
+    lessons = Inbox(
+        *(inbox, learner, state, lesson.keep != 0),
+        say=print_note,
+        patience=patience,
+        alive=partial(notify, "WATCHDOG=1"),
+    )
+    click.echo(f"watching {printable(str(lessons.waiting))}; {_known(learner.class_names)}")
+    notify("READY=1")
     while True:
+        notify("WATCHDOG=1", f"STATUS={_known(learner.class_names)}")
         start = time.monotonic()
         found = lessons.learn_next(
             lambda images: learner.learn(
@@ -96,18 +115,21 @@ def watch(
                 lesson.epochs,
                 lesson.batch_size,
                 task=_task_to_join(learner, images),
+                progress=lessons.progress,
                 keep=lesson.keep,
-                source=str(inbox),
+                source=printable(str(inbox)),
                 journal=lesson.journal,
+                prepared=lessons.progress,
             )
         )
         if found is not None:
             name, tasks = found
             seconds = time.monotonic() - start
             click.echo(
-                f"{name}: {_sentence(tasks)} in {seconds:.1f} s; {_known(learner.class_names)}"
+                f"{printable(name)}: {_sentence(tasks)} in {seconds:.1f} s; "
+                f"{_known(learner.class_names)}"
                 if tasks
-                else f"{name}: refused, see {lessons.refused / name}.txt"
+                else printable(f"{name}: refused, see {lessons.refused / name}.txt")
             )
         elif once:
             return

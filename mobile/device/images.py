@@ -15,7 +15,7 @@ from cbpnet.data.preprocessing import Preprocessing
 from cbpnet.data.upright import upright_rgb
 from cbpnet.host.arrays import Array
 from cbpnet.host.errors import InputError
-from cbpnet.run.training import LessonImages
+from cbpnet.run.training import LessonImages, Progress
 
 __all__ = [
     "ImageLike",
@@ -63,31 +63,37 @@ def by_label(images: Mapping[str, Images]) -> dict[str, list[ImageLike]]:
 
 
 def prepare_images(
-    images: Iterable[ImageLike], preprocessing: Preprocessing, first: int = 1
+    images: Iterable[ImageLike],
+    preprocessing: Preprocessing,
+    first: int = 1,
+    prepared: Progress = lambda images: None,
 ) -> Array:
     """Return images as `TaskImages` takes them: uint8 [N, S, S, 3], or fp32 [N, 3, S, S].
 
     Paths, Pillow images and arrays of pixels are resized and cropped; a large picture takes the
     least memory as the path of a JPEG, which is decoded at a fraction of its size. Floating-point
-    numbers [3, S, S] are taken to be normalised already, and then all are.
+    numbers [3, S, S] are taken to be normalised already, and then all are. ``prepared`` is told of
+    each image.
 
     Raises:
         InputError: an image cannot be read, is of another kind, or holds NaN or infinity; the
             message names it by its path or its number, of which ``first`` is the first.
     """
-    pixels = [
-        _prepare_one(image, number, preprocessing) for number, image in enumerate(images, first)
-    ]
+    pixels = []
+    for number, image in enumerate(images, first):
+        pixels.append(_prepare_one(image, number, preprocessing))
+        prepared(1)
     if any(image.dtype != np.uint8 for image in pixels):
         pixels = [normalised(image[np.newaxis], preprocessing)[0] for image in pixels]
     return np.stack(pixels)
 
 
 def lesson_images(
-    images: Mapping[int, Sequence[ImageLike]], preprocessing: Preprocessing
+    images: Mapping[int, Sequence[ImageLike]], preprocessing: Preprocessing, prepared: Progress
 ) -> LessonImages:
-    """Return images by class number as a lesson; raises as `prepare_images`."""
-    pixels = prepare_images([image for few in images.values() for image in few], preprocessing)
+    """Return images by class number as a lesson; tells and raises as `prepare_images`."""
+    flat = [image for few in images.values() for image in few]
+    pixels = prepare_images(flat, preprocessing, prepared=prepared)
     labels = np.repeat(np.array(list(images), np.int64), [len(few) for few in images.values()])
     return LessonImages(pixels, labels)
 

@@ -57,9 +57,8 @@ class OnePassTeacher:
         new = new_labels(before, list(images))
         names = before.class_names + tuple(new)
         preprocessing = self._program.manifest.preprocessing
-        shown = lesson_images(
-            {names.index(label): few for label, few in images.items()}, preprocessing
-        )
+        by_class = {names.index(label): few for label, few in images.items()}
+        shown = lesson_images(by_class, preprocessing, how.prepared)
         kept = before.kept if how.keep is None else before.kept.limited(how.keep)
         filled = kept.with_lesson(shown)
         training = how.training(self._program.manifest)

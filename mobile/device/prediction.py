@@ -1,10 +1,12 @@
 """What an image was taken for, as an application is told it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from cbpnet.host.errors import InputError
 from mobile.device.teacher import Answers
 
 __all__ = ["Prediction", "rank"]
@@ -41,8 +43,19 @@ class Prediction:
 
 
 def rank(found: Answers, names: Sequence[str], unknown_above: float) -> list[Prediction]:
-    """Return the predictions of answers, by the known classes' names."""
+    """Return the predictions of answers, by the known classes' names.
+
+    Raises:
+        InputError: a probability is NaN or infinite, or an unknown score NaN.
+    """
     known = found.probabilities[:, : len(names)]
+    if not np.isfinite(known).all() or any(
+        score is not None and math.isnan(score) for score in found.unknown
+    ):
+        raise InputError(
+            "an image's answer is NaN or infinite, which is none; right would be a bundle and a "
+            "state that are not damaged"
+        )
     order = np.argsort(-known, axis=1, kind="stable")
     ranked = np.take_along_axis(known, order, axis=1)
     rows = zip(order.tolist(), ranked.tolist(), found.tasks, found.unknown, strict=True)

@@ -163,6 +163,7 @@ class OnDeviceLearner:
         advise: Callable[[Advice], object] = lambda advice: None,
         source: str = "",
         journal: int | None = None,
+        prepared: Progress = lambda images: None,
     ) -> list[Lesson]:
         """Learn from images by label, and return the lessons.
 
@@ -191,6 +192,7 @@ class OnDeviceLearner:
             source: where the images come from, for the journal.
             journal: bytes of features that a one-pass bundle keeps of its lessons, so that they can
                 be undone and corrected; 0 keeps none. Default: as before, 8 MB at first.
+            prepared: is told of images that were decoded, before any goes through the trunk.
 
         Raises:
             InputError: an image cannot be used, a label has no images, is empty or cannot be shown,
@@ -201,9 +203,8 @@ class OnDeviceLearner:
         for name, value in {"keep": keep, "journal": journal}.items():
             if value is not None and value < 0:
                 raise InputError(f"{name} is {value}; it must be at least 0")
-        how = Teaching(
-            epochs, batch_size, seed, task, keep, progress, decided, advise, source, journal
-        )
+        asked = epochs, batch_size, seed, task, keep
+        how = Teaching(*asked, progress, prepared, decided, advise, source, journal)
         with self._learning:
             fit_threads()
             self._knowledge, lessons = self._teacher.teach(self._knowledge, given, how)

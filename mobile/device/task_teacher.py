@@ -9,7 +9,6 @@ from cbpnet.host.errors import InputError
 from cbpnet.method.state import HostState
 from cbpnet.run.training import (
     IMAGES_AT_ONCE,
-    Progress,
     TaskImages,
     learn_task,
     portions,
@@ -56,9 +55,7 @@ class TaskTeacher:
         preprocessing = self._program.manifest.preprocessing
         state = before.state
         for number, labels in plan.items():
-            shown = self._look(
-                {names.index(label): images[label] for label in labels}, how.progress
-            )
+            shown = self._look({names.index(label): images[label] for label in labels}, how)
             state = learn_task(
                 self._learner,
                 state,
@@ -80,14 +77,14 @@ class TaskTeacher:
         ]
         return Knowledge(state, names, before.lessons + 1), lessons
 
-    def _look(self, images: Mapping[int, Sequence[ImageLike]], progress: Progress) -> TaskImages:
+    def _look(self, images: Mapping[int, Sequence[ImageLike]], how: Teaching) -> TaskImages:
         """Return images by class number with their query features."""
         preprocessing = self._program.manifest.preprocessing
-        shown = lesson_images(images, preprocessing)
+        shown = lesson_images(images, preprocessing, how.prepared)
         queries = []
         for rows in portions(np.arange(len(shown.labels)), IMAGES_AT_ONCE):
             queries.append(self._learner.query(shown.batch(rows, preprocessing)))
-            progress(len(rows))
+            how.progress(len(rows))
         return TaskImages(shown.pixels, shown.labels, np.concatenate(queries))
 
 

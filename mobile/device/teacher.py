@@ -25,6 +25,7 @@ class Teaching:
     task: int | None
     keep: int | None
     progress: Progress
+    prepared: Progress
     decided: Callable[[Forecast], object]
     advise: Callable[[Advice], object]
     source: str

@@ -244,6 +244,6 @@ def _read_answers(path: Path, file: BinaryIO, head: dict[str, Any]) -> list[dict
 
 
 def _append(file: BinaryIO, rows: Sequence[dict[str, Any]]) -> None:
-    file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+    file.write("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
     file.flush()
     os.fsync(file.fileno())

@@ -124,7 +124,7 @@ def write_report(entries: Sequence[Entry], page: Path) -> list[Path]:
     }
     data = page.with_suffix(".json")
     write_atomically(page, text.encode())
-    write_atomically(data, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(data, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     return [page, data]
 
 

@@ -116,7 +116,7 @@ def write_result(path: Path, result: Result) -> None:
         InputError: the file cannot be written.
     """
     content = {"format": FORMAT, "version": VERSION, "kind": result.kind} | asdict(result)
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def find_results(path: Path) -> dict[Path, Result]:

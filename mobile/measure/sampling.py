@@ -81,7 +81,7 @@ class Monitor:
         self._interval = interval
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "mobile.measure.sampling", str(self._interval)]
+        command = [sys.executable, "-P", "-m", "mobile.measure.sampling", str(self._interval)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

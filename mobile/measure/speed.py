@@ -1,5 +1,7 @@
 """How long a bundle's methods take on this machine, and how much memory they need."""
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +15,7 @@ import numpy as np
 
 from cbpnet.host.errors import InputError
 from cbpnet.host.memory import peak_rss_mb, resident_mb
+from cbpnet.host.processes import end_with
 from cbpnet.method.state import HostState
 from cbpnet.run.training import Progress
 from mobile.device.program import Program, get_threads, set_threads
@@ -114,7 +117,9 @@ def measure_memory(bundle: Path) -> Memory:
         InputError: the file cannot be used, or the system ended the process.
     """
     try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        with ProcessPoolExecutor(
+            1, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+        ) as process:
             return process.submit(_measure_own_memory, bundle, get_threads()).result()
     except BrokenProcessPool as error:
         raise InputError(
@@ -122,6 +127,12 @@ def measure_memory(bundle: Path) -> Memory:
             "most likely for lack of memory; close other programs, or measure on a machine with "
             "more of it"
         ) from error
+
+
+def _begin(parent: int) -> None:
+    """Leave it to the parent to hear that both are to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(parent)
 
 
 def _measure_own_memory(bundle: Path, threads: int) -> Memory:

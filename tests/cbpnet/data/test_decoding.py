@@ -278,7 +278,7 @@ def test_want_of_memory_before_the_size_is_known(
     path = tmp_path / "a.png"
     Image.new("RGB", (30, 20)).save(path)
 
-    def open_image(*_: object) -> None:
+    def open_image(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(Image, "open", open_image)

@@ -263,7 +263,9 @@ def test_watching_an_inbox_goes_on_after_sigterm(bundle: Path, photos, tmp_path:
     assert "broken.png: cannot be read as an image" in result.stderr
     assert load_state(state)[1].class_names == ("red", "blue")
     learnt = sorted(path.name for path in (inbox / "learnt").iterdir())
-    assert learnt == ["000000-1", "000001-2"]
+    assert learnt == ["000000-1", "000001-2", "000001-2.txt"]
+    said = (inbox / "learnt" / "000001-2.txt").read_text()
+    assert "broken.png: cannot be read as an image" in said
 
     (inbox / "waiting" / "3" / "cat").mkdir(parents=True)
     result = run(*command, "1", "--once")

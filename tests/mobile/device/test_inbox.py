@@ -46,7 +46,11 @@ def learn_all(bundle: Path, folder: Path) -> list[str]:
 
 def names(folder: Path) -> dict[str, list[str]]:
     return {
-        part: sorted(path.name for path in (folder / part).iterdir() if path.suffix != ".json")
+        part: sorted(
+            path.name
+            for path in (folder / part).iterdir()
+            if path.suffix not in (".ended", ".json") or path.is_dir()
+        )
         for part in ("waiting", "learning", "learnt", "refused")
     }
 
@@ -240,7 +244,10 @@ def test_a_lesson_that_has_killed_the_process_twice_lets_the_next_one_pass(
     assert (found["learning"], found["learnt"]) == ([], ["000000-b_small"])
     assert list((folder / "learning").iterdir()) == []
     reason = (folder / "refused" / "000000-a_big.txt").read_text()
-    assert reason.startswith("the process was ended 2 times while it learnt this lesson, perhaps")
+    assert reason.startswith(
+        "the process was ended 2 times while it learnt this lesson; the last time it was killed, "
+        "most likely for lack of memory, or the power went; put it into waiting again"
+    )
     (folder / "refused" / "000000-a_big").rename(folder / "waiting" / "a_big")
     assert learn_all(bundle, folder) == ["000001-a_big"]  # its attempts count anew
 
@@ -256,8 +263,13 @@ def test_a_failure_counts_as_an_attempt_and_says_so(bundle: Path, lesson) -> Non
     for _ in range(2):
         with pytest.raises(RuntimeError):
             inbox.learn_next(fail)
-    assert said == ["000000-a: the process was ended while it learnt this; attempt 2 of 2"]
+    assert said == [
+        "000000-a: the process was ended while it learnt this: it failed (RuntimeError: the engine "
+        "gave up); attempt 2 of 2"
+    ]
     assert inbox.learn_next(fail) == ("000000-a", [])
+    reason = (folder / "refused" / "000000-a.txt").read_text()
+    assert "the last time it failed (RuntimeError: the engine gave up); put it into" in reason
 
 
 def test_one_that_is_asked_to_stop_has_made_no_attempt(bundle: Path, lesson) -> None:
@@ -314,7 +326,7 @@ def test_a_lesson_that_cannot_be_moved_is_passed_over_and_said_once(
         assert found == (taught and (taught[0], taught[1][0].new))
     (sentence,) = said
     assert sentence.startswith(f"passed over: cannot move {folder / 'waiting' / 'a'} to ")
-    assert "Permission denied; the inbox's folders must be writable" in sentence
+    assert "Permission denied; the lesson and the inbox's folders must be writable" in sentence
 
 
 def test_a_name_that_fills_a_file_systems_room_is_cut(bundle: Path, lesson) -> None:
