@@ -36,7 +36,7 @@ def run_killed() -> Callable[..., None]:
     def run(task: int, *arguments: object) -> None:
         command = [sys.executable, "-c", KILLED, str(task), *map(str, arguments)]
         result = subprocess.run(command, capture_output=True, text=True)
-        assert result.returncode == -signal.SIGKILL, result.stderr
+        assert result.returncode == 128 + signal.SIGKILL, result.stderr
 
     return run
 
