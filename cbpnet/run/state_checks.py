@@ -46,22 +46,22 @@ def check_state(state: HostState, names: Sequence[str]) -> None:
 
 
 def check_numbers(tensors: Mapping[str, Array]) -> None:
-    """Raise `InputError` unless all are finite float32; the unknown score may be infinite."""
+    """Raise `InputError` unless all tensors are float32, and finite as `check_finite` says."""
     for name, value in tensors.items():
         if value.dtype != np.float32:
             raise InputError(f"state tensor {name!r} is {value.dtype}; it must be float32")
-        if not (name == _INFINITE and (value > -np.inf).all()):
-            check_finite(name, value)
+        check_finite(name, value)
 
 
 def check_finite(name: str, value: Array) -> None:
-    """Raise `InputError` unless all numbers of a tensor are finite."""
-    odd = np.argwhere(~np.isfinite(value))
+    """Raise `InputError` unless all numbers are finite; the unknown score may be infinite."""
+    infinite = name.endswith(_INFINITE)
+    odd = np.argwhere(~np.isfinite(value) & ~(infinite & (value == np.inf)))
     if len(odd):
         place = odd[0].tolist()
         raise InputError(
-            f"state tensor {name!r} holds {value[tuple(place)]} at {place}; right would be a finite "
-            "number"
+            f"state tensor {name!r} holds {value[tuple(place)]} at {place}; right would be "
+            "a finite number"
         )
 
 

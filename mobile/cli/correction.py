@@ -52,6 +52,8 @@ class CorrectionOptions(FoundStateOptions, WriterOptions):
             before = learner.images
             event = change(learner)
             learner.save(out)
+            if not back:  # for good: the state before does not know it either then
+                learner.save(out)
         after = learner.images
         if self.as_json:
             found = {"state": str(out), "event": event_json(event), "classes": after}

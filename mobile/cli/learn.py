@@ -224,6 +224,8 @@ def learn(
             learner = lesson.open(bundle, files.start(bundle.path, out))
             learnt = _learn(learner, source.read(capture), source.words, lesson, files)
             learner.save(out)
+            if lesson.keep == 0:  # so that the state before has no pictures either
+                learner.save(out)
         if files.result is not None:
             _write_result(files.result, bundle.path, learner, source, learnt)
         if as_json:

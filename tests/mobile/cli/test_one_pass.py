@@ -73,7 +73,7 @@ def test_lesson_after_lesson_in_words(one_pass_bundle: Path, photos, tmp_path: P
     last = run("learn", bundle, "--images", photos("c", "white"), "--state", state)
     assert "the features stay (one class has nothing to be told apart from)" in last.stdout
     assert "kept beside it: 6 pictures" in last.stdout
-    assert len(kept_files(state)) == 1
+    assert len(kept_files(state)) == 2  # and those of the state before
     none = run("learn", bundle, "--images", photos("d", "grey"), "--state", state, "--keep", "0")
     assert none.exit_code == 0
     assert kept_files(state) == []

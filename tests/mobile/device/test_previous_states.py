@@ -194,6 +194,16 @@ def test_the_pictures_of_a_state_for_its_owner_are_for_its_owner(one_pass_bundle
         assert each.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_forgotten_for_good_is_not_in_the_state_before(one_pass_bundle, path):
+    command = f"forget {one_pass_bundle} red --for-good --state {path}"
+    result = CliRunner().invoke(main, command.split())
+    assert result.exit_code == 0, result.output
+    for each in (path, previous_path(path)):
+        assert load_state(each)[1].class_names == ("green",)
+    digits = load_state(path)[1].progress["kept"]["sha256"][:16]
+    assert kept(path.parent) == {f"state.{digits}.kept.zip"}
+
+
 def test_behind_a_link_all_files_stand_beside_the_state(one_pass_bundle, pictures, path, tmp_path):
     link = tmp_path / "elsewhere" / "link"
     link.parent.mkdir()
