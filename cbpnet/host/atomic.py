@@ -78,7 +78,8 @@ def write_atomically(
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if target.exists() and not target.is_file():
             raise OSError(errno.EINVAL, "it is no file")
-        _remove_temporaries(target)
+        for each in filter(None, (target, older)):
+            _remove_temporaries(each)
         model = next((each for each in (target, like) if each and each.exists()), None)
         with _temporary(target, 0o666 if model is None else 0o600) as (temporary, file):
             if model is not None:

@@ -1,6 +1,5 @@
 """What an image was taken for, as an application is told it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,12 +45,11 @@ def rank(found: Answers, names: Sequence[str], unknown_above: float) -> list[Pre
     """Return the predictions of answers, by the known classes' names.
 
     Raises:
-        InputError: a probability is NaN or infinite, or an unknown score NaN.
+        InputError: a probability or an unknown score is NaN or infinite.
     """
     known = found.probabilities[:, : len(names)]
-    if not np.isfinite(known).all() or any(
-        score is not None and math.isnan(score) for score in found.unknown
-    ):
+    unknown = [score for score in found.unknown if score is not None]
+    if not (np.isfinite(known).all() and np.isfinite(unknown).all()):
         raise InputError(
             "an image's answer is NaN or infinite, which is none; right would be a bundle and a "
             "state that are not damaged"

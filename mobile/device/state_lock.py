@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -58,8 +58,9 @@ def writing(
         yield
         return
     try:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, json.dumps(_this_process()).encode(), 0)
+        with suppress(OSError):  # on a full disk nobody's name is read, and the lock holds
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, json.dumps(_this_process()).encode(), 0)
         yield
     finally:
         path.unlink(missing_ok=True)  # while it is held, so that nobody's new lock goes

@@ -83,7 +83,7 @@ def files(
 
 @main.command()
 @click.option("--bundle", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--kill", is_flag=True, help="Kill at the calls; default: let them fail.")
+@click.option("--kill/--fail", required=True, help="Kill at the calls, or let them fail.")
 @click.option("--count", type=int, help="Trials; default: each call with each fault once.")
 @click.option("--seed", default=0, show_default=True)
 def faults(bundle: Path, kill: bool, count: int | None, seed: int) -> None:

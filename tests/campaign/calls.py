@@ -3,6 +3,7 @@
 The program strace counts and fails them, in each of the command's processes and threads by itself.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ _CHANGING = (
     "fchmod",
     "fchown",
 )
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _PATHS = re.compile(r'"([^"]*)"|<([^>]*)>')
 
 
@@ -43,7 +45,9 @@ def calls_of(command: str, folder: Path) -> list[Call]:
     """Run a command in a folder, and return its calls that change files there."""
     log = folder.with_name(f"{folder.name}.calls")
     trace = ["-f", "-y", "-o", str(log), "-e", f"trace={','.join(_CHANGING)}"]
-    run(command, folder, ["strace", *trace]).check_returncode()
+    result = run(command, folder, ["strace", *trace])
+    if result.returncode:
+        raise RuntimeError(f"`{command}` ended with {result.returncode}: {result.stderr}")
     counts: dict[tuple[str, str], int] = {}
     found = []
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -68,7 +72,8 @@ def run_with(call: Call, fault: str, command: str, folder: Path) -> Result:
 def run(command: str, folder: Path, under: Sequence[str] = ()) -> Result:
     """Run a command of cbpnet-mobile in a folder, perhaps under another program."""
     program = [*under, sys.executable, "-P", "-m", "mobile", *command.split()]
-    return subprocess.run(program, cwd=folder, capture_output=True, text=True)
+    here = os.environ | {"PYTHONPATH": str(_CHECKOUT)}
+    return subprocess.run(program, cwd=folder, env=here, capture_output=True, text=True)
 
 
 def _changes(kind: str, line: str, folder: Path) -> bool:

@@ -30,8 +30,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "undo pets.pte": (),
     "redo pets.pte": ("undo pets.pte",),
     "merge x.safetensors y.safetensors --bundle pets.pte --out pets.safetensors": (
-        "learn pets.pte --images b --seed 0 --state pets.safetensors --out x.safetensors",
-        "learn pets.pte --images d --seed 0 --state pets.safetensors --out y.safetensors",
+        "learn pets.pte --images d --seed 0 --state pets.safetensors --out x.safetensors",
+        "learn pets.pte --images f --seed 0 --state pets.safetensors --out y.safetensors",
     ),
     "watch pets.pte --inbox inbox --state pets.safetensors --once": (),
 }
@@ -92,7 +92,13 @@ def _prepare(folder: Path, bundle: Path) -> None:
     """Make a folder with a state that was taught twice and corrected, pictures and an inbox."""
     folder.mkdir()
     shutil.copy(bundle, folder / "pets.pte")
-    lessons = {"a": ("red", "green"), "b": ("blue", "red"), "c": ("grey",), "d": ("pink",)}
+    lessons = {
+        "a": ("red", "green"),
+        "b": ("blue", "red"),
+        "c": ("grey",),
+        "d": ("pink",),
+        "f": ("black",),
+    }
     for lesson, labels in (lessons | {"inbox/waiting/e": ("white",)}).items():
         for label in labels:
             (folder / lesson / label).mkdir(parents=True)
@@ -144,6 +150,7 @@ def _content(folder: Path) -> tuple[Any, ...]:
     for event in progress["journal"]["events"]:
         event |= {"id": "", "time": 0}
     inbox = bool(progress.pop("inbox", ""))
+    del progress["generation"]  # what is forgotten for good is saved twice, so that `.1` has it not
     kept = folder / f"{STATE}.{progress['kept']['sha256'][:16]}.kept.zip"
     tensors = {name: value.tobytes() for name, value in {**state, **journal}.items()}
     return tensors, dataclasses.replace(info, progress=progress), inbox, kept.read_bytes()

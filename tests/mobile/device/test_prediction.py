@@ -7,7 +7,8 @@ from mobile.device.teacher import Answers
 
 
 @pytest.mark.parametrize(
-    ("probability", "score"), [(np.nan, 0.5), (np.inf, 0.5), (-np.inf, None), (0.5, np.nan)]
+    ("probability", "score"),
+    [(np.nan, 0.5), (np.inf, 0.5), (-np.inf, None), (0.5, np.nan), (0.5, -np.inf)],
 )
 def test_what_is_no_number_is_no_answer(probability: float, score: float | None) -> None:
     found = Answers(np.array([[0.5, probability, 0.0]], np.float32), [score], [None])
