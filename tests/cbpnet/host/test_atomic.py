@@ -303,3 +303,13 @@ def test_a_file_system_without_room_leaves_the_old_file(tmp_path):
     assert f"cannot write {path}: File too large; name a file" in result.stderr
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_left_by_one_who_goes_on_where_a_killed_one_kept_the_older_file(tmp_path):
+    state, older = tmp_path / "state", tmp_path / "state.1"
+    state.write_bytes(b"old")
+    older.hardlink_to(state)  # killed before the new file took the name
+    (tmp_path / ".state.1.0123abcd.tmp").write_bytes(b"left by another one")
+    write_atomically(state, b"new", older)
+    assert (state.read_bytes(), older.read_bytes()) == (b"new", b"old")
+    assert {path.name for path in tmp_path.iterdir()} == {"state", "state.1"}
