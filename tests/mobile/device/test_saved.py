@@ -177,6 +177,15 @@ images = {"blue": list(pixels[0]), "green": list(pixels[1])}
 STEPS = (saved, "write_atomically"), (state_file, "write_atomically"), (saved, "remove_others")
 
 
+# What changes files; before and after each is a moment, and no others differ on the disc.
+CALLS = {"open", "write", "flush", "fsync", "fchmod", "flock", "link", "replace", "unlink"}
+
+
+def counted(event, called, count_down):
+    if event in ("c_call", "c_return") and called.__name__ in CALLS:
+        count_down()
+
+
 def learn_and_save(path, moment):
     def count_down(*_):
         nonlocal moment
@@ -186,8 +195,7 @@ def learn_and_save(path, moment):
 
     def watched(step):
         def take(*arguments):
-            # Told of each function that is called, Python's or C's.
-            sys.setprofile(lambda _, event, __: count_down() if "call" in event else None)
+            sys.setprofile(lambda _, event, called: counted(event, called, count_down))
             step(*arguments)
             sys.setprofile(None)
 
@@ -236,7 +244,7 @@ def test_killed_at_any_moment_the_pair_is_the_last_or_the_one_before(
     assert last[1].progress["lessons"] == 2
     renewed = found.index(last)
     assert found == [first] * renewed + [last] * (len(found) - renewed)
-    assert renewed > 60
+    assert renewed > 40
     # Written but not yet the state's, and no longer the state's: left by some, removed by the next.
     leftovers = [{path.name for path in one.glob("*.kept.zip")} for one in folders]
     assert max(map(len, leftovers[:renewed])) == max(map(len, leftovers[renewed:])) == 2
@@ -245,4 +253,4 @@ def test_killed_at_any_moment_the_pair_is_the_last_or_the_one_before(
     assert resumed.kept == learner.kept
     resumed.learn({"white": pictures("white", 2)})
     resumed.save(torn / "state")
-    assert len(list(torn.glob("*.kept.zip"))) == 1
+    assert len(list(torn.glob("*.kept.zip"))) == 2  # its own, and those of the state before
