@@ -175,7 +175,9 @@ def _give_permissions(descriptor: int, model: os.stat_result) -> None:
 
 def _keep(target: Path, older: Path) -> None:
     """Give a file another name too, in one step."""
-    if older.exists() and older.samefile(target):  # who did so was killed, and renaming does nothing
+    if older.exists() and older.samefile(
+        target
+    ):  # who did so was killed, and renaming does nothing
         return
     temporary = _temporary_path(older)
     try:

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,9 +65,18 @@ def read_attempts(lesson: Path) -> Attempts:
 
 
 def forget(lesson: Path) -> None:
-    """Remove the files beside a lesson."""
+    """Remove the files beside a lesson.
+
+    Raises:
+        InputError: one cannot be removed.
+    """
     for path in (_attempts_path(lesson), _record_path(lesson)):
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"cannot remove {path}: {error.strerror}; the inbox must be writable"
+            ) from error
 
 
 def how_it_ended(lesson: Path) -> Ending:
@@ -94,7 +104,8 @@ class Attempt:
     """Records what ends the process while a lesson is learnt, and ends it where that hangs.
 
     A context manager. Where it is left in Python its record goes, but for that of an exception
-    which is not the user's to put right.
+    which is not the user's to put right. To enter it raises `InputError` where that cannot be
+    written.
 
     Args:
         lesson: the lesson; its record stands beside it.
@@ -109,11 +120,11 @@ class Attempt:
     def __enter__(self) -> Self:
         try:
             self._record: IO[bytes] = self._path.open("wb")
+            os.fsync(self._record.fileno())
         except OSError as error:
             raise InputError(
                 f"cannot write {self._path}: {error.strerror}; the inbox must be writable"
             ) from error
-        os.fsync(self._record.fileno())
         faulthandler.enable(self._record)
         for stop in _STOPS:  # heard here while native code keeps Python from hearing it
             faulthandler.register(stop, self._record, chain=True)
@@ -134,7 +145,8 @@ class Attempt:
                 record.truncate(0)
                 record.write(f"{type(error).__name__}: {error}\n".encode(errors="backslashreplace"))
                 return
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # the next attempt writes it anew
+            self._path.unlink()
 
     def progress(self) -> None:
         """Say that a picture is done with."""

@@ -122,14 +122,17 @@ class Inbox:
                 )
         replace(before, begun=before.begun + 1).write(lesson)
         try:
-            tasks, notes = self._attempted(lesson, learn)
-        except InputError as error:
-            return self._refuse(lesson, str(error)), []
-        except Exception:
-            raise
-        except BaseException:  # it was asked to stop, which is not the lesson's doing
+            tasks, notes, reason = self._attempted(lesson, learn)
+        except InputError:  # its record cannot be written, which is not the lesson's doing
             before.write(lesson)
             raise
+        except Exception:
+            raise
+        except BaseException:  # nor is that it was asked to stop
+            before.write(lesson)
+            raise
+        if reason:
+            return self._refuse(lesson, reason), []
         try:
             self._learner.save(self._state, inbox=before.identity)
         except InputError:  # nor is a full disk
@@ -139,14 +142,16 @@ class Inbox:
 
     def _attempted(
         self, lesson: Path, learn: Callable[[dict[str, list[Path]]], list[Lesson]]
-    ) -> tuple[list[Lesson], str]:
-        """Return the tasks of a lesson, and a line for each thing that was left out of it."""
+    ) -> tuple[list[Lesson], str, str]:
+        """Return the tasks of a lesson, a line for each thing left out, and why it is refused."""
         with Attempt(lesson, self._patience) as self._attempt:
             try:
                 classes, notes = read_class_folders(lesson, progress=self._each)
                 for note in notes:
                     self._say(note)
-                return learn(classes), "".join(f"{note}\n" for note in notes)
+                return learn(classes), "".join(f"{note}\n" for note in notes), ""
+            except InputError as error:
+                return [], "", str(error)
             finally:
                 self._attempt = None
 

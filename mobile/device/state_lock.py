@@ -63,7 +63,8 @@ def writing(
             os.pwrite(lock, json.dumps(_this_process()).encode(), 0)
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held, so that nobody's new lock goes
+        with suppress(OSError):  # one that is left is nobody's lock
+            path.unlink()  # while it is held, so that nobody's new lock goes
         os.close(lock)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from cbpnet.host.errors import InputError
 from cbpnet.run.state_file import load_state
+from mobile.device import attempts
 from mobile.device.inbox import Inbox
 from mobile.device.runtime import OnDeviceLearner
 
@@ -176,6 +177,20 @@ def learn_elsewhere(bundle: Path, folder: Path, label: str, pictures) -> None:
     other.save(state)
 
 
+@pytest.mark.parametrize("file", ["_record_path", "_attempts_path"])
+def test_a_disk_that_takes_no_record_ends_it_and_the_lesson_is_learnt_later(
+    bundle: Path, lesson, monkeypatch, file: str
+) -> None:
+    folder = lesson("a", "red", "green")
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, file, lambda lesson: lesson / "no" / "such")
+        with pytest.raises(InputError, match=r"cannot (write|remove) .*such"):
+            learn_all(bundle, folder)
+    assert names(folder)["refused"] == []
+    assert len(learn_all(bundle, folder)) == 1
+    assert names(folder)["refused"] == []
+
+
 def test_what_another_program_learns_between_two_lessons_stays(
     one_pass_bundle: Path, lesson, pictures
 ) -> None:
@@ -219,6 +234,7 @@ from contextlib import suppress
 from pathlib import Path
 with suppress(ImportError):  # once for all processes
     import executorch.extension.pybindings._portable_lib
+from mobile.device import attempts
 from mobile.device.inbox import Inbox
 from mobile.device.runtime import OnDeviceLearner
 

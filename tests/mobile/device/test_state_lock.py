@@ -56,6 +56,25 @@ def test_a_lock_says_who_holds_it_and_goes_with_it(state: Path) -> None:
     assert list(state.parent.iterdir()) == []
 
 
+def test_a_disk_that_takes_no_name_and_gives_no_file_away_still_locks(
+    state: Path, monkeypatch
+) -> None:
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", refuse)
+        patch.setattr(Path, "unlink", refuse)
+        with (
+            writing(state, wait=0),
+            pytest.raises(InputError, match="is being written by another process"),
+        ):
+            writing(state, wait=0).__enter__()
+    with writing(state, wait=0):
+        pass
+    assert not lock_path(state).exists()
+
+
 def test_a_second_writer_is_told_who_the_first_is(state: Path, holder) -> None:
     said: list[str] = []
     with (
