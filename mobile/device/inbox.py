@@ -11,6 +11,7 @@ twice is refused, so that those behind it are learnt.
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,8 @@ class Inbox:
             except InputError as error:  # another user's folder; those behind it can be learnt
                 self._pass_over(lesson, error)
             else:
-                _text_path(self.refused / _short(lesson.name)).unlink(missing_ok=True)
+                with suppress(OSError):  # what said that it was passed over
+                    _text_path(self.refused / _short(lesson.name)).unlink()
                 return taken
         return None
 
