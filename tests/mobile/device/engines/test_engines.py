@@ -1,5 +1,6 @@
 """What the engines have in common besides their numbers: threads, silence, and clear refusals."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cbpnet.host.errors import InputError
 from mobile.device.bundle import read_manifest
 from mobile.device.engines.choice import choose_engine
 from mobile.device.engines.engine import EngineError
@@ -64,6 +66,21 @@ def test_a_call_that_does_not_fit_is_refused_with_a_reason(
     with pytest.raises(EngineError, match=r"[Dd]ouble|expected"):
         program.run("query", [np.zeros(images.shape)])
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_bundle_that_would_load_a_library_is_refused_by_name(
+    engine: str, vectors: Path, tmp_path: Path
+) -> None:
+    """Another delegate's name in the place of XNNPACK's, and the bundle sealed anew."""
+    content = (vectors / "tasks_fp32" / "bundle.pte").read_bytes()[:-32]
+    ours, other = b"XnnpackBackend", b"QnnBackend"
+    ours, other = (len(name).to_bytes(4, "little") + name for name in (ours, other))
+    assert ours in content
+    content = content.replace(ours, other.ljust(len(ours), b"\0"), 1)
+    path = tmp_path / "x.pte"
+    path.write_bytes(content + hashlib.sha256(content).digest())
+    with pytest.raises(InputError, match="runs in the delegate 'QnnBackend'"):
+        Program(path)
 
 
 def test_a_program_is_opened_and_run_in_silence(
