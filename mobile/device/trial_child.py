@@ -55,12 +55,7 @@ def _tried(program: LoadedProgram, manifest: Manifest) -> str:
         if not runs_here(manifest, method):
             continue
         info = manifest.methods[method]
-        given = [
-            known[tensor.name]
-            if tensor.name in known
-            else np.full(tensor.shape, tensor.name in _ONES, tensor.dtype)
-            for tensor in info.inputs
-        ]
+        given = [_input(tensor, known) for tensor in info.inputs]
         try:
             outputs = program.run(method, given)
         except EngineError:  # for lack of a backend; it is said where the method is called
@@ -74,7 +69,7 @@ def _tried(program: LoadedProgram, manifest: Manifest) -> str:
 
 
 def _input(tensor: TensorInfo, known: Mapping[str, Array]) -> Array:
-    """Return what is known under a tensor's name, or zeros."""
+    """Return what is known under a tensor's name, or zeros, or ones where they divide."""
     found = known.get(tensor.name)
     if found is not None and found.shape == tensor.shape:
         return found
