@@ -20,6 +20,7 @@ REPLACED = """
 import ctypes, os, signal, sys, tempfile
 from mobile.cli import ending, main
 from mobile.cli.presets import presets
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 mutex = ctypes.create_string_buffer(64)
 hang = lambda: [ctypes.PyDLL(None).pthread_mutex_lock(mutex) for _ in range(2)]
 def deaf(*signals):
