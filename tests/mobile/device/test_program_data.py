@@ -28,7 +28,7 @@ def test_data_beyond_the_file_are_refused(one_pass_bundle, program_in):
 
 
 def test_a_delegates_data_outside_of_the_segments_are_refused(
-    one_pass_bundle, program_in, monkeypatch
+    int8_one_pass, program_in, monkeypatch
 ):
     """As no flatbuffer of an exporter has it: what the reader found is changed."""
     read = program_check._read
@@ -47,6 +47,6 @@ def test_a_delegates_data_outside_of_the_segments_are_refused(
         return program._replace(execution_plan=plans), segments
 
     monkeypatch.setattr(program_check, "_read", read_otherwise)
-    program = program_in(one_pass_bundle)
+    program = program_in(int8_one_pass)
     with pytest.raises(ValueError, match="a delegate's data where no export writes any"):
-        check_program(io.BytesIO(program), len(program), read_manifest(one_pass_bundle))
+        check_program(io.BytesIO(program), len(program), read_manifest(int8_one_pass))
