@@ -15,9 +15,10 @@ from mobile.device.inbox import Inbox
 from mobile.device.runtime import OnDeviceLearner
 
 ATTEMPT = """
-import ctypes, sys
+import ctypes, signal, sys
 from pathlib import Path
 from mobile.device.attempts import Attempt
+signal.signal(signal.SIGINT, lambda *_: None)  # else Python may hear it before it hangs
 mutex = ctypes.create_string_buffer(64)
 with Attempt(Path(sys.argv[1]), 1_000_000):
     print("begun", flush=True)
