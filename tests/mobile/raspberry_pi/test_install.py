@@ -169,12 +169,13 @@ def test_help_is_the_scripts_own_comment(install) -> None:
     assert result.stdout.rstrip().endswith("on 3.11 that needs numpy below 2")
 
 
-def test_the_unit_restarts_whatever_ends_it_and_calls_a_command_that_exists() -> None:
+def test_the_unit_restarts_after_a_failure_and_calls_a_command_that_exists() -> None:
     unit = configparser.ConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment]
     unit.read(FOLDER / "cbpnet-watch.service")
     service = unit["Service"]
-    assert service["Restart"] == "always"
+    assert service["Restart"] == "on-failure"
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert service["SuccessExitStatus"] == "143"
     program, command, *arguments = service["ExecStart"].split()
     assert Path(program).name == "cbpnet-mobile"
