@@ -191,7 +191,6 @@ def test_a_sign_that_an_engine_turns_is_found(
     monkeypatch.setattr(chosen, "load", lambda path: Flipped(load(path), method, count))
     try:
         conformed = conforms(course, replay(course, tmp_path))
-    except InputError as error:  # classes of less than no image are not even saved
-        assert "'classes.count' holds -" in str(error)
+    except InputError:  # what is counted with its sign turned is a state that cannot be
         conformed = False
     assert not conformed
