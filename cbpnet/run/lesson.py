@@ -160,13 +160,12 @@ def learn_lesson(
     adapted: dict[str, Array] = {}
     drift: Drift = {}
     if decision.adapts:
-        begun = counted
         if start is not None:
-            begun = count(learner, start, seen(start, images), images.labels)
+            counted = count(learner, start, seen(start, images), images.labels)
         lesson = int(state["lessons.count"].item()) + 1
         # Apart, so that the order of images does not depend on whether tokens are replaced.
         order, units = RandomStream(seed, lesson), RandomStream(seed, -lesson)
-        adapted = _adapt(learner, begun, x, images, preprocessing, training, order, units, progress)
+        adapted = _adapt(learner, counted, x, images, preprocessing, training, order, units, progress)
         moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
         pairs = [_Pairs(x, seen(moved, images), None)]
         if kept is not None:
@@ -175,8 +174,8 @@ def learn_lesson(
         drift = _drift(learner, pairs)
         if remembered.lessons:
             remembered = remembered.mapped(linear_map(learner, moved, drift))
-        carried_state = learner.carry(moved, drift)
-        counted = count(learner, carried_state, x, images.labels)
+        del counted  # which was of the features before, and takes memory that solving needs
+        counted = count(learner, learner.carry(moved, drift), x, images.labels)
         rows = replace(rows, x=as_counted(x))
         counted = choose(learner, counted, remembered.joined(rows))
     solved, _ = learner.solve(counted, counted["readout.prior"], counted["readout.scale"])
