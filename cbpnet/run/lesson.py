@@ -165,7 +165,9 @@ def learn_lesson(
         lesson = int(state["lessons.count"].item()) + 1
         # Apart, so that the order of images does not depend on whether tokens are replaced.
         order, units = RandomStream(seed, lesson), RandomStream(seed, -lesson)
-        adapted = _adapt(learner, counted, x, images, preprocessing, training, order, units, progress)
+        adapted = _adapt(
+            learner, counted, x, images, preprocessing, training, order, units, progress
+        )
         moved = state.replace({**adapted, "lessons.adapted": state["lessons.adapted"] + 1})
         pairs = [_Pairs(x, seen(moved, images), None)]
         if kept is not None:
