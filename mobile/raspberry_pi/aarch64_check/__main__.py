@@ -34,7 +34,7 @@ _USUAL = ("trixie/cortex-a53", "bookworm/cortex-a76", "trixie/cortex-a72", "trix
 _COURSES = ("one_pass_int8", "tasks_int8")  # of the sessions that are killed
 _SMALL = "trixie/cortex-a53"  # a Zero 2 W, with 512 MB
 _MB_ALLOWED = 300
-_TIMEOUT = 15 * 60  # seconds for one run on one board
+_TIMEOUT = 45 * 60  # seconds for one run on one board, beside other work too
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Limits:
 
 
 # The farthest are the logarithms of likelihoods that nearly cancel.
-FP32 = Limits(1e-3, 1e-4)
+FP32 = Limits(5e-3, 1e-4)
 # In int8 other kernels, of another processor or of another ExecuTorch, round a tie otherwise, and
 # Adam makes a step of it. What was written down is the engine executorch's, of x86-64.
 SAME_KERNELS = Limits(5e-4, 1e-4)
