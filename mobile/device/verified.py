@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from cbpnet.host.atomic import write_atomically
+from cbpnet.host.errors import InputError
 from mobile.device.bundle import Bundle
 from mobile.device.engines.engine import Engine
 
@@ -43,12 +44,10 @@ def remember(key: str) -> None:
     """Remember a key, if it can be."""
     path = _file()
     kept = [*(other for other in _remembered() if other != key), key][-_MOST:]
-    with suppress(OSError):
+    with suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A temporary file is one that nobody else may read.
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            file.writelines(f"{each}\n" for each in kept)
-        Path(file.name).replace(path)
+        write_atomically(path, "".join(f"{each}\n" for each in kept).encode())
+        path.chmod(0o600)
 
 
 def _remembered() -> list[str]:

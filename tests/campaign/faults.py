@@ -13,7 +13,7 @@ from PIL import Image
 
 from cbpnet.run.state_file import load_with_journal
 from tests.campaign.calls import Call, calls_of, run, run_with
-from tests.campaign.uses import pictures
+from tests.mobile.toy_pictures import toy_pictures
 
 __all__ = ["COMMANDS", "ERRORS", "DamageError", "try_faults"]
 
@@ -102,7 +102,7 @@ def _prepare(folder: Path, bundle: Path) -> None:
     for lesson, labels in (lessons | {"inbox/waiting/e": ("white",)}).items():
         for label in labels:
             (folder / lesson / label).mkdir(parents=True)
-            for number, pixels in enumerate(pictures(len(label) * 40, ord(lesson[-1]))):
+            for number, pixels in enumerate(toy_pictures(label, 3, ord(lesson[-1]))):
                 Image.fromarray(pixels).save(folder / lesson / label / f"{number}.png")
     _must("learn pets.pte --images a --keep 2 --seed 0", folder)
     _must("learn pets.pte --images c --seed 0", folder)

@@ -13,7 +13,7 @@ import pytest
 from cbpnet.host.errors import InputError
 from mobile.device.runtime import OnDeviceLearner
 from tests.campaign.trials import Limits, run_trial
-from tests.campaign.uses import pictures
+from tests.mobile.toy_pictures import toy_pictures
 
 ROOT = Path(__file__).resolve().parents[3]
 LIMITS = Limits(seconds=1, memory=1 << 40)
@@ -36,7 +36,7 @@ def of(table: str, kind: str) -> int:
 @pytest.fixture
 def state(one_pass_bundle: Path, tmp_path: Path) -> Path:
     learner = OnDeviceLearner(one_pass_bundle)
-    learner.learn({"red": pictures(200, 0), "blue": pictures(20, 1)}, keep=2)
+    learner.learn({"red": toy_pictures("red", 3), "black": toy_pictures("black", 3)}, keep=2)
     learner.rename("red", "rot")
     learner.save(tmp_path / "pets.safetensors")
     return tmp_path / "pets.safetensors"
